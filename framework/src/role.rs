@@ -1,0 +1,107 @@
+//! Who a process is: its role, its slot in the cluster, the generation that spawned it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// The group of workers that serve HTTP, unless an app says otherwise.
+pub const WEB: &str = "web";
+
+/// A place in the cluster that one process fills; it is kept over restarts.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Slot {
+    /// The one agent.
+    Agent,
+    /// A worker by its group and its index in it, counted from 0.
+    Worker {
+        /// The group's name.
+        group: String,
+        /// The index in the group.
+        index: u32,
+    },
+}
+
+impl Slot {
+    /// The slot of worker `index` of the group `web`.
+    #[must_use]
+    pub fn web(index: u32) -> Self {
+        Self::Worker {
+            group: WEB.to_owned(),
+            index,
+        }
+    }
+
+    /// Whether this is the agent's slot.
+    #[must_use]
+    pub fn is_agent(&self) -> bool {
+        matches!(self, Self::Agent)
+    }
+
+    /// The name of the log file that this slot's processes write: `agent`, or the group's name.
+    #[must_use]
+    pub fn log_name(&self) -> &str {
+        match self {
+            Self::Agent => "agent",
+            Self::Worker { group, .. } => group,
+        }
+    }
+}
+
+/// As in logs and in the environment: `agent`, `web.0`.
+impl fmt::Display for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Agent => f.write_str("agent"),
+            Self::Worker { group, index } => write!(f, "{group}.{index}"),
+        }
+    }
+}
+
+/// A text that names no slot.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` names no slot: write `agent`, or a worker as `web.0`")]
+pub struct UnknownSlot(String);
+
+impl FromStr for Slot {
+    type Err = UnknownSlot;
+
+    fn from_str(text: &str) -> Result<Self, UnknownSlot> {
+        let unknown = || UnknownSlot(text.to_owned());
+        if text == "agent" {
+            return Ok(Self::Agent);
+        }
+        let (group, index) = text.rsplit_once('.').ok_or_else(unknown)?;
+        let index = index.parse().map_err(|_| unknown())?;
+        if group.is_empty() {
+            return Err(unknown());
+        }
+        Ok(Self::Worker {
+            group: group.to_owned(),
+            index,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_is_read_as_it_is_written() {
+        for slot in [
+            Slot::Agent,
+            Slot::web(0),
+            Slot::Worker {
+                group: "a.b".into(),
+                index: 31,
+            },
+        ] {
+            assert_eq!(slot.to_string().parse::<Slot>().unwrap(), slot);
+        }
+        for text in ["", "web", "web.", ".1", "web.x"] {
+            assert!(text.parse::<Slot>().is_err(), "{text}");
+        }
+    }
+}
