@@ -1,0 +1,192 @@
+//! Where the layers come from, and reading them: the only I/O of this room.
+
+use std::collections::hash_map::DefaultHasher;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::assignment::{self, PREFIX};
+use super::document;
+use super::error::{ConfigError, Whence};
+use super::merged::Merged;
+use super::origin::Origin;
+
+/// Environment variables that start like a config key and are none.
+pub const NOT_KEYS: [&str; 6] = [
+    "HATCHERY_ENV",
+    "HATCHERY_ROLE",
+    "HATCHERY_APP_DIR",
+    "HATCHERY_RUN_DIR",
+    "HATCHERY_LOG_DIR",
+    "HATCHERY_DAEMON",
+];
+
+/// Where the configuration of an app comes from.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Layers {
+    app_dir: PathBuf,
+    env: String,
+    environment: Vec<(String, String)>,
+    overrides: Vec<String>,
+}
+
+impl Layers {
+    /// The two files in `app_dir` for the environment named `env`, such as `prod`.
+    pub fn new(app_dir: impl Into<PathBuf>, env: impl Into<String>) -> Self {
+        Self {
+            app_dir: app_dir.into(),
+            env: env.into(),
+            environment: Vec::new(),
+            overrides: Vec::new(),
+        }
+    }
+
+    /// Lays environment variables over the files. Keeps only those that start with `HATCHERY_` and are not
+    /// in [`NOT_KEYS`].
+    #[must_use]
+    pub fn with_environment(mut self, vars: impl IntoIterator<Item = (String, String)>) -> Self {
+        let is_key = |name: &str| name.starts_with(PREFIX) && !NOT_KEYS.contains(&name);
+        self.environment = vars.into_iter().filter(|(name, _)| is_key(name)).collect();
+        // The system lists its variables in any order; the same ones must make the same fingerprint.
+        self.environment.sort();
+        self
+    }
+
+    /// Lays the `key=value` of `--set` over everything else; a later one wins.
+    ///
+    /// # Errors
+    /// When one of them has no `=`, or no proper key.
+    pub fn with_overrides(mut self, assignments: Vec<String>) -> Result<Self, ConfigError> {
+        for assignment in &assignments {
+            assignment::from_override(assignment)?;
+        }
+        self.overrides = assignments;
+        Ok(self)
+    }
+
+    /// The two files, whether they exist or not.
+    #[must_use]
+    pub fn files(&self) -> [PathBuf; 2] {
+        self.names().map(|name| self.app_dir.join(name))
+    }
+
+    /// Reads the two files. A missing one is an empty layer.
+    ///
+    /// # Errors
+    /// When a file cannot be read, or is not UTF-8.
+    pub fn read(&self) -> Result<Reading, ConfigError> {
+        let [default, special] = self.names();
+        Ok(Reading {
+            files: [self.read_file(default)?, self.read_file(special)?],
+            environment: self.environment.clone(),
+            overrides: self.overrides.clone(),
+        })
+    }
+
+    fn names(&self) -> [String; 2] {
+        ["default", &self.env].map(|stem| format!("config/{stem}.toml"))
+    }
+
+    fn read_file(&self, name: String) -> Result<TextFile, ConfigError> {
+        let text = read_text(&name, &self.app_dir.join(&name))?;
+        Ok(TextFile { name, text })
+    }
+}
+
+/// Prints names and counts; values may be secrets.
+impl fmt::Debug for Layers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Layers")
+            .field("app_dir", &self.app_dir)
+            .field("env", &self.env)
+            .field("environment", &names(&self.environment))
+            .field("overrides", &self.overrides.len())
+            .finish()
+    }
+}
+
+/// What the layers said at one moment, not yet merged.
+#[derive(Clone, Hash)]
+pub struct Reading {
+    files: [TextFile; 2],
+    environment: Vec<(String, String)>,
+    overrides: Vec<String>,
+}
+
+#[derive(Clone, Hash)]
+struct TextFile {
+    name: String,
+    text: String,
+}
+
+impl Reading {
+    /// A hash of all that the layers said: equal texts have equal fingerprints. Compare it only with those
+    /// of the same executable.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// Parses the layers and lays each over those before it: tables merge, everything else replaces.
+    ///
+    /// # Errors
+    /// When a file is not TOML, or a variable's name is no key.
+    pub fn merge(&self) -> Result<Merged, ConfigError> {
+        let files = self
+            .files
+            .iter()
+            .map(|file| document::parse(&file.name, &file.text));
+        let variables = self
+            .environment
+            .iter()
+            .map(|(name, value)| assignment::from_variable(name, value));
+        let overrides = self.overrides.iter().map(|text| assignment::from_override(text));
+        let layers = files
+            .chain(variables)
+            .chain(overrides)
+            .collect::<Result<_, _>>()?;
+        let [default, special] = &self.files;
+        Merged::of(layers, [default.name.clone(), special.name.clone()])
+    }
+}
+
+/// Prints names and counts; values may be secrets.
+impl fmt::Debug for Reading {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sizes = self.files.each_ref().map(|file| (&file.name, file.text.len()));
+        f.debug_struct("Reading")
+            .field("file_bytes", &sizes)
+            .field("environment", &names(&self.environment))
+            .field("overrides", &self.overrides.len())
+            .finish()
+    }
+}
+
+fn names(environment: &[(String, String)]) -> Vec<&str> {
+    environment.iter().map(|(name, _)| name.as_str()).collect()
+}
+
+fn read_text(name: &str, path: &Path) -> Result<String, ConfigError> {
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(String::new()),
+        Err(error) => {
+            let message = format!("the file cannot be read: {error}: make it readable, or remove it");
+            return Err(ConfigError::new(Whence::Named(name.to_owned()), &message));
+        }
+    };
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+        Origin::File {
+            name: name.to_owned(),
+            text,
+        }
+        .refuse(at..at, "not UTF-8: save the file as UTF-8")
+    })
+}

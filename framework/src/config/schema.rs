@@ -1,0 +1,73 @@
+//! Types with their names erased, for those who check and pass on a configuration that they do not know.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::error::{ConfigError, Whence};
+use super::merged::Merged;
+
+/// The author's type with its name erased: how to check it and to encode it.
+#[derive(Debug, Clone, Copy)]
+pub struct Schema {
+    encode: fn(&Merged, &[&str]) -> Result<Vec<u8>, ConfigError>,
+}
+
+impl Schema {
+    /// The schema of `C`.
+    #[must_use]
+    pub fn of<C: Serialize + DeserializeOwned + 'static>() -> Self {
+        Self { encode: encode::<C> }
+    }
+
+    /// Reads the author's type from all keys but the `sections`, and encodes it as MessagePack with named
+    /// fields.
+    ///
+    /// # Errors
+    /// When the keys do not fit the type, or the type cannot be encoded.
+    pub fn encode(&self, merged: &Merged, sections: &[&str]) -> Result<Vec<u8>, ConfigError> {
+        (self.encode)(merged, sections)
+    }
+}
+
+fn encode<C: Serialize + DeserializeOwned>(
+    merged: &Merged,
+    sections: &[&str],
+) -> Result<Vec<u8>, ConfigError> {
+    let config: C = merged.without(sections)?;
+    rmp_serde::to_vec_named(&config).map_err(|error| {
+        let message = format!("the configuration cannot be encoded: {error}: check how its type serializes");
+        ConfigError::new(Whence::Nowhere, &message)
+    })
+}
+
+/// A section's type erased, so that it can be checked by who does not know it.
+#[derive(Debug, Clone, Copy)]
+pub struct SectionCheck {
+    name: &'static str,
+    check: fn(&Merged, &str) -> Result<(), ConfigError>,
+}
+
+impl SectionCheck {
+    /// The check that the section `name` is a `T`.
+    #[must_use]
+    pub fn of<T: DeserializeOwned>(name: &'static str) -> Self {
+        Self {
+            name,
+            check: |merged, name| merged.section::<T>(name).map(drop),
+        }
+    }
+
+    /// The section.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Checks the section in `merged`.
+    ///
+    /// # Errors
+    /// When the section does not fit its type.
+    pub fn check(&self, merged: &Merged) -> Result<(), ConfigError> {
+        (self.check)(merged, self.name)
+    }
+}
