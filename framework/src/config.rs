@@ -20,3 +20,6 @@ pub use error::{ConfigError, Place};
 pub use layers::{Layers, NOT_KEYS, Reading};
 pub use merged::Merged;
 pub use schema::{Schema, SectionCheck};
+
+#[cfg(test)]
+mod tests;
