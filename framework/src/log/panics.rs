@@ -30,7 +30,14 @@ pub fn last_panic() -> Option<String> {
 }
 
 fn describe(info: &PanicHookInfo<'_>) -> String {
-    let message = info.payload_as_str().unwrap_or("a value that is no text");
+    let payload = info.payload();
+    let message = match payload.downcast_ref::<String>() {
+        Some(text) => text.as_str(),
+        None => payload
+            .downcast_ref::<&str>()
+            .copied()
+            .unwrap_or("a value that is no text"),
+    };
     let thread = std::thread::current();
     let thread = thread.name().unwrap_or("without a name");
     match info.location() {
