@@ -1,1 +1,3 @@
 //! Duties.
+
+pub mod rotation;
