@@ -1,1 +1,87 @@
-//! Serving HTTP.
+//! Serving HTTP in a worker: an accept loop of our own over hyper, with an axum router, time-outs, limits and a drain.
+//!
+//! ```text
+//! serve ─▶ accept (a loop per listener) ─▶ connection (a task each) ─▶ answer ─▶ the author's router
+//!                                             │ alarm: the phase lasted too long
+//!                                             │ watched, body: note the phase as bytes go through
+//!             house: what all of them share, and the stage: serving, draining, cut
+//! ```
+//!
+//! Binding sockets, and telling the master, are left to others.
+
+mod accept;
+mod alarm;
+mod answer;
+mod body;
+mod connection;
+mod drain;
+mod gauges;
+mod house;
+mod listener;
+mod phase;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod watched;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+pub use drain::{Drain, Drained};
+pub use gauges::{Gauges, Readiness, Standing};
+pub use listener::Listener;
+pub use settings::HttpSettings;
+
+use house::{CutOnDrop, House, Stage};
+use listener::Peer;
+
+/// How long connections that were told to go may take for it.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Serves `router` on `listeners` until `drain` begins and everything in flight is finished or cut.
+///
+/// While draining no connection is accepted, idle ones are closed, and every answer carries `Connection: close`.
+/// Upgraded connections count as in flight until their handler drops them. Dropping the future cuts everything.
+///
+/// # Errors
+/// When a listener does not take its options.
+pub async fn serve(
+    listeners: Vec<Listener>,
+    router: Router,
+    settings: &HttpSettings,
+    gauges: Arc<Gauges>,
+    readiness: Arc<Readiness>,
+    drain: Drain,
+) -> io::Result<Drained> {
+    for listener in &listeners {
+        listener.prepare()?;
+    }
+    let house = Arc::new(House::new(router, settings.clone(), gauges, readiness.clone()));
+    let _guard = CutOnDrop(house.clone());
+    let mut doors: JoinSet<()> = listeners
+        .into_iter()
+        .map(|listener| accept::run(listener, house.clone()))
+        .collect();
+    drain.begun().await;
+    readiness.set(Standing::Draining);
+    house.advance(Stage::Draining);
+    let finished = async {
+        while doors.join_next().await.is_some() {}
+        house.empty().await;
+    };
+    let patience = drain.timeout().unwrap_or(settings.drain_timeout);
+    let cut = if timeout(patience, finished).await.is_ok() {
+        0
+    } else {
+        house.open()
+    };
+    house.advance(Stage::Cut);
+    // Bounded, because an upgraded connection is told only when its handler reads.
+    let _ = timeout(FAREWELL, house.empty()).await;
+    Ok(Drained { cut })
+}

@@ -1,0 +1,144 @@
+//! Accepting connections until the server drains. No error of accept ends the loop.
+
+use std::future::poll_fn;
+use std::io;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use tokio::time::{Instant, sleep};
+
+use super::connection;
+use super::house::{House, Stage};
+use super::listener::{Listener, Peer, Stream};
+
+/// How long to wait for descriptors or memory, unless a connection of ours closes sooner.
+const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often a shortage is logged at most.
+const SHORTAGE_LOG: Duration = Duration::from_secs(1);
+
+/// What to do after an error of accept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Remedy {
+    /// That one connection failed; the next one may be well.
+    GoOn,
+    /// The same error would come again at once.
+    Pause,
+}
+
+fn remedy(error: &io::Error) -> Remedy {
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(
+            Errno::CONNABORTED
+            | Errno::CONNRESET
+            | Errno::INTR
+            | Errno::AGAIN
+            | Errno::PROTO
+            | Errno::PERM
+            | Errno::NETDOWN
+            | Errno::NETUNREACH
+            | Errno::HOSTDOWN
+            | Errno::HOSTUNREACH
+            | Errno::NOTCONN,
+        ) => Remedy::GoOn,
+        _ => Remedy::Pause,
+    }
+}
+
+enum Turn {
+    Arrived(Stream, Peer),
+    Failed(io::Error),
+    /// As many connections are open as may be.
+    Full,
+    /// Nothing will arrive any more.
+    Ended,
+}
+
+/// Accepts from `listener` until the house drains, then closes it.
+pub(super) async fn run(mut listener: Listener, house: Arc<House>) {
+    tokio::select! {
+        biased;
+        () = house.reached(Stage::Draining) => {}
+        () = accept_all(&mut listener, &house) => return,
+    }
+    for (stream, peer) in listener.close() {
+        connection::spawn(stream, peer, &house);
+    }
+}
+
+async fn accept_all(listener: &mut Listener, house: &Arc<House>) {
+    let mut logged = None;
+    loop {
+        match next(listener, house).await {
+            Turn::Arrived(stream, peer) => connection::spawn(stream, peer, house),
+            Turn::Failed(error) => recover(&error, house, &mut logged).await,
+            Turn::Full => house.room().await,
+            Turn::Ended => return,
+        }
+    }
+}
+
+async fn next(listener: &mut Listener, house: &House) -> Turn {
+    // Room is looked for in the very poll that accepts: several listeners share the places.
+    poll_fn(|cx| {
+        if !house.has_room() {
+            return Poll::Ready(Turn::Full);
+        }
+        listener.poll_accept(cx).map(|arrival| match arrival {
+            Some(Ok((stream, peer))) => Turn::Arrived(stream, peer),
+            Some(Err(error)) => Turn::Failed(error),
+            None => Turn::Ended,
+        })
+    })
+    .await
+}
+
+async fn recover(error: &io::Error, house: &House, logged: &mut Option<Instant>) {
+    if remedy(error) == Remedy::GoOn {
+        return;
+    }
+    let now = Instant::now();
+    if logged.is_none_or(|then| now - then >= SHORTAGE_LOG) {
+        *logged = Some(now);
+        tracing::warn!(%error, open = house.open(), "cannot accept connections for now");
+    }
+    tokio::select! {
+        () = house.one_left() => {}
+        () = sleep(SHORTAGE_PAUSE) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_failed_does_not_hold_up_the_next() {
+        for errno in [
+            Errno::CONNABORTED,
+            Errno::CONNRESET,
+            Errno::INTR,
+            Errno::PERM,
+            Errno::PROTO,
+        ] {
+            assert_eq!(remedy(&errno.into()), Remedy::GoOn, "{errno:?}");
+        }
+    }
+
+    #[test]
+    fn a_shortage_and_an_unknown_error_are_waited_out() {
+        for errno in [
+            Errno::MFILE,
+            Errno::NFILE,
+            Errno::NOBUFS,
+            Errno::NOMEM,
+            Errno::INVAL,
+            Errno::BADF,
+        ] {
+            assert_eq!(remedy(&errno.into()), Remedy::Pause, "{errno:?}");
+        }
+        assert_eq!(remedy(&io::Error::other("unknown")), Remedy::Pause);
+    }
+}

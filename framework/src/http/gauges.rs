@@ -1,0 +1,84 @@
+//! What a server tells about itself: counters for the heartbeat, and whether it is ready.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
+
+/// The counters of a server. All but the connections only grow.
+#[derive(Debug, Default)]
+pub struct Gauges {
+    pub(super) connections: AtomicUsize,
+    pub(super) accepted: AtomicU64,
+    pub(super) requests: AtomicU64,
+    pub(super) refused: AtomicU64,
+    pub(super) timed_out: AtomicU64,
+    pub(super) panics: AtomicU64,
+}
+
+impl Gauges {
+    /// Connections open now, upgraded ones among them.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.connections.load(Relaxed)
+    }
+
+    /// Connections accepted so far.
+    #[must_use]
+    pub fn accepted(&self) -> u64 {
+        self.accepted.load(Relaxed)
+    }
+
+    /// Requests whose head was read so far.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Relaxed)
+    }
+
+    /// Requests answered with 413 so far.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Relaxed)
+    }
+
+    /// Connections closed by a time-out so far.
+    #[must_use]
+    pub fn timed_out(&self) -> u64 {
+        self.timed_out.load(Relaxed)
+    }
+
+    /// Handlers that panicked so far.
+    #[must_use]
+    pub fn panics(&self) -> u64 {
+        self.panics.load(Relaxed)
+    }
+}
+
+/// Where a worker stands, as `/readyz` tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// The author's start has not finished.
+    Starting,
+    /// The worker serves.
+    Ready,
+    /// The worker finishes what is in flight and leaves.
+    Draining,
+}
+
+/// A [`Standing`] that the process and its server share.
+#[derive(Debug, Default)]
+pub struct Readiness(AtomicU8);
+
+impl Readiness {
+    /// Where the worker stands now; at first it is starting.
+    #[must_use]
+    pub fn get(&self) -> Standing {
+        match self.0.load(Relaxed) {
+            0 => Standing::Starting,
+            1 => Standing::Ready,
+            _ => Standing::Draining,
+        }
+    }
+
+    /// Moves on to `standing`. A worker that drains stays draining, whoever says ready afterwards.
+    pub fn set(&self, standing: Standing) {
+        self.0.fetch_max(standing as u8, Relaxed);
+    }
+}

@@ -1,0 +1,161 @@
+//! What the connections of one server share: its router and settings, how many they are, and whether they must leave.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+
+use axum::Router;
+use hyper::server::conn::http1;
+use tokio::sync::Notify;
+
+use super::phase::PhaseCell;
+use super::{Gauges, HttpSettings, Peer, Readiness};
+
+/// A client's head may be this long, and this much of an answer is buffered before it is written.
+const BUFFER: usize = 64 * 1024;
+
+/// How far the server is on its way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
+pub(super) enum Stage {
+    Serving,
+    Draining,
+    Cut,
+}
+
+/// What the connections of one server share.
+pub(super) struct House {
+    pub(super) router: Router,
+    pub(super) settings: HttpSettings,
+    pub(super) gauges: Arc<Gauges>,
+    pub(super) readiness: Arc<Readiness>,
+    pub(super) http: http1::Builder,
+    open: AtomicUsize,
+    stage: AtomicU8,
+    stage_changed: Arc<Notify>,
+    left: Notify,
+}
+
+impl House {
+    pub(super) fn new(
+        router: Router,
+        settings: HttpSettings,
+        gauges: Arc<Gauges>,
+        readiness: Arc<Readiness>,
+    ) -> Self {
+        let mut http = http1::Builder::new();
+        // Not `pipeline_flush`: it holds an answer back for as long as bytes of a further request wait.
+        http.header_read_timeout(None).max_buf_size(BUFFER);
+        Self {
+            router,
+            settings,
+            gauges,
+            readiness,
+            http,
+            open: AtomicUsize::new(0),
+            stage: AtomicU8::new(Stage::Serving as u8),
+            stage_changed: Arc::default(),
+            left: Notify::new(),
+        }
+    }
+
+    pub(super) fn stage(&self) -> Stage {
+        match self.stage.load(Ordering::Acquire) {
+            0 => Stage::Serving,
+            1 => Stage::Draining,
+            _ => Stage::Cut,
+        }
+    }
+
+    pub(super) fn advance(&self, stage: Stage) {
+        self.stage.fetch_max(stage as u8, Ordering::AcqRel);
+        self.stage_changed.notify_waiters();
+    }
+
+    /// Rings at every change of the stage. Look at the stage after the first poll: a change before it is not told.
+    pub(super) fn stage_bell(&self) -> &Arc<Notify> {
+        &self.stage_changed
+    }
+
+    pub(super) async fn reached(&self, stage: Stage) {
+        loop {
+            let changed = self.stage_changed.notified();
+            if self.stage() >= stage {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    pub(super) fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.open() < self.settings.max_connections
+    }
+
+    pub(super) async fn room(&self) {
+        self.until(|| self.has_room()).await;
+    }
+
+    pub(super) async fn empty(&self) {
+        self.until(|| self.open() == 0).await;
+    }
+
+    /// Waits until one more connection has left.
+    pub(super) async fn one_left(&self) {
+        self.left.notified().await;
+    }
+
+    async fn until(&self, fact: impl Fn() -> bool) {
+        loop {
+            let left = self.left.notified();
+            if fact() {
+                return;
+            }
+            left.await;
+        }
+    }
+
+    fn enter(&self) {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        self.gauges.connections.fetch_add(1, Ordering::Relaxed);
+        self.gauges.accepted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn leave(&self) {
+        self.gauges.connections.fetch_sub(1, Ordering::Relaxed);
+        self.open.fetch_sub(1, Ordering::Relaxed);
+        self.left.notify_waiters();
+    }
+}
+
+/// Cuts what is left when the server goes away, also when its future is dropped half-way.
+pub(super) struct CutOnDrop(pub(super) Arc<House>);
+
+impl Drop for CutOnDrop {
+    fn drop(&mut self) {
+        self.0.advance(Stage::Cut);
+    }
+}
+
+/// One connection's place in the house.
+pub(super) struct Seat {
+    pub(super) house: Arc<House>,
+    pub(super) peer: Peer,
+    pub(super) phase: PhaseCell,
+    /// Whether the body of the last request was left unread.
+    pub(super) unread: AtomicBool,
+}
+
+impl Seat {
+    /// Takes a place; it is given back when the connection's stream is dropped.
+    pub(super) fn take(house: Arc<House>, peer: Peer) -> Arc<Self> {
+        house.enter();
+        Arc::new(Self {
+            house,
+            peer,
+            phase: PhaseCell::new(),
+            unread: AtomicBool::new(false),
+        })
+    }
+}

@@ -1,0 +1,161 @@
+//! Where connections come from, and what they are before HTTP: TCP and Unix sockets, accepted here or handed over.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use rustix::net::{AddressFamily, SocketType, getsockname, sockopt};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::mpsc;
+
+/// The address of a client, where it has one.
+pub(super) type Peer = Option<SocketAddr>;
+
+/// A source of connections.
+#[derive(Debug)]
+pub enum Listener {
+    /// A TCP socket, accepted from by this process.
+    Tcp(TcpListener),
+    /// A Unix socket, accepted from by this process.
+    Unix(UnixListener),
+    /// Connections that another process or thread accepted. When draining begins, no more are taken than wait by then.
+    Handed(mpsc::Receiver<OwnedFd>),
+}
+
+enum Family {
+    Inet,
+    Unix,
+}
+
+fn family(fd: &OwnedFd) -> io::Result<Family> {
+    if sockopt::socket_type(fd)? != SocketType::STREAM {
+        return Err(unfit("the inherited socket is not a stream socket"));
+    }
+    match getsockname(fd)?.address_family() {
+        AddressFamily::INET | AddressFamily::INET6 => Ok(Family::Inet),
+        AddressFamily::UNIX => Ok(Family::Unix),
+        other => Err(unfit(&format!(
+            "the inherited socket has family {}, want TCP or Unix",
+            other.as_raw()
+        ))),
+    }
+}
+
+fn unfit(reason: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, reason)
+}
+
+impl Listener {
+    /// Takes over an inherited listening socket, TCP or Unix.
+    ///
+    /// # Errors
+    /// When it is neither, does not listen, or no runtime with I/O is running.
+    pub fn from_fd(fd: OwnedFd) -> io::Result<Self> {
+        if !sockopt::socket_acceptconn(&fd)? {
+            return Err(unfit("the inherited socket does not listen"));
+        }
+        rustix::io::ioctl_fionbio(&fd, true)?;
+        match family(&fd)? {
+            Family::Inet => Ok(Self::Tcp(TcpListener::from_std(fd.into())?)),
+            Family::Unix => Ok(Self::Unix(UnixListener::from_std(fd.into())?)),
+        }
+    }
+
+    /// Sets TCP_NODELAY once on the listener: what it accepts inherits it, which saves a call per connection.
+    pub(super) fn prepare(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(listener) => Ok(sockopt::set_tcp_nodelay(listener, true)?),
+            Self::Unix(_) | Self::Handed(_) => Ok(()),
+        }
+    }
+
+    /// The next connection; `None` when there will be no more.
+    pub(super) fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<(Stream, Peer)>>> {
+        Poll::Ready(match self {
+            Self::Tcp(listener) => {
+                Some(ready!(listener.poll_accept(cx)).map(|(stream, peer)| (Stream::Tcp(stream), Some(peer))))
+            }
+            Self::Unix(listener) => {
+                Some(ready!(listener.poll_accept(cx)).map(|(stream, _)| (Stream::Unix(stream), None)))
+            }
+            Self::Handed(queue) => ready!(queue.poll_recv(cx)).map(Stream::from_fd),
+        })
+    }
+
+    /// Stops accepting. A connection that was already handed over is nobody else's, so it is still served.
+    pub(super) fn close(self) -> Vec<(Stream, Peer)> {
+        let Self::Handed(mut queue) = self else {
+            return Vec::new();
+        };
+        queue.close();
+        let waiting = std::iter::from_fn(|| queue.try_recv().ok());
+        waiting.filter_map(|fd| Stream::from_fd(fd).ok()).collect()
+    }
+}
+
+/// A connection, TCP or Unix.
+#[derive(Debug)]
+pub(super) enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Stream {
+    fn from_fd(fd: OwnedFd) -> io::Result<(Self, Peer)> {
+        rustix::io::ioctl_fionbio(&fd, true)?;
+        match family(&fd)? {
+            Family::Inet => {
+                let stream = TcpStream::from_std(fd.into())?;
+                stream.set_nodelay(true)?;
+                let peer = stream.peer_addr()?;
+                Ok((Self::Tcp(stream), Some(peer)))
+            }
+            Family::Unix => Ok((Self::Unix(UnixStream::from_std(fd.into())?), None)),
+        }
+    }
+}
+
+/// Calls one method on whichever stream it is.
+macro_rules! either {
+    ($self:ident, $stream:ident => $call:expr) => {
+        match $self.get_mut() {
+            Stream::Tcp($stream) => $call,
+            Stream::Unix($stream) => $call,
+        }
+    };
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        either!(self, stream => Pin::new(stream).poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        either!(self, stream => Pin::new(stream).poll_write(cx, buf))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        either!(self, stream => Pin::new(stream).poll_write_vectored(cx, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, stream => Pin::new(stream).poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, stream => Pin::new(stream).poll_shutdown(cx))
+    }
+}

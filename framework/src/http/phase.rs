@@ -1,0 +1,209 @@
+//! What a connection is doing, and how long it may go on doing it. Pure: it reads no clock.
+
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::time::Duration;
+
+use super::HttpSettings;
+
+/// While draining, how long a connection that never asked anything may still ask its first question.
+const DRAINING_FIRST_BYTE: Duration = Duration::from_secs(1);
+
+/// While draining, how long a client that has just been answered may take for its next question, which is then
+/// answered with `Connection: close`. Closing at once would cut a question that is already on its way.
+const DRAINING_IDLE: Duration = Duration::from_millis(250);
+
+/// What a connection is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Accepted; not one byte has come.
+    New,
+    /// Some bytes of a head have come.
+    Head,
+    /// The handler works, or the body of its answer is under way.
+    Busy,
+    /// The handler is done; the end of its answer waits to be written.
+    Flushing,
+    /// Answered; nothing has come since.
+    Idle,
+    /// The connection belongs to another protocol now.
+    Upgraded,
+}
+
+const PHASES: [Phase; 6] = [
+    Phase::New,
+    Phase::Head,
+    Phase::Busy,
+    Phase::Flushing,
+    Phase::Idle,
+    Phase::Upgraded,
+];
+const PHASE: u32 = 0b0111;
+const BLOCKED: u32 = 0b1000;
+const COUNT: u32 = 0b1_0000;
+
+/// A phase, and whether the client refuses to take what is written to it.
+///
+/// Above these it counts its changes, so that a cycle from idle to idle is seen as a change too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Moment(u32);
+
+impl Moment {
+    pub(super) fn phase(self) -> Phase {
+        PHASES[(self.0 & PHASE) as usize % PHASES.len()]
+    }
+
+    fn blocked(self) -> bool {
+        self.0 & BLOCKED != 0
+    }
+
+    fn next(self, phase: Phase, flags: u32) -> Self {
+        Self((self.0 & !(PHASE | BLOCKED)).wrapping_add(COUNT) | phase as u32 | flags)
+    }
+
+    /// How long this moment may last.
+    pub(super) fn limit(self, settings: &HttpSettings, draining: bool) -> Option<Duration> {
+        let soon = |usual: Duration, drain: Duration| if draining { usual.min(drain) } else { usual };
+        match self.phase() {
+            Phase::New => Some(soon(settings.first_byte_timeout, DRAINING_FIRST_BYTE)),
+            Phase::Head => Some(settings.header_timeout),
+            Phase::Idle => Some(soon(settings.keep_alive_timeout, DRAINING_IDLE)),
+            Phase::Busy | Phase::Flushing => self.blocked().then_some(settings.send_timeout),
+            Phase::Upgraded => None,
+        }
+    }
+}
+
+/// The current [`Moment`] of one connection. Only that connection's own task writes it, so plain loads and stores
+/// do; it is atomic because that task may move between threads.
+#[derive(Debug)]
+pub(super) struct PhaseCell(AtomicU32);
+
+impl PhaseCell {
+    pub(super) fn new() -> Self {
+        Self(AtomicU32::new(Phase::New as u32))
+    }
+
+    pub(super) fn moment(&self) -> Moment {
+        Moment(self.0.load(Relaxed))
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        self.moment().phase()
+    }
+
+    pub(super) fn enter(&self, phase: Phase) {
+        self.store(self.moment().next(phase, 0));
+    }
+
+    /// Some bytes were read.
+    pub(super) fn read(&self) {
+        if matches!(self.phase(), Phase::New | Phase::Idle) {
+            self.enter(Phase::Head);
+        }
+    }
+
+    /// The client took some bytes.
+    pub(super) fn wrote(&self) {
+        let moment = self.moment();
+        if moment.blocked() {
+            self.enter(moment.phase());
+        }
+    }
+
+    /// The client takes no more bytes for now.
+    pub(super) fn write_blocked(&self) {
+        let moment = self.moment();
+        if !moment.blocked() {
+            self.store(moment.next(moment.phase(), BLOCKED));
+        }
+    }
+
+    /// The body of the answer was handed over to the end.
+    pub(super) fn body_done(&self) {
+        if self.phase() == Phase::Busy {
+            self.enter(Phase::Flushing);
+        }
+    }
+
+    /// All that was handed over is written.
+    pub(super) fn flushed(&self) {
+        if self.phase() == Phase::Flushing {
+            self.enter(Phase::Idle);
+        }
+    }
+
+    fn store(&self, moment: Moment) {
+        self.0.store(moment.0, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_takes_a_connection_from_new_over_busy_to_idle() {
+        let cell = PhaseCell::new();
+        let steps: [(fn(&PhaseCell), Phase); 7] = [
+            (PhaseCell::flushed, Phase::New),
+            (PhaseCell::read, Phase::Head),
+            (|cell| cell.enter(Phase::Busy), Phase::Busy),
+            (PhaseCell::read, Phase::Busy),
+            (PhaseCell::flushed, Phase::Busy),
+            (PhaseCell::body_done, Phase::Flushing),
+            (PhaseCell::flushed, Phase::Idle),
+        ];
+        for (step, phase) in steps {
+            step(&cell);
+            assert_eq!(cell.phase(), phase);
+        }
+    }
+
+    #[test]
+    fn a_cycle_from_idle_to_idle_is_seen_as_a_change() {
+        let cell = PhaseCell::new();
+        cell.enter(Phase::Idle);
+        let before = cell.moment();
+        cell.read();
+        cell.enter(Phase::Idle);
+        assert_ne!(cell.moment(), before);
+    }
+
+    #[test]
+    fn more_bytes_of_a_head_do_not_begin_it_anew() {
+        let cell = PhaseCell::new();
+        cell.read();
+        let begun = cell.moment();
+        cell.read();
+        assert_eq!(cell.moment(), begun);
+    }
+
+    #[test]
+    fn only_a_client_that_takes_nothing_is_limited_while_it_is_answered() {
+        let (cell, settings) = (PhaseCell::new(), HttpSettings::default());
+        cell.enter(Phase::Busy);
+        assert_eq!(cell.moment().limit(&settings, true), None);
+        cell.write_blocked();
+        assert_eq!(cell.moment().limit(&settings, true), Some(settings.send_timeout));
+        cell.wrote();
+        assert_eq!(cell.moment().limit(&settings, false), None);
+    }
+
+    #[test]
+    fn draining_shortens_waiting_but_not_a_head_under_way() {
+        let (cell, settings) = (PhaseCell::new(), HttpSettings::default());
+        let limits =
+            |cell: &PhaseCell| [false, true].map(|draining| cell.moment().limit(&settings, draining));
+        assert_eq!(
+            limits(&cell),
+            [Some(settings.first_byte_timeout), Some(DRAINING_FIRST_BYTE)]
+        );
+        cell.read();
+        assert_eq!(limits(&cell), [Some(settings.header_timeout); 2]);
+        cell.enter(Phase::Idle);
+        assert_eq!(
+            limits(&cell),
+            [Some(settings.keep_alive_timeout), Some(DRAINING_IDLE)]
+        );
+    }
+}

@@ -1,0 +1,141 @@
+//! Time-outs, and how many connections there may be.
+
+use super::*;
+
+#[tokio::test]
+async fn a_silent_client_is_closed_without_a_word() {
+    let served = Served::start(HttpSettings {
+        first_byte_timeout: SHORT,
+        ..patient()
+    })
+    .await;
+    assert_eq!(rest(&mut served.connect().await).await, "");
+    assert_eq!(served.gauges.timed_out(), 1);
+}
+
+#[tokio::test]
+async fn a_half_sent_head_is_answered_with_408() {
+    let served = Served::start(HttpSettings {
+        header_timeout: SHORT,
+        ..patient()
+    })
+    .await;
+    let mut client = served.connect().await;
+    client.write_all(b"GET / HT").await.unwrap();
+    assert!(rest(&mut client).await.starts_with("HTTP/1.1 408 "));
+}
+
+#[tokio::test]
+async fn a_head_that_trickles_in_gains_no_time() {
+    let served = Served::start(HttpSettings {
+        header_timeout: SHORT,
+        ..patient()
+    })
+    .await;
+    let (mut reading, mut writing) = served.connect().await.into_split();
+    ask_over(&mut reading, &mut writing).await;
+    let trickle = async {
+        for byte in b"GET / HTTP/1.1\r\nhost: ".iter().chain(std::iter::repeat(&b'x')) {
+            tokio::time::sleep(SHORT / 10).await;
+            if writing.write_all(&[*byte]).await.is_err() {
+                break;
+            }
+        }
+    };
+    let mut bytes = Vec::new();
+    tokio::select! {
+        _ = within(reading.read_to_end(&mut bytes)) => {}
+        () = trickle => {}
+    }
+    assert_eq!(served.gauges.timed_out(), 1);
+}
+
+async fn ask_over(reading: &mut (impl AsyncReadExt + Unpin), writing: &mut (impl AsyncWriteExt + Unpin)) {
+    writing.write_all(GET).await.unwrap();
+    assert_eq!(answer(reading).await.1, "hello\n");
+}
+
+#[tokio::test]
+async fn a_connection_is_closed_when_it_was_idle_too_long() {
+    let served = Served::start(HttpSettings {
+        keep_alive_timeout: SHORT,
+        ..patient()
+    })
+    .await;
+    let mut client = served.connect().await;
+    for _ in 0..3 {
+        assert_eq!(ask(&mut client, GET).await.1, "hello\n");
+    }
+    assert_eq!(rest(&mut client).await, "");
+}
+
+#[tokio::test]
+async fn a_slow_handler_is_given_its_time() {
+    let timeouts = HttpSettings {
+        first_byte_timeout: SHORT,
+        header_timeout: SHORT,
+        keep_alive_timeout: SHORT,
+        ..patient()
+    };
+    let served = Served::start(timeouts).await;
+    let mut client = served.connect().await;
+    client.write_all(GATED).await.unwrap();
+    served.gate.until_entered().await;
+    // Another connection that is cut shows that the time-outs have passed; three of them, that they passed thrice.
+    for _ in 0..3 {
+        rest(&mut served.connect().await).await;
+    }
+    served.gate.open();
+    assert!(answer(&mut client).await.0.starts_with("HTTP/1.1 200 "));
+    assert_eq!(rest(&mut client).await, "");
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_of_its_answer_is_cut_and_a_slow_one_is_not() {
+    let served = Served::start(HttpSettings {
+        send_timeout: SHORT * 3,
+        keep_alive_timeout: SHORT,
+        body_limit: bytesize::ByteSize::mib(64),
+        ..patient()
+    })
+    .await;
+    let size = 48 << 20;
+    let head = format!("POST /echo HTTP/1.1\r\nhost: test\r\ncontent-length: {size}\r\n\r\n");
+    let (mut slow, mut stuck) = (served.connect().await, served.connect().await);
+    for client in [&mut slow, &mut stuck] {
+        client.write_all(head.as_bytes()).await.unwrap();
+        client.write_all(&vec![b'x'; size]).await.unwrap();
+    }
+    let mut received = 0;
+    let mut piece = vec![0; 4 << 20];
+    while received < size {
+        let n = within(slow.read(&mut piece)).await.unwrap();
+        assert_ne!(n, 0, "cut after {received} bytes");
+        received += n;
+        tokio::time::sleep(SHORT / 4).await;
+    }
+    while served.gauges.timed_out() < 2 {
+        tokio::task::yield_now().await;
+    }
+    let received = within(tokio::io::copy(&mut stuck, &mut tokio::io::sink())).await;
+    assert!(received.is_err() || received.is_ok_and(|n| n < size as u64));
+}
+
+#[tokio::test]
+async fn a_connection_over_the_cap_waits_until_another_leaves() {
+    let served = Served::start(HttpSettings {
+        max_connections: 1,
+        ..patient()
+    })
+    .await;
+    let mut first = served.connect().await;
+    assert_eq!(ask(&mut first, GET).await.1, "hello\n");
+    let mut second = served.connect().await;
+    second.write_all(GET).await.unwrap();
+    // The first is served again, with the second one waiting all the while.
+    assert_eq!(ask(&mut first, GET).await.1, "hello\n");
+    assert_eq!((served.gauges.connections(), served.gauges.accepted()), (1, 1));
+    drop(first);
+    assert_eq!(answer(&mut second).await.1, "hello\n");
+    assert_eq!((served.gauges.connections(), served.gauges.accepted()), (1, 2));
+}

@@ -1,0 +1,116 @@
+//! The stream of a connection, which notes in the connection's phase what goes through it.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::futures::OwnedNotified;
+
+use super::house::{Seat, Stage};
+use super::listener::Stream;
+use super::phase::Phase;
+
+/// A stream that notes what goes through it, and holds the connection's place until it is dropped.
+pub(super) struct Watched {
+    stream: Stream,
+    seat: Arc<Seat>,
+    /// Set once the connection is upgraded: from then on nobody else can cut it at the end of a drain.
+    bell: Option<Pin<Box<OwnedNotified>>>,
+}
+
+impl Watched {
+    pub(super) fn new(stream: Stream, seat: Arc<Seat>) -> Self {
+        Self {
+            stream,
+            seat,
+            bell: None,
+        }
+    }
+
+    /// Fails when this is an upgraded connection and the drain's deadline has passed; otherwise wakes the reader then.
+    fn poll_cut(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let house = &self.seat.house;
+        loop {
+            let bell = self
+                .bell
+                .get_or_insert_with(|| Box::pin(house.stage_bell().clone().notified_owned()));
+            let rung = bell.as_mut().poll(cx).is_ready();
+            if house.stage() == Stage::Cut {
+                return Err(io::Error::new(
+                    io::ErrorKind::ConnectionAborted,
+                    "the server has left",
+                ));
+            }
+            if !rung {
+                return Ok(());
+            }
+            self.bell = None;
+        }
+    }
+
+    fn note_write(&self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match outcome {
+            Poll::Ready(Ok(_)) => self.seat.phase.wrote(),
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => self.seat.phase.write_blocked(),
+        }
+        outcome
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.seat.house.leave();
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        if this.seat.phase.phase() == Phase::Upgraded {
+            this.poll_cut(cx)?;
+        }
+        ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+        if buf.filled().len() > before {
+            this.seat.phase.read();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let outcome = Pin::new(&mut this.stream).poll_write(cx, buf);
+        this.note_write(outcome)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let outcome = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
+        this.note_write(outcome)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(Pin::new(&mut this.stream).poll_flush(cx))?;
+        this.seat.phase.flushed();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}
