@@ -7,11 +7,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::Poll;
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, DefaultBodyLimit};
 use axum::http::header::{CONNECTION, CONTENT_TYPE};
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode};
+use axum::routing::future::RouteFuture;
 use hyper::body::{Body as _, Incoming};
 use tower::Service as _;
 
@@ -19,21 +21,59 @@ use super::Standing;
 use super::body::{Intake, Outflow};
 use super::house::{House, Seat, Stage};
 
-/// Answers one request.
-pub(super) async fn answer(
+/// What becomes of a request.
+// One lives at a time on each connection, inside the box that hyper keeps for it: boxing it once more would only cost.
+#[allow(clippy::large_enum_variant)]
+enum Course {
+    Answered(Response<Body>),
+    Routed(RouteFuture<Infallible>),
+}
+
+/// Answers one request. What can be done at once is, so that the request itself is not moved into the future.
+pub(super) fn answer(
     seat: Arc<Seat>,
     request: Request<Incoming>,
-) -> Result<Response<Outflow>, Infallible> {
-    let mut response = match own_answer(&seat, &request) {
-        Some(response) => response,
-        None => routed(&seat, request).await,
-    };
-    if must_close(&seat, response.status()) {
-        response
-            .headers_mut()
-            .insert(CONNECTION, HeaderValue::from_static("close"));
+) -> impl Future<Output = Result<Response<Outflow>, Infallible>> {
+    let course = course(&seat, request);
+    async move {
+        let mut response = match course {
+            Course::Answered(response) => response,
+            Course::Routed(route) => routed(&seat, route).await,
+        };
+        if must_close(&seat, response.status()) {
+            response
+                .headers_mut()
+                .insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        Ok(response.map(|body| Outflow::new(body, seat)))
     }
-    Ok(response.map(|body| Outflow::new(body, seat)))
+}
+
+fn course(seat: &Arc<Seat>, request: Request<Incoming>) -> Course {
+    if let Some(response) = own_answer(seat, &request) {
+        return Course::Answered(response);
+    }
+    let request = prepared(seat, request);
+    // A layer may panic before it returns a future.
+    match catch_unwind(AssertUnwindSafe(|| seat.house.router.clone().call(request))) {
+        Ok(route) => Course::Routed(route),
+        Err(panic) => Course::Answered(panicked(seat, &*panic)),
+    }
+}
+
+async fn routed(seat: &Seat, route: RouteFuture<Infallible>) -> Response<Body> {
+    let mut route = pin!(route);
+    let outcome = poll_fn(
+        |cx| match catch_unwind(AssertUnwindSafe(|| route.as_mut().poll(cx))) {
+            Ok(poll) => poll.map(Ok),
+            Err(panic) => Poll::Ready(Err(panic)),
+        },
+    );
+    match outcome.await {
+        Ok(Ok(response)) => response,
+        Ok(Err(never)) => match never {},
+        Err(panic) => panicked(seat, &*panic),
+    }
 }
 
 /// Whether this is the last answer on its connection.
@@ -72,24 +112,6 @@ fn health(house: &House, request: &Request<Incoming>) -> Option<Response<Body>> 
     };
     let asked = matches!(*request.method(), Method::GET | Method::HEAD);
     asked.then(|| plain(answer.0, answer.1))
-}
-
-async fn routed(seat: &Arc<Seat>, request: Request<Incoming>) -> Response<Body> {
-    let request = prepared(seat, request);
-    let mut router = seat.house.router.clone();
-    // The call itself belongs inside: a layer may panic before it returns a future.
-    let mut call = pin!(async move { router.call(request).await });
-    let outcome = poll_fn(
-        |cx| match catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(cx))) {
-            Ok(poll) => poll.map(Ok),
-            Err(panic) => std::task::Poll::Ready(Err(panic)),
-        },
-    );
-    match outcome.await {
-        Ok(Ok(response)) => response,
-        Ok(Err(never)) => match never {},
-        Err(panic) => panicked(seat, &*panic),
-    }
 }
 
 /// The request as the router takes it. One without a body needs neither a limit nor an allocation for it.

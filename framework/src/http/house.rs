@@ -43,9 +43,14 @@ impl House {
     ) -> Self {
         let mut http = http1::Builder::new();
         // Not `pipeline_flush`: it holds an answer back for as long as bytes of a further request wait.
-        http.header_read_timeout(None).max_buf_size(BUFFER);
+        // Half-close, because hyper would otherwise allocate a buffer per request just to look for the client's end while
+        // the handler works. The stream looks for it itself, and only when the handler has to wait.
+        http.header_read_timeout(None)
+            .max_buf_size(BUFFER)
+            .half_close(true);
         Self {
-            router,
+            // Turns every handler into a route now; otherwise axum does it once per request.
+            router: router.with_state(()),
             settings,
             gauges,
             readiness,

@@ -144,19 +144,17 @@ mod tests {
     #[test]
     fn a_request_takes_a_connection_from_new_over_busy_to_idle() {
         let cell = PhaseCell::new();
-        let steps: [(fn(&PhaseCell), Phase); 7] = [
-            (PhaseCell::flushed, Phase::New),
-            (PhaseCell::read, Phase::Head),
-            (|cell| cell.enter(Phase::Busy), Phase::Busy),
-            (PhaseCell::read, Phase::Busy),
-            (PhaseCell::flushed, Phase::Busy),
-            (PhaseCell::body_done, Phase::Flushing),
-            (PhaseCell::flushed, Phase::Idle),
-        ];
-        for (step, phase) in steps {
+        let after = |step: fn(&PhaseCell)| {
             step(&cell);
-            assert_eq!(cell.phase(), phase);
-        }
+            cell.phase()
+        };
+        assert_eq!(after(PhaseCell::flushed), Phase::New);
+        assert_eq!(after(PhaseCell::read), Phase::Head);
+        assert_eq!(after(|cell| cell.enter(Phase::Busy)), Phase::Busy);
+        assert_eq!(after(PhaseCell::read), Phase::Busy);
+        assert_eq!(after(PhaseCell::flushed), Phase::Busy);
+        assert_eq!(after(PhaseCell::body_done), Phase::Flushing);
+        assert_eq!(after(PhaseCell::flushed), Phase::Idle);
     }
 
     #[test]

@@ -27,6 +27,9 @@ const SHORT: Duration = Duration::from_millis(100);
 /// Far beyond anything that a test waits for.
 const LONG: Duration = Duration::from_secs(20);
 
+/// More bytes than the buffers of a connection hold.
+const LARGE: usize = 20 << 20;
+
 const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: test\r\n\r\n";
 const GATED: &[u8] = b"GET /gate HTTP/1.1\r\nhost: test\r\n\r\n";
 
@@ -118,6 +121,7 @@ fn router(gate: Gate) -> Router {
         )
         .route("/echo", post(async |body: Bytes| body))
         .route("/ignore", post(async || "ignored\n"))
+        .route("/large", get(async || vec![b'x'; LARGE]))
         .route("/panic", get(panics))
         .route("/upgrade", get(draining::upgrade))
         .with_state(gate)
@@ -187,6 +191,43 @@ async fn a_panic_is_answered_with_500_and_the_connection_goes_on() {
     assert!(head.starts_with("HTTP/1.1 500 "), "{head}");
     assert_eq!(ask(&mut client, GET).await.1, "hello\n");
     assert_eq!((served.gauges.panics(), served.gauges.requests()), (1, 2));
+}
+
+#[tokio::test]
+async fn work_for_a_client_that_has_gone_is_dropped() {
+    let served = Served::start(patient()).await;
+    let mut client = served.connect().await;
+    client.write_all(GATED).await.unwrap();
+    served.gate.until_entered().await;
+    drop(client);
+    served.drain.begin(None);
+    assert_eq!(served.drained().await, Drained { cut: 0 });
+}
+
+#[tokio::test]
+async fn a_client_that_closes_its_half_after_asking_is_answered() {
+    let served = Served::start(patient()).await;
+    let mut client = served.connect().await;
+    client.write_all(GET).await.unwrap();
+    client.shutdown().await.unwrap();
+    assert!(rest(&mut client).await.ends_with("hello\n"));
+}
+
+#[tokio::test]
+async fn requests_sent_in_one_go_are_answered_in_order() {
+    let served = Served::start(patient()).await;
+    let mut client = served.connect().await;
+    let (start, end) = GET.split_at(8);
+    client
+        .write_all(&[GET, GATED, GET, start].concat())
+        .await
+        .unwrap();
+    assert_eq!(answer(&mut client).await.1, "hello\n");
+    served.gate.until_entered().await;
+    served.gate.open();
+    assert_eq!(answer(&mut client).await.1, "");
+    assert_eq!(answer(&mut client).await.1, "hello\n");
+    assert_eq!(ask(&mut client, end).await.1, "hello\n");
 }
 
 #[tokio::test]

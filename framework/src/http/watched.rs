@@ -61,6 +61,11 @@ impl Watched {
     }
 }
 
+/// Ends the work for a client that nobody waits for any more.
+fn gone() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionAborted, "the client has gone")
+}
+
 impl Drop for Watched {
     fn drop(&mut self) {
         self.seat.house.leave();
@@ -106,7 +111,11 @@ impl AsyncWrite for Watched {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(Pin::new(&mut this.stream).poll_flush(cx))?;
-        this.seat.phase.flushed();
+        match this.seat.phase.phase() {
+            Phase::Flushing => this.seat.phase.flushed(),
+            Phase::Busy if this.stream.poll_gone(cx).is_ready() => return Poll::Ready(Err(gone())),
+            _ => {}
+        }
         Poll::Ready(Ok(()))
     }
 
