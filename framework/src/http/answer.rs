@@ -20,6 +20,7 @@ use tower::Service as _;
 use super::Standing;
 use super::body::{Intake, Outflow};
 use super::house::{House, Seat, Stage};
+use super::phase::Phase;
 
 /// What becomes of a request.
 // One lives at a time on each connection, inside the box that hyper keeps for it: boxing it once more would only cost.
@@ -76,13 +77,19 @@ async fn routed(seat: &Seat, route: RouteFuture<Infallible>) -> Response<Body> {
     }
 }
 
-/// Whether this is the last answer on its connection.
+/// Notes what the status means for the connection: whether this is its last answer.
 fn must_close(seat: &Seat, status: StatusCode) -> bool {
-    if status == StatusCode::PAYLOAD_TOO_LARGE {
-        seat.house.gauges.refused.fetch_add(1, Relaxed);
-        return true;
+    match status {
+        StatusCode::SWITCHING_PROTOCOLS => {
+            seat.phase.enter(Phase::Upgraded);
+            false
+        }
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            seat.house.gauges.refused.fetch_add(1, Relaxed);
+            true
+        }
+        _ => seat.house.stage() != Stage::Serving,
     }
-    seat.house.stage() != Stage::Serving && status != StatusCode::SWITCHING_PROTOCOLS
 }
 
 /// What is answered before the router is asked.

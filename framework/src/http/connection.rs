@@ -58,9 +58,9 @@ async fn run(io: Watched, seat: Arc<Seat>) {
         .serve_connection(TokioIo::new(io), service)
         .with_upgrades();
     let end = attend(&mut connection, &seat).await;
-    match connection.into_parts() {
-        Some(parts) => close(parts.io.into_inner(), &seat, end).await,
-        None => seat.phase.enter(Phase::Upgraded),
+    // An upgraded connection has left its parts to another task.
+    if let Some(parts) = connection.into_parts() {
+        close(parts.io.into_inner(), &seat, end).await;
     }
 }
 
