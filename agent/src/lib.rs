@@ -1,3 +1,18 @@
-//! Duties.
+//! Ready-made duties for the agent of a [`hatchery`] app, written against the framework's public API alone.
+//!
+//! ```no_run
+//! # use std::process::ExitCode;
+//! fn main() -> ExitCode {
+//!     hatchery::App::new("shop")
+//!         .duty(hatchery_agent::config_polling())
+//!         .duty(hatchery_agent::log_rotation())
+//!         .run()
+//! }
+//! ```
 
+mod config_polling;
+mod log_rotation;
 pub mod rotation;
+
+pub use config_polling::{PollingSettings, config_polling};
+pub use log_rotation::log_rotation;

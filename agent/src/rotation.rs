@@ -22,6 +22,7 @@ pub struct RotationSettings {
     /// The period that one file holds.
     pub every: Period,
     /// A file of this size is rotated before its period is over; 0 means no limit.
+    #[serde(with = "hatchery::size")]
     pub max_size: ByteSize,
     /// How many rotated files are kept of each log, the newest ones; 0 keeps all.
     pub keep: usize,

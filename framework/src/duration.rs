@@ -1,16 +1,17 @@
 //! Durations as people write them in configuration and on the command line: `250ms`, `30s`, `5m`.
 
+use std::fmt;
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, Serializer, de};
+use serde::{Deserializer, Serializer, de};
 
 /// Reads a duration such as `250ms` or `1m 30s`.
 ///
 /// # Errors
-/// When the text is not a number with a unit; the message says which part is wrong.
+/// When the text is not numbers with units.
 pub fn parse(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)
-        .map_err(|error| format!("{error}: write a duration such as 250ms, 30s or 5m"))
+        .map_err(|_| format!("`{text}` is not a duration: write one such as 250ms, 30s or 5m"))
 }
 
 /// For `#[serde(with = "hatchery::duration")]`.
@@ -26,6 +27,19 @@ pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S:
 /// # Errors
 /// When the value is not a text that [`parse`] accepts.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    parse(&text).map_err(de::Error::custom)
+    deserializer.deserialize_str(DurationVisitor)
+}
+
+struct DurationVisitor;
+
+impl de::Visitor<'_> for DurationVisitor {
+    type Value = Duration;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a duration such as 250ms, 30s or 5m")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Duration, E> {
+        parse(text).map_err(E::custom)
+    }
 }

@@ -1,12 +1,65 @@
 //! Hatchery: a master process supervises one agent, which does what must be done exactly once, and the
 //! workers that serve.
 //!
-//! This file is the map of the crate. Rooms are listed from the bottom up; each may import those above it
-//! in this list and never those below.
+//! Start with [`App`]; [`Worker`] and [`Agent`] are what its functions are given.
+//!
+//! # The rooms
+//!
+//! From the bottom up; a room imports those above it in this list and never those below.
+//!
+//! | room | answers for |
+//! |---|---|
+//! | [`error`], [`duration`], [`size`], [`role`], `backoff`, `exit` | words: endings, durations, slots, delays, reasons |
+//! | [`status`] | what `status --json` says |
+//! | [`config`], [`log`], [`http`] | layers of configuration; log files; serving HTTP |
+//! | `image`, `instance`, `signals` | the executable held open; the run dir; what signals mean |
+//! | `bus` | frames, links, the bodies of the framework's own frames |
+//! | `launch`, `sections` | what a child is told; who owns which part of the configuration |
+//! | `master` | supervision and relay; runs none of the author's code |
+//! | `state`, `process`, `published`, `child` | a child's states, its link, its life |
+//! | `desk`, `agent`, `duty`, `worker`, `lives` | the two roles that run the author's code |
+//! | `cli`, `app` | the command line; what an author puts together |
+//! | [`testing`] | a cluster of real processes for an app's own tests |
 
+mod agent;
+mod app;
+mod backoff;
+mod bus;
+mod child;
+mod cli;
 pub mod config;
+mod desk;
 pub mod duration;
+mod duty;
 pub mod error;
+mod exit;
 pub mod http;
+mod image;
+mod instance;
+mod launch;
+mod lives;
 pub mod log;
+mod master;
+mod process;
+mod published;
 pub mod role;
+mod sections;
+mod signals;
+pub mod size;
+mod state;
+pub mod status;
+pub mod testing;
+mod worker;
+
+pub use agent::{Agent, ReopenError};
+pub use app::App;
+pub use bus::{CodecError, Topic};
+pub use desk::{ConfigDesk, Verdict};
+pub use duty::Duty;
+pub use error::{BoxError, Ending, Result};
+pub use exit::{Exit, Reason};
+pub use master::{ClusterSettings, WorkerCount};
+pub use process::MasterGone;
+pub use published::{PublishError, Published};
+pub use state::{ObserveError, Observed, Snapshot};
+pub use worker::{ServeError, Worker};

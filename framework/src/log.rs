@@ -26,7 +26,7 @@ use line::Head;
 pub use panics::{last_panic, log_panics};
 
 /// The file, without its ending, that the errors of all processes are written to.
-const ERRORS: &str = "error";
+pub(crate) const ERRORS: &str = "error";
 
 /// Lines that wait in memory while the thread that writes the role's file is busy; a slot costs 32 bytes.
 const ROLE_QUEUE: usize = 4096;

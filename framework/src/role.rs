@@ -84,6 +84,35 @@ impl FromStr for Slot {
     }
 }
 
+/// The environment variable that makes a process a child: [`Role`] as text.
+pub(crate) const ROLE_VARIABLE: &str = "HATCHERY_ROLE";
+
+/// What a child is told when it is spawned. As text: `agent@1`, `web.0@3`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Role {
+    pub(crate) slot: Slot,
+    pub(crate) generation: u64,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.slot, self.generation)
+    }
+}
+
+impl FromStr for Role {
+    type Err = UnknownSlot;
+
+    fn from_str(text: &str) -> Result<Self, UnknownSlot> {
+        let unknown = || UnknownSlot(text.to_owned());
+        let (slot, generation) = text.rsplit_once('@').ok_or_else(unknown)?;
+        Ok(Self {
+            slot: slot.parse()?,
+            generation: generation.parse().map_err(|_| unknown())?,
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,6 +129,11 @@ mod tests {
         ] {
             assert_eq!(slot.to_string().parse::<Slot>().unwrap(), slot);
         }
+        let role = Role {
+            slot: Slot::web(3),
+            generation: 7,
+        };
+        assert_eq!(role.to_string().parse::<Role>().unwrap(), role);
         for text in ["", "web", "web.", ".1", "web.x"] {
             assert!(text.parse::<Slot>().is_err(), "{text}");
         }

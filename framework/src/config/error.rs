@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 /// A position in a configuration file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,13 +48,13 @@ impl ConfigError {
         }
     }
 
-    /// The error with the source line and a caret below it, on several lines without colour. Without a
-    /// position it is the one line alone.
+    /// The source line with a caret below the mistake, on several lines without colour, to be shown below
+    /// the one line. Empty without a position.
     #[must_use]
     pub fn detail(&self) -> String {
         match &self.whence {
-            Whence::File(excerpt) => excerpt.render(&self.message),
-            Whence::Nowhere | Whence::Named(_) => format!("error: {self}"),
+            Whence::File(excerpt) => excerpt.render(),
+            Whence::Nowhere | Whence::Named(_) => String::new(),
         }
     }
 }
@@ -114,13 +114,13 @@ impl Excerpt {
         &self.place
     }
 
-    fn render(&self, message: &str) -> String {
+    fn render(&self) -> String {
         let caret = AnnotationKind::Primary.span(self.span.clone());
         let snippet = Snippet::source(&self.line)
             .line_start(self.place.line as usize)
             .path(&self.place.file)
             .annotation(caret);
-        let report = [Level::ERROR.primary_title(message).element(snippet)];
+        let report = [Group::with_level(Level::ERROR).element(snippet)];
         Renderer::plain().render(&report)
     }
 }

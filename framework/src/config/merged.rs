@@ -17,6 +17,7 @@ use super::spots::{Part, Spots};
 ///
 /// A key that the type does not know is an error. Only inside a flattened struct or a tagged enum, whose
 /// keys serde buffers, it takes `#[serde(deny_unknown_fields)]` to find it.
+#[derive(Clone, Default)]
 pub struct Merged {
     table: Map<String, Value>,
     spots: Spots,

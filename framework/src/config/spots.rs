@@ -34,7 +34,7 @@ pub(super) enum Part {
 }
 
 /// The spots of all values.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Spots(BTreeMap<KeyPath, Spot>);
 
 impl Spots {

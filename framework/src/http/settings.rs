@@ -26,6 +26,7 @@ pub struct HttpSettings {
     #[serde(with = "crate::duration")]
     pub send_timeout: Duration,
     /// The largest body of a request; a larger one is answered with 413.
+    #[serde(with = "crate::size")]
     pub body_limit: ByteSize,
     /// How long requests in flight may take when the worker leaves, where the master names no other time.
     #[serde(with = "crate::duration")]

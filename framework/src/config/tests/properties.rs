@@ -96,7 +96,7 @@ proptest! {
         let laid_over = read(&bare.variables(&[(&format!("HATCHERY_{name}"), &value)]).layers);
         for error in [plain.err(), laid_over.err(), set.err()].into_iter().flatten() {
             prop_assert_eq!(error.to_string().lines().count(), 1);
-            prop_assert!(!error.detail().is_empty());
+            prop_assert_eq!(error.detail().is_empty(), error.place().is_none());
         }
     }
 

@@ -1,0 +1,113 @@
+//! The duty `log-rotation`: renames log files that are full or whose day is over, has every process open
+//! its files anew, waits until all have done so, and only then removes the oldest. What to do is decided in
+//! `rotation`.
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
+
+use chrono::{DateTime, Local, NaiveDateTime};
+use hatchery::{Agent, Duty, Result};
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+
+use crate::rotation::{FileFacts, RotationSettings, Step, line_time, plan};
+
+/// Rotates the log files of all processes; section `[log_rotation]`.
+///
+/// No line is lost or written twice: what is written during a rotation lands in the renamed file.
+#[must_use]
+pub fn log_rotation() -> Duty {
+    Duty::new("log-rotation", rotate).with_section::<RotationSettings>("log_rotation")
+}
+
+async fn rotate(agent: Agent) -> Result {
+    loop {
+        let settings = agent.section::<RotationSettings>("log_rotation")?;
+        if agent
+            .until_shutdown(sleep(settings.check_interval))
+            .await
+            .is_none()
+        {
+            return Ok(());
+        }
+        let (dir, files) = (agent.log_dir().to_owned(), agent.log_files());
+        let removals = spawn_blocking(move || {
+            let steps = look_and_plan(&dir, &files, &settings)?;
+            rename_all(&dir, steps)
+        });
+        let Some(removals) = removals.await?? else {
+            continue;
+        };
+        agent.reopen_logs().await?;
+        let dir = agent.log_dir().to_owned();
+        spawn_blocking(move || remove_all(&dir, &removals)).await??;
+    }
+}
+
+fn look_and_plan(dir: &Path, files: &[String], settings: &RotationSettings) -> io::Result<Vec<Step>> {
+    let existing: Vec<String> = fs::read_dir(dir)?
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .collect();
+    let facts = files
+        .iter()
+        .map(|name| look(dir, name))
+        .collect::<io::Result<Vec<_>>>()?;
+    Ok(plan(settings, Local::now().naive_local(), &facts, &existing))
+}
+
+/// A log that does not exist is an empty one.
+fn look(dir: &Path, name: &str) -> io::Result<FileFacts> {
+    let mut facts = FileFacts {
+        name: name.to_owned(),
+        bytes: 0,
+        began: Local::now().naive_local(),
+    };
+    let file = match File::open(dir.join(name)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(facts),
+        Err(error) => return Err(error),
+    };
+    let metadata = file.metadata()?;
+    facts.bytes = metadata.len();
+    if facts.bytes > 0 {
+        facts.began = match first_line_time(&file)? {
+            Some(time) => time,
+            None => DateTime::<Local>::from(metadata.modified()?).naive_local(),
+        };
+    }
+    Ok(facts)
+}
+
+fn first_line_time(file: &File) -> io::Result<Option<NaiveDateTime>> {
+    let mut line = Vec::new();
+    BufReader::with_capacity(64, file)
+        .take(64)
+        .read_until(b'\n', &mut line)?;
+    Ok(line_time(&String::from_utf8_lossy(&line)))
+}
+
+/// Does the renames and returns the removals; nothing if nothing was renamed or is to be removed.
+fn rename_all(dir: &Path, steps: Vec<Step>) -> io::Result<Option<Vec<String>>> {
+    if steps.is_empty() {
+        return Ok(None);
+    }
+    let mut removals = Vec::new();
+    for step in steps {
+        match step {
+            Step::Rename { from, to } => fs::rename(dir.join(&from), dir.join(&to))?,
+            Step::Remove { name } => removals.push(name),
+        }
+    }
+    Ok(Some(removals))
+}
+
+fn remove_all(dir: &Path, names: &[String]) -> io::Result<()> {
+    for name in names {
+        match fs::remove_file(dir.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,141 @@
+//! The agent as its duties and the author's function see it: the one process for what must be done exactly
+//! once.
+
+use std::future::Future;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+
+use crate::bus::frame::{Frame, Kind};
+use crate::bus::{Topic, codec, topic};
+use crate::config::ConfigError;
+use crate::desk::ConfigDesk;
+use crate::log;
+use crate::process::{MasterGone, Process};
+use crate::published::{PublishError, Published};
+use crate::role;
+use crate::state::{ObserveError, Observed};
+use crate::status::DutyStatus;
+
+/// The agent's side of the cluster. Clones are the same agent.
+#[derive(Debug, Clone)]
+pub struct Agent {
+    process: Process,
+    desk: Arc<ConfigDesk>,
+}
+
+/// The log files could not be opened anew everywhere.
+#[derive(Debug, thiserror::Error)]
+pub enum ReopenError {
+    /// Some processes could not do it and still write to the old files.
+    #[error("some processes could not open their log files: {0}")]
+    Failed(String),
+    /// The master is gone.
+    #[error(transparent)]
+    MasterGone(#[from] MasterGone),
+}
+
+impl Agent {
+    pub(crate) fn new(process: Process, desk: ConfigDesk) -> Self {
+        Self {
+            process,
+            desk: Arc::new(desk),
+        }
+    }
+
+    /// Says that the agent can do its work; workers are started after that. The second call does nothing.
+    ///
+    /// # Errors
+    /// When the master is gone.
+    pub async fn ready(&self) -> Result<(), MasterGone> {
+        self.process.ready().await
+    }
+
+    /// Waits until every process of the first start is ready; at once if they have been. Cancel safe.
+    pub async fn cluster_ready(&self) {
+        self.process.cluster_ready().await;
+    }
+
+    /// Does `work` unless the agent should leave first: `None` then, and `work` is dropped where it waits.
+    pub async fn until_shutdown<F: Future>(&self, work: F) -> Option<F::Output> {
+        self.process.shutdown().run_until_cancelled(work).await
+    }
+
+    /// Publishes a state: every worker has it before its own function runs, and hears of each change.
+    ///
+    /// # Errors
+    /// When the name is reserved, the value cannot be encoded, or the master is gone.
+    pub async fn publish<T: Topic>(&self, value: T) -> Result<Published<T>, PublishError> {
+        Published::open(self.process.clone(), value).await
+    }
+
+    /// Observes a state that this or an earlier agent published, waiting for its first version. Cancel safe.
+    ///
+    /// # Errors
+    /// When what travels under the topic's name is of another type.
+    pub async fn observe<T: Topic>(&self) -> Result<Observed<T>, ObserveError> {
+        self.process.observe(T::NAME).await
+    }
+
+    /// Observes the author's configuration. Cancel safe.
+    ///
+    /// # Errors
+    /// When `C` is not the type that was given to [`App::config`](crate::App::config).
+    pub async fn config<C>(&self) -> Result<Observed<C>, ObserveError>
+    where
+        C: DeserializeOwned + Send + Sync + 'static,
+    {
+        self.process.observe(topic::CONFIG).await
+    }
+
+    /// The section of the configuration that belongs to a duty, as it is in force now.
+    ///
+    /// # Errors
+    /// When the section is not a `T`; it was checked, so only when the duty declared another type.
+    pub fn section<T: DeserializeOwned>(&self, name: &str) -> Result<T, ConfigError> {
+        self.desk.section(name)
+    }
+
+    /// Where changed configuration is handed in.
+    #[must_use]
+    pub fn config_desk(&self) -> &ConfigDesk {
+        &self.desk
+    }
+
+    /// The folder of the log files.
+    #[must_use]
+    pub fn log_dir(&self) -> &Path {
+        &self.process.launch().log_dir
+    }
+
+    /// The names of the log files that this app's processes write there.
+    #[must_use]
+    pub fn log_files(&self) -> Vec<String> {
+        ["master", "agent", role::WEB, log::ERRORS]
+            .map(|name| format!("{name}.log"))
+            .to_vec()
+    }
+
+    /// Makes every process open its log files anew, and returns when all have done so or are dead. What was
+    /// written before is in the files that were renamed. Cancel safe, but the round goes on.
+    ///
+    /// # Errors
+    /// When a process could not, or the master is gone.
+    pub async fn reopen_logs(&self) -> Result<(), ReopenError> {
+        let answer = self
+            .process
+            .request(|number| Frame::new(Kind::Reopen, number, vec![]))
+            .await?;
+        match &answer[..] {
+            [] => Ok(()),
+            problem => Err(ReopenError::Failed(String::from_utf8_lossy(problem).into_owned())),
+        }
+    }
+
+    pub(crate) async fn report_duties(&self, duties: &[DutyStatus]) {
+        let body = codec::encode("the duties", &duties).unwrap_or_default();
+        // If the master is gone there is nobody to tell.
+        let _ = self.process.send(Frame::new(Kind::Duties, 0, body)).await;
+    }
+}

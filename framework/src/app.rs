@@ -1,0 +1,172 @@
+//! The app: what an author puts together in `main`, and the choice of what this process is.
+
+use std::env;
+use std::fmt;
+use std::future::Future;
+use std::process::ExitCode;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::agent::Agent;
+use crate::cli::{self, About};
+use crate::config::{Schema, SectionCheck};
+use crate::duty::Duty;
+use crate::error::{Ending, Result};
+use crate::http::HttpSettings;
+use crate::lives::{self, AgentMain, Work, WorkerMain};
+use crate::log::{self, LogSettings};
+use crate::master::ClusterSettings;
+use crate::role::{ROLE_VARIABLE, Role};
+use crate::sections::Sections;
+use crate::worker::Worker;
+
+/// An app. Its `main` builds one and returns what [`run`](Self::run) returns:
+///
+/// ```no_run
+/// use std::process::ExitCode;
+/// use axum::{Router, routing::get};
+/// use hatchery::{App, Worker};
+///
+/// fn main() -> ExitCode {
+///     App::new("shop").worker(serve_pages).run()
+/// }
+///
+/// async fn serve_pages(worker: Worker) -> hatchery::Result {
+///     Ok(worker.serve(Router::new().route("/", get(async || "hello"))).await?)
+/// }
+/// ```
+///
+/// The same `main` runs in every process; nothing but building the app should come before `run`.
+pub struct App {
+    name: &'static str,
+    version: &'static str,
+    schema: Schema,
+    duties: Vec<Duty>,
+    agent: Option<AgentMain>,
+    worker: Option<WorkerMain>,
+}
+
+/// An app without a configuration of its own: every key that nobody owns is a mistake.
+#[derive(Serialize, Deserialize)]
+struct NoConfig {}
+
+impl App {
+    /// An app of this name, without a configuration, duties or functions.
+    #[must_use]
+    pub fn new(name: &'static str) -> Self {
+        let schema = Schema::of::<NoConfig>();
+        Self {
+            name,
+            version: "0.0.0",
+            schema,
+            duties: Vec::new(),
+            agent: None,
+            worker: None,
+        }
+    }
+
+    /// The version that `status` and `--version` show; usually `env!("CARGO_PKG_VERSION")`.
+    #[must_use]
+    pub fn version(mut self, version: &'static str) -> Self {
+        self.version = version;
+        self
+    }
+
+    /// The type of the app's configuration. The agent validates every change as a `C`; defaults are the
+    /// type's own (`#[serde(default)]`).
+    #[must_use]
+    pub fn config<C: Serialize + DeserializeOwned + 'static>(mut self) -> Self {
+        self.schema = Schema::of::<C>();
+        self
+    }
+
+    /// Adds a duty to the agent.
+    #[must_use]
+    pub fn duty(mut self, duty: Duty) -> Self {
+        self.duties.push(duty);
+        self
+    }
+
+    /// The agent's function. It says ready when workers may be started; when it returns, the duties go on.
+    /// An error ends the process, and the master replaces it.
+    #[must_use]
+    pub fn agent<F, Fut>(mut self, main: F) -> Self
+    where
+        F: FnOnce(Agent) -> Fut + Send + 'static,
+        Fut: Future<Output = Result> + Send + 'static,
+    {
+        self.agent = Some(Box::new(|agent| Box::pin(main(agent))));
+        self
+    }
+
+    /// The workers' function: it is the life of the process. When it returns before the worker was asked to
+    /// leave, the master starts another.
+    #[must_use]
+    pub fn worker<F, Fut>(mut self, main: F) -> Self
+    where
+        F: FnOnce(Worker) -> Fut + Send + 'static,
+        Fut: Future<Output = Result> + Send + 'static,
+    {
+        self.worker = Some(Box::new(|worker| Box::pin(main(worker))));
+        self
+    }
+
+    /// Runs this process as what it is: a child that a master started, or else the command line.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        log::log_panics();
+        let sections = Sections::new(self.schema, self.section_checks());
+        let Some(role) = env::var_os(ROLE_VARIABLE) else {
+            let about = About {
+                name: self.name,
+                version: self.version,
+                sections,
+            };
+            return cli::run(&about);
+        };
+        match role.to_string_lossy().parse::<Role>() {
+            Ok(role) => {
+                let Self {
+                    duties,
+                    agent,
+                    worker,
+                    ..
+                } = self;
+                lives::live(
+                    role,
+                    Work {
+                        sections,
+                        duties,
+                        agent,
+                        worker,
+                    },
+                )
+            }
+            Err(error) => {
+                eprintln!("error: {ROLE_VARIABLE}: {error}; only a master sets it: unset it and run `start`");
+                Ending::Usage.into()
+            }
+        }
+    }
+
+    fn section_checks(&self) -> Vec<SectionCheck> {
+        let own = [
+            SectionCheck::of::<ClusterSettings>("cluster"),
+            SectionCheck::of::<HttpSettings>("http"),
+            SectionCheck::of::<LogSettings>("log"),
+        ];
+        own.into_iter()
+            .chain(self.duties.iter().filter_map(Duty::section).copied())
+            .collect()
+    }
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("App")
+            .field("name", &self.name)
+            .field("duties", &self.duties)
+            .finish_non_exhaustive()
+    }
+}

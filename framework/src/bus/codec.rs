@@ -1,0 +1,69 @@
+//! Payloads: MessagePack with named fields, so that an older or newer program can read what it knows.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// A payload that cannot be encoded or decoded as the type that was asked for.
+#[derive(Debug, thiserror::Error)]
+#[error("{what} cannot be {action} as `{type_name}`: {problem}")]
+pub struct CodecError {
+    what: String,
+    action: &'static str,
+    type_name: &'static str,
+    problem: String,
+}
+
+/// Encodes `value`; `what` names it in the error.
+pub(crate) fn encode<T: Serialize>(what: &str, value: &T) -> Result<Vec<u8>, CodecError> {
+    rmp_serde::to_vec_named(value).map_err(|error| failed::<T>(what, "encoded", error.to_string()))
+}
+
+/// Decodes all of `bytes`; what is left over is an error, which the decoder itself would pass over.
+pub(crate) fn decode<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, CodecError> {
+    let mut rest = bytes;
+    let value = T::deserialize(&mut rmp_serde::Deserializer::new(&mut rest))
+        .map_err(|error| failed::<T>(what, "decoded", error.to_string()))?;
+    if rest.is_empty() {
+        return Ok(value);
+    }
+    Err(failed::<T>(
+        what,
+        "decoded",
+        format!("{} bytes are left over", rest.len()),
+    ))
+}
+
+fn failed<T>(what: &str, action: &'static str, problem: String) -> CodecError {
+    CodecError {
+        what: what.to_owned(),
+        action,
+        type_name: std::any::type_name::<T>(),
+        problem,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn left_over_bytes_are_an_error() {
+        let mut bytes = encode("a pair", &(1u8, "x")).unwrap();
+        assert_eq!(
+            decode::<(u8, String)>("a pair", &bytes).unwrap(),
+            (1, "x".to_owned())
+        );
+        bytes.push(0);
+        let error = decode::<(u8, String)>("a pair", &bytes).unwrap_err().to_string();
+        assert!(error.contains("1 bytes are left over"), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let _ = decode::<crate::bus::control::Hello>("garbage", &bytes);
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Topics: the names under which types travel.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// The state that carries the author's configuration.
+pub(crate) const CONFIG: &str = "config";
+
+/// Names that begin so belong to the framework.
+const RESERVED_PREFIX: &str = "hatchery.";
+
+/// A type that travels on the bus, under a name.
+///
+/// ```
+/// # use serde::{Serialize, Deserialize};
+/// #[derive(Default, Serialize, Deserialize)]
+/// struct Flags { dark_mode: bool }
+///
+/// impl hatchery::Topic for Flags {
+///     const NAME: &'static str = "flags";
+/// }
+/// ```
+pub trait Topic: Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// The topic's name: 1 to 255 bytes, unique in the app, not `config` and not beginning with `hatchery.`.
+    const NAME: &'static str;
+}
+
+/// A name under which nothing may travel.
+#[derive(Debug, thiserror::Error)]
+pub enum BadTopic {
+    /// The name's length is outside 1 to 255 bytes.
+    #[error("the topic name `{0}` has {len} bytes: use 1 to 255", len = .0.len())]
+    Length(String),
+    /// The name belongs to the framework.
+    #[error("the topic name `{0}` belongs to the framework: choose another")]
+    Reserved(String),
+}
+
+/// Checks a name that an author chose.
+pub(crate) fn check(name: &str) -> Result<(), BadTopic> {
+    if name.is_empty() || name.len() > usize::from(u8::MAX) {
+        return Err(BadTopic::Length(name.to_owned()));
+    }
+    if name == CONFIG || name.starts_with(RESERVED_PREFIX) {
+        return Err(BadTopic::Reserved(name.to_owned()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_the_framework_are_refused() {
+        for name in ["config", "hatchery.ready", "", &"x".repeat(256)] {
+            assert!(check(name).is_err(), "{name}");
+        }
+        for name in ["flags", "configs", "prices.eu"] {
+            assert!(check(name).is_ok(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! The life of a child from its first line to its last: find the link, say hello, be welcomed, do the
+//! author's work, and say what went wrong if something did.
+
+use std::future::Future;
+use std::os::fd::OwnedFd;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::bus::codec;
+use crate::bus::control::{Failure, Hello};
+use crate::bus::frame::{Frame, Kind, PROTOCOL};
+use crate::bus::link::{self, Receiver, Sender};
+use crate::config::ConfigError;
+use crate::error::{BoxError, Ending, Result, chain};
+use crate::exit::PANICKED;
+use crate::image::Image;
+use crate::launch::Launch;
+use crate::log::{self, Log};
+use crate::process::Process;
+use crate::role::{ROLE_VARIABLE, Role};
+use crate::signals::{Signals, Wish};
+
+/// How long the master may take to welcome us.
+const WELCOME: Duration = Duration::from_secs(10);
+
+/// How long tasks that do not listen may hold up the end.
+const RUNTIME_END: Duration = Duration::from_millis(100);
+
+/// Lives as `role`: calls `work` with the connection to the master and the inherited sockets.
+pub(crate) fn live<W, F>(role: Role, work: W) -> ExitCode
+where
+    W: FnOnce(Process, Vec<Arc<OwnedFd>>) -> F,
+    F: Future<Output = Result> + Send + 'static,
+{
+    let socket = match link::inherit() {
+        Ok(socket) => socket,
+        Err(error) => {
+            eprintln!("error: {ROLE_VARIABLE} is set, but {error}: only a master starts such processes");
+            eprintln!("unset {ROLE_VARIABLE} and run `start`");
+            return Ending::Usage.into();
+        }
+    };
+    // The end of file on the link is the guard; this one also reaches a process that is stopped or stuck.
+    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: no runtime for {role}: {error}");
+            return Ending::Failed.into();
+        }
+    };
+    let code = runtime.block_on(connect_and_work(role, socket, work));
+    runtime.shutdown_timeout(RUNTIME_END);
+    code
+}
+
+/// What came with the welcome.
+struct Welcomed {
+    process: Process,
+    sockets: Vec<Arc<OwnedFd>>,
+    receiver: Receiver,
+    log: Log,
+}
+
+async fn connect_and_work<W, F>(role: Role, socket: OwnedFd, work: W) -> ExitCode
+where
+    W: FnOnce(Process, Vec<Arc<OwnedFd>>) -> F,
+    F: Future<Output = Result> + Send + 'static,
+{
+    let (receiver, sender) = match link::open(socket) {
+        Ok(halves) => halves,
+        Err(error) => {
+            eprintln!("error: the link of {role} cannot be used: {error}");
+            return Ending::Failed.into();
+        }
+    };
+    let welcomed = match tokio::time::timeout(WELCOME, be_welcomed(role, receiver, sender.clone())).await {
+        Ok(Ok(Some(welcomed))) => welcomed,
+        Ok(Ok(None)) => return Ending::Done.into(),
+        Ok(Err(error)) => return confess(&sender, &*error).await,
+        Err(_) => return confess(&sender, &*BoxError::from("the master sent no welcome")).await,
+    };
+    let Welcomed {
+        process,
+        sockets,
+        receiver,
+        log,
+    } = welcomed;
+    let code = work_until_the_end(&process, receiver, work(process.clone(), sockets)).await;
+    drop(log);
+    code
+}
+
+/// Says hello, takes the retained states, and starts logging. `None` if the master does not want us any more.
+async fn be_welcomed(role: Role, mut receiver: Receiver, sender: Sender) -> Result<Option<Welcomed>> {
+    let hello = Hello {
+        protocol: PROTOCOL,
+        build: Image::of_self()?.build()?,
+        slot: role.slot.clone(),
+        generation: role.generation,
+    };
+    sender
+        .send(Frame::new(Kind::Hello, 0, codec::encode("the hello", &hello)?))
+        .await?;
+    let mut states = Vec::new();
+    let welcome = loop {
+        match receiver.next().await? {
+            Some(frame) if frame.kind() == Kind::Welcome => break frame,
+            Some(frame) if frame.kind() == Kind::Shutdown => return Ok(None),
+            Some(frame) => states.push(frame),
+            None => return Ok(None),
+        }
+    };
+    let launch: Launch = codec::decode("the welcome", welcome.payload())?;
+    let label = role.slot.to_string();
+    let log = log::start(&launch.log_dir, role.slot.log_name(), &label, &launch.log)
+        .map_err(|error| format!("cannot write logs to {}: {error}", launch.log_dir.display()))?;
+    let process = Process::new(role, launch, sender, log.reopener());
+    for frame in &states {
+        process.take(frame).await?;
+    }
+    Ok(Some(Welcomed {
+        process,
+        sockets: welcome.descriptors().to_vec(),
+        receiver,
+        log,
+    }))
+}
+
+/// Does the work while serving the link and the signals. The master's death ends everything at once.
+async fn work_until_the_end<F>(process: &Process, receiver: Receiver, work: F) -> ExitCode
+where
+    F: Future<Output = Result> + Send + 'static,
+{
+    let attending = async {
+        if let Err(error) = process.attend(receiver).await {
+            tracing::error!("{error}");
+        }
+    };
+    let work = tokio::spawn(work);
+    tokio::select! {
+        biased;
+        () = process.abort().cancelled() => Ending::Done.into(),
+        done = work => match done {
+            Ok(Ok(())) => { process.flush().await; Ending::Done.into() }
+            Ok(Err(error)) => confess_of(process, &*error).await,
+            Err(panic) => confess_panic(process, &panic).await,
+        },
+        () = attending => {
+            tracing::warn!("the master is gone: leaving");
+            Ending::Failed.into()
+        }
+        () = obey_signals(process) => Ending::Done.into(),
+    }
+}
+
+/// TERM asks this one process to finish and leave; its successor takes its place.
+async fn obey_signals(process: &Process) {
+    let mut signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => {
+            tracing::error!("cannot listen for signals: {error}");
+            return std::future::pending().await;
+        }
+    };
+    loop {
+        match signals.next().await {
+            Wish::Stop { fast: false } => process.leave(None),
+            Wish::Stop { fast: true } => return,
+            Wish::ReopenLogs => {}
+        }
+    }
+}
+
+async fn confess_of(process: &Process, error: &(dyn std::error::Error + Send + Sync + 'static)) -> ExitCode {
+    let (ending, failure) = describe(error);
+    let body = codec::encode("the last words", &failure).unwrap_or_default();
+    let _ = process.send(Frame::new(Kind::Failed, 0, body)).await;
+    process.flush().await;
+    ending.into()
+}
+
+async fn confess(sender: &Sender, error: &(dyn std::error::Error + Send + Sync + 'static)) -> ExitCode {
+    let (ending, failure) = describe(error);
+    let body = codec::encode("the last words", &failure).unwrap_or_default();
+    let _ = sender.push(Frame::new(Kind::Failed, 0, body));
+    sender.flush().await;
+    ending.into()
+}
+
+async fn confess_panic(process: &Process, panic: &tokio::task::JoinError) -> ExitCode {
+    let reason = log::last_panic().unwrap_or_else(|| panic.to_string());
+    let failure = Failure {
+        reason,
+        detail: String::new(),
+    };
+    let body = codec::encode("the last words", &failure).unwrap_or_default();
+    let _ = process.send(Frame::new(Kind::Failed, 0, body)).await;
+    process.flush().await;
+    ExitCode::from(u8::try_from(PANICKED).unwrap_or(1))
+}
+
+fn describe(error: &(dyn std::error::Error + Send + Sync + 'static)) -> (Ending, Failure) {
+    match error.downcast_ref::<ConfigError>() {
+        Some(wrong) => (
+            Ending::Config,
+            Failure {
+                reason: wrong.to_string(),
+                detail: wrong.detail(),
+            },
+        ),
+        None => (
+            Ending::Failed,
+            Failure {
+                reason: chain(error),
+                detail: String::new(),
+            },
+        ),
+    }
+}

@@ -1,0 +1,96 @@
+//! The arguments, as they are written.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(arg_required_else_help = true, disable_help_subcommand = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start the cluster and run it until it is stopped
+    Start(Box<Start>),
+    /// Stop the running cluster, and wait until it is gone
+    Stop {
+        #[command(flatten)]
+        location: Location,
+        /// How long requests in flight may take, such as 10s [default: cluster.stop_timeout]
+        #[arg(long, value_name = "DURATION", value_parser = crate::duration::parse)]
+        timeout: Option<Duration>,
+        /// Cut everything short
+        #[arg(long)]
+        fast: bool,
+    },
+    /// Show the processes of the running cluster
+    Status {
+        #[command(flatten)]
+        location: Location,
+        /// For scripts
+        #[arg(long)]
+        json: bool,
+    },
+    /// Look at the configuration
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Check the configuration without starting anything
+    Check {
+        #[command(flatten)]
+        location: Location,
+        /// A key laid over everything else, such as http.body_limit=2MiB (repeatable)
+        #[arg(long, value_name = "KEY=VALUE")]
+        set: Vec<String>,
+    },
+}
+
+/// Which instance.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Location {
+    /// The environment, which chooses config/NAME.toml
+    #[arg(long, value_name = "NAME", env = "HATCHERY_ENV", default_value = "local")]
+    pub(crate) env: String,
+    /// The folder of the app [default: this folder if it has config/, else, under cargo, the package's]
+    #[arg(long, value_name = "DIR", env = "HATCHERY_APP_DIR")]
+    pub(crate) app_dir: Option<PathBuf>,
+    /// The folder for the control socket and the lock [default: run in the app's folder]
+    #[arg(long, value_name = "DIR", env = "HATCHERY_RUN_DIR")]
+    pub(crate) run_dir: Option<PathBuf>,
+    /// The folder for the log files [default: logs in the app's folder]
+    #[arg(long, value_name = "DIR", env = "HATCHERY_LOG_DIR")]
+    pub(crate) log_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Start {
+    #[command(flatten)]
+    pub(crate) location: Location,
+    /// Start in the background; returns when the cluster is ready or has failed
+    #[arg(long)]
+    pub(crate) daemon: bool,
+    /// How many workers: a number, or auto for one per processor
+    #[arg(long, value_name = "N|auto")]
+    pub(crate) workers: Option<String>,
+    /// Where to listen: host:port or unix:PATH (repeatable)
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Vec<String>,
+    /// The port to listen on, in place of the configured one
+    #[arg(long, value_name = "P", conflicts_with = "listen")]
+    pub(crate) port: Option<u16>,
+    /// How long a process may take to be ready, such as 10s
+    #[arg(long, value_name = "DURATION", value_parser = crate::duration::parse)]
+    pub(crate) ready_timeout: Option<Duration>,
+    /// A key laid over everything else, such as http.body_limit=2MiB (repeatable)
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+}

@@ -1,0 +1,121 @@
+//! The caller's end of the control socket.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use interprocess::local_socket::GenericFilePath;
+use interprocess::local_socket::tokio::Stream;
+use interprocess::local_socket::tokio::prelude::*;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::net::sockopt::socket_peercred;
+use rustix::process::{PidfdFlags, pidfd_open};
+
+use super::failed;
+use super::places::Places;
+use crate::bus::codec;
+use crate::bus::control::{Answer, Request};
+use crate::bus::frame::{Frame, Kind};
+use crate::bus::link::{self, Receiver, Sender};
+use crate::error::Ending;
+use crate::instance::RunDir;
+use crate::master::Outcome;
+
+/// How long a master may take to answer. It answers between two events, so this is very long.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A connection with a running master.
+#[derive(Debug)]
+pub(crate) struct Client {
+    receiver: Receiver,
+    sender: Sender,
+    run_dir: RunDir,
+    /// A handle of the process itself, which no other process can take over as it could the pid.
+    master: Option<OwnedFd>,
+}
+
+impl Client {
+    pub(crate) async fn connect(places: &Places) -> Result<Self, Outcome> {
+        let run_dir = places.run_dir.clone();
+        let socket = open(&run_dir).await.map_err(|error| absent(&run_dir, &error))?;
+        let master = socket_peercred(&socket)
+            .and_then(|peer| pidfd_open(peer.pid, PidfdFlags::empty()))
+            .ok();
+        let (receiver, sender) = link::open(socket).map_err(|error| absent(&run_dir, &error))?;
+        Ok(Self {
+            receiver,
+            sender,
+            run_dir,
+            master,
+        })
+    }
+
+    /// Asks, and waits for the answer.
+    pub(crate) async fn ask(&mut self, request: &Request) -> Result<Answer, Outcome> {
+        let answer = tokio::time::timeout(PATIENCE, self.exchange(request)).await;
+        let silent = || {
+            failed(
+                Ending::Failed,
+                format!("{} does not answer", describe_holder(&self.run_dir)),
+            )
+        };
+        match answer {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(problem)) if self.run_dir.holder().is_some() => Err(failed(Ending::Failed, problem)),
+            Ok(Err(_)) => Err(not_running()),
+            Err(_) => Err(silent()),
+        }
+    }
+
+    async fn exchange(&mut self, request: &Request) -> Result<Answer, String> {
+        let body = codec::encode("a request", request).map_err(|error| error.to_string())?;
+        self.sender
+            .send(Frame::new(Kind::Request, 0, body))
+            .await
+            .map_err(|error| error.to_string())?;
+        let frame = self.receiver.next().await.map_err(|error| error.to_string())?;
+        let frame = frame.ok_or("the master closed the connection")?;
+        codec::decode("an answer", frame.payload()).map_err(|error| error.to_string())
+    }
+
+    /// Waits until the master is gone: first it lets go of the connection, then its process ends.
+    pub(crate) async fn until_gone(&mut self) {
+        while let Ok(Some(_)) = self.receiver.next().await {}
+        // Nothing else is left to do here, so the wait may block. Without a handle the end of the connection
+        // has to do.
+        if let Some(process) = &self.master {
+            let _ = poll(&mut [PollFd::new(process, PollFlags::IN)], None);
+        }
+    }
+}
+
+async fn open(run_dir: &RunDir) -> io::Result<OwnedFd> {
+    let stream = Stream::connect(run_dir.control_socket().to_fs_name::<GenericFilePath>()?).await?;
+    let Stream::UdSocket(stream) = stream;
+    OwnedFd::try_from(stream)
+}
+
+fn absent(run_dir: &RunDir, error: &io::Error) -> Outcome {
+    match (error.kind(), run_dir.holder()) {
+        (io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused, None) => not_running(),
+        (_, Some(_)) => failed(
+            Ending::Failed,
+            format!("{} cannot be reached: {error}", describe_holder(run_dir)),
+        ),
+        (_, None) => failed(
+            Ending::Failed,
+            format!("the control socket cannot be used: {error}"),
+        ),
+    }
+}
+
+fn not_running() -> Outcome {
+    failed(Ending::NotRunning, "not running")
+}
+
+fn describe_holder(run_dir: &RunDir) -> String {
+    match run_dir.holder().and_then(|holder| holder.pid) {
+        Some(pid) => format!("the master with pid {pid}"),
+        None => "the master".to_owned(),
+    }
+}

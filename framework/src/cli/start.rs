@@ -1,0 +1,110 @@
+//! `start`: from the arguments and the configuration to a running master.
+
+use super::args::Start;
+use super::places::Places;
+use super::{About, daemon, with_runtime};
+use crate::config::{Layers, Merged};
+use crate::http::HttpSettings;
+use crate::launch::Launch;
+use crate::log::{Level, LogSettings};
+use crate::master::{self, ClusterSettings, Outcome, Plan};
+
+/// Starts in the foreground or in the background.
+pub(crate) fn run(about: &About, args: &Start) -> Outcome {
+    if args.daemon && !daemon::is_one() {
+        return with_runtime(daemon::launch(args));
+    }
+    with_runtime(async {
+        let herald = daemon::herald()?;
+        let outcome = match plan(about, args) {
+            Ok(plan) => master::run(plan, &herald).await,
+            Err(outcome) => outcome,
+        };
+        herald.ended(&outcome).await;
+        Err(outcome)
+    })
+}
+
+fn plan(about: &About, args: &Start) -> Result<Plan, Outcome> {
+    let places = Places::of(&args.location)?;
+    let (layers, merged) = layers(&places, args)?;
+    let mut log: LogSettings = merged.section("log")?;
+    if args.daemon {
+        // In the background nobody sees stderr; what matters is in the files.
+        log.console = Level::Off;
+    }
+    Ok(Plan {
+        cluster: merged.section("cluster")?,
+        launch: Launch {
+            app: about.name.to_owned(),
+            version: about.version.to_owned(),
+            env: places.env,
+            app_dir: places.app_dir,
+            log_dir: places.log_dir,
+            http: merged.section("http")?,
+            log,
+            layers,
+        },
+        run_dir: places.run_dir,
+    })
+}
+
+/// The options that stand for keys become the last layer.
+fn layers(places: &Places, args: &Start) -> Result<(Layers, Merged), Outcome> {
+    let mut overrides = args.set.clone();
+    overrides.extend(
+        args.workers
+            .as_ref()
+            .map(|workers| format!("cluster.workers={workers}")),
+    );
+    overrides.extend(
+        args.ready_timeout
+            .map(|timeout| format!("cluster.ready_timeout={}ms", timeout.as_millis())),
+    );
+    if !args.listen.is_empty() {
+        overrides.push(listen_override(&args.listen));
+    }
+    if let Some(port) = args.port {
+        let http: HttpSettings = places
+            .layers(overrides.clone())?
+            .read()?
+            .merge()?
+            .section("http")?;
+        let moved: Vec<String> = http
+            .listen
+            .iter()
+            .map(|address| with_port(address, port))
+            .collect();
+        overrides.push(listen_override(&moved));
+    }
+    let layers = places.layers(overrides)?;
+    let merged = layers.read()?.merge()?;
+    // Read here for their errors' sake, before anything is started.
+    merged.section::<ClusterSettings>("cluster")?;
+    Ok((layers, merged))
+}
+
+fn listen_override(addresses: &[String]) -> String {
+    let quoted: Vec<String> = addresses.iter().map(|address| format!("{address:?}")).collect();
+    format!("http.listen=[{}]", quoted.join(", "))
+}
+
+/// The address with another port; a Unix socket has none.
+fn with_port(address: &str, port: u16) -> String {
+    match address.rsplit_once(':') {
+        Some((host, _)) if host != "unix" => format!("{host}:{port}"),
+        _ => address.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_replaces_the_port_of_every_address() {
+        assert_eq!(with_port("127.0.0.1:7001", 80), "127.0.0.1:80");
+        assert_eq!(with_port("[::1]:7001", 80), "[::1]:80");
+        assert_eq!(with_port("unix:run/web.sock", 80), "unix:run/web.sock");
+    }
+}

@@ -1,0 +1,150 @@
+//! The status as people read it. Pure.
+
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use comfy_table::{Cell, CellAlignment, Table, presets::NOTHING};
+
+use crate::status::{AgentStatus, ProcessStatus, Status, Usage};
+
+/// The whole status as text.
+pub(crate) fn render(status: &Status) -> String {
+    let mut text = format!(
+        "{} {} ({}): {}, generation {}, up {}\n",
+        status.app,
+        status.version,
+        status.env,
+        word(&status.state),
+        status.generation,
+        duration(status.uptime_ms),
+    );
+    for listener in &status.listeners {
+        text += &format!("{}: {} ({})\n", listener.name, listener.address, listener.policy);
+    }
+    text += &format!("\n{}\n\n", processes(status));
+    text += &duties(&status.agent);
+    for state in &status.states {
+        let spread = if state.converged {
+            "in every worker"
+        } else {
+            "not yet in every worker"
+        };
+        text += &format!(
+            "state {}: version {}, {} bytes, {spread}\n",
+            state.name, state.version, state.bytes
+        );
+    }
+    if let Some(problem) = &status.config.refused {
+        text += &format!(
+            "config refused, version {} stays: {problem}\n",
+            status.config.version
+        );
+    }
+    text
+}
+
+fn processes(status: &Status) -> Table {
+    let mut table = Table::new();
+    table.load_preset(NOTHING);
+    table.set_header([
+        "PROCESS",
+        "PID",
+        "STATE",
+        "UP",
+        "RESTARTS",
+        "CONNECTIONS",
+        "REQUESTS",
+        "MEMORY",
+        "CPU",
+        "LAST EXIT",
+    ]);
+    let none = || Cell::new("");
+    let mut master = vec![
+        Cell::new("master"),
+        right(status.master.pid),
+        Cell::new(word(&status.state)),
+    ];
+    master.extend([right(duration(status.uptime_ms)), none(), none(), none()]);
+    master.extend(usage(&status.master.usage));
+    table.add_row(master);
+    table.add_row(row(
+        "├─ agent".to_owned(),
+        &status.agent.process,
+        [none(), none()],
+    ));
+    for (nth, worker) in status.workers.iter().enumerate() {
+        let branch = if nth + 1 == status.workers.len() {
+            '└'
+        } else {
+            '├'
+        };
+        let name = format!("{branch}─ {}.{}", worker.group, worker.index);
+        table.add_row(row(
+            name,
+            &worker.process,
+            [right(worker.connections), right(worker.requests)],
+        ));
+    }
+    table
+}
+
+fn row(name: String, process: &ProcessStatus, traffic: [Cell; 2]) -> Vec<Cell> {
+    let mut cells = vec![
+        Cell::new(name),
+        right(process.pid.map_or_else(String::new, |pid| pid.to_string())),
+        Cell::new(word(&process.state)),
+        right(duration(process.uptime_ms)),
+        right(process.restarts),
+    ];
+    cells.extend(traffic);
+    cells.extend(usage(&process.usage));
+    cells.push(Cell::new(
+        process
+            .last_exit
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
+    ));
+    cells
+}
+
+fn usage(usage: &Usage) -> [Cell; 2] {
+    [
+        right(ByteSize::b(usage.rss_bytes).display().iec()),
+        right(duration(usage.cpu_ms)),
+    ]
+}
+
+fn duties(agent: &AgentStatus) -> String {
+    let duty = |duty: &crate::status::DutyStatus| {
+        let error = duty
+            .last_error
+            .as_ref()
+            .map(|error| format!("; failed last: {error}"))
+            .unwrap_or_default();
+        format!("duty {}: {}{error}\n", duty.name, word(&duty.state))
+    };
+    agent.duties.iter().map(duty).collect()
+}
+
+fn right(text: impl ToString) -> Cell {
+    Cell::new(text.to_string()).set_alignment(CellAlignment::Right)
+}
+
+/// Two units at most: people compare, scripts have `--json`.
+fn duration(milliseconds: u64) -> String {
+    let shown = match milliseconds {
+        0..1000 => Duration::from_millis(milliseconds),
+        1000..3_600_000 => Duration::from_secs(milliseconds / 1000),
+        _ => Duration::from_secs(milliseconds / 60_000 * 60),
+    };
+    humantime::format_duration(shown).to_string()
+}
+
+/// A state's name as it stands in the JSON.
+fn word(state: &impl serde::Serialize) -> String {
+    serde_json::to_value(state)
+        .ok()
+        .and_then(|value| value.as_str().map(str::to_owned))
+        .unwrap_or_default()
+}

@@ -1,0 +1,182 @@
+//! How a process ended, in words that an operator can act on. Pure.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Ending;
+
+/// Why a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reason {
+    /// It was asked to leave and did.
+    Stopped,
+    /// It left by itself with code 0.
+    Left,
+    /// It ended with a code other than 0.
+    Failed,
+    /// It panicked.
+    Panicked,
+    /// Its configuration is wrong.
+    Config,
+    /// Somebody else sent it SIGKILL.
+    Killed,
+    /// Another signal ended it.
+    Crashed,
+    /// The master ended it: it did not become ready in time.
+    NotReady,
+    /// The master ended it: it did not leave in time.
+    DrainDeadline,
+    /// The master ended it: what it sent made no sense, or its link closed while it lived on.
+    LinkLost,
+    /// It could not be started.
+    NotSpawned,
+}
+
+/// The end of one process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// The exit code, if it ended by itself.
+    pub code: Option<i32>,
+    /// The signal's name, if one ended it.
+    pub signal: Option<String>,
+    /// Why, as far as it is known.
+    pub reason: Reason,
+    /// When, in UTC.
+    pub at: chrono::DateTime<chrono::Utc>,
+    /// The process's own last words, if it had any.
+    pub message: Option<String>,
+}
+
+/// What the kernel says of an ended process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Status {
+    Code(i32),
+    Signal(i32),
+}
+
+/// The code of a process that ended because its author's function panicked; as in any Rust program.
+pub(crate) const PANICKED: i32 = 101;
+
+const SIGKILL: i32 = 9;
+
+/// Explains an end. `asked` tells whether we asked the process to leave, `ours` why we killed it if we did.
+pub(crate) fn explain(status: Status, asked: bool, ours: Option<Reason>) -> Reason {
+    match (status, ours) {
+        (Status::Signal(_), Some(reason)) => reason,
+        (Status::Signal(SIGKILL), None) => Reason::Killed,
+        (Status::Signal(_), None) => Reason::Crashed,
+        (Status::Code(0), _) if asked => Reason::Stopped,
+        (Status::Code(0), _) => Reason::Left,
+        (Status::Code(PANICKED), _) => Reason::Panicked,
+        (Status::Code(code), _) if code == Ending::Config as i32 => Reason::Config,
+        (Status::Code(_), _) => Reason::Failed,
+    }
+}
+
+impl Exit {
+    pub(crate) fn new(
+        status: Option<Status>,
+        reason: Reason,
+        message: Option<String>,
+        at: chrono::DateTime<chrono::Utc>,
+    ) -> Self {
+        let (code, signal) = match status {
+            Some(Status::Code(code)) => (Some(code), None),
+            Some(Status::Signal(number)) => (None, Some(signal_name(number))),
+            None => (None, None),
+        };
+        Self {
+            code,
+            signal,
+            reason,
+            at,
+            message,
+        }
+    }
+}
+
+/// For a line such as `web.0 was killed by SIGKILL`.
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.reason {
+            Reason::Stopped => "stopped as asked",
+            Reason::Left => "left by itself",
+            Reason::Failed => "failed",
+            Reason::Panicked => "panicked",
+            Reason::Config => "found its configuration wrong",
+            Reason::Killed => "was killed from outside",
+            Reason::Crashed => "crashed",
+            Reason::NotReady => "was not ready in time and was killed",
+            Reason::DrainDeadline => "did not leave in time and was killed",
+            Reason::LinkLost => "lost its link and was killed",
+            Reason::NotSpawned => "could not be started",
+        })?;
+        match (self.code, &self.signal) {
+            (Some(code), _) if code != 0 => write!(f, " with code {code}")?,
+            (_, Some(signal)) => write!(f, " ({signal})")?,
+            _ => {}
+        }
+        match &self.message {
+            Some(message) => write!(f, ": {message}"),
+            None => Ok(()),
+        }
+    }
+}
+
+fn signal_name(number: i32) -> String {
+    const NAMES: [(i32, &str); 15] = [
+        (1, "SIGHUP"),
+        (2, "SIGINT"),
+        (3, "SIGQUIT"),
+        (4, "SIGILL"),
+        (5, "SIGTRAP"),
+        (6, "SIGABRT"),
+        (7, "SIGBUS"),
+        (8, "SIGFPE"),
+        (9, "SIGKILL"),
+        (10, "SIGUSR1"),
+        (11, "SIGSEGV"),
+        (12, "SIGUSR2"),
+        (13, "SIGPIPE"),
+        (14, "SIGALRM"),
+        (15, "SIGTERM"),
+    ];
+    let known = NAMES.iter().find(|(known, _)| *known == number);
+    known.map_or_else(|| format!("signal {number}"), |(_, name)| (*name).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_end_has_its_reason() {
+        let table = [
+            (Status::Code(0), true, None, Reason::Stopped),
+            (Status::Code(0), false, None, Reason::Left),
+            (Status::Code(1), false, None, Reason::Failed),
+            (Status::Code(1), true, None, Reason::Failed),
+            (Status::Code(78), false, None, Reason::Config),
+            (Status::Code(101), false, None, Reason::Panicked),
+            (Status::Signal(9), false, None, Reason::Killed),
+            (Status::Signal(9), true, None, Reason::Killed),
+            (Status::Signal(9), false, Some(Reason::NotReady), Reason::NotReady),
+            (
+                Status::Signal(9),
+                true,
+                Some(Reason::DrainDeadline),
+                Reason::DrainDeadline,
+            ),
+            (Status::Signal(11), false, None, Reason::Crashed),
+        ];
+        for (status, asked, ours, expected) in table {
+            assert_eq!(
+                explain(status, asked, ours),
+                expected,
+                "{status:?} {asked} {ours:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! The executable that a process runs, held open, so that a replacement runs the same code although a new
+//! file lies under its name by then.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+/// An executable file, held open.
+#[derive(Debug)]
+pub(crate) struct Image {
+    file: File,
+}
+
+impl Image {
+    /// What this process runs.
+    pub(crate) fn of_self() -> io::Result<Self> {
+        Ok(Self {
+            file: File::open("/proc/self/exe")?,
+        })
+    }
+
+    /// A path that a child of this process can execute; it leads to the open file, whatever its name.
+    pub(crate) fn path(&self) -> PathBuf {
+        format!("/proc/self/fd/{}", self.file.as_raw_fd()).into()
+    }
+
+    /// Tells one build from another: two processes that run the same file say the same.
+    pub(crate) fn build(&self) -> io::Result<String> {
+        let facts = self.file.metadata()?;
+        Ok(format!(
+            "{:x}-{:x}-{:x}-{:x}",
+            facts.dev(),
+            facts.ino(),
+            facts.size(),
+            facts.mtime_nsec() ^ facts.mtime()
+        ))
+    }
+}

@@ -1,0 +1,372 @@
+//! The master: starts, supervises and connects the processes of a cluster, and runs none of the author's code.
+//!
+//! `cluster` decides, everything else here does what it decides. `event` is the vocabulary of both.
+
+mod cluster;
+mod control;
+mod event;
+mod herald;
+mod listeners;
+mod post;
+mod relay;
+mod reopening;
+mod rules;
+mod spawn;
+mod supervisor;
+mod usage;
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use chrono::Utc;
+use tokio::sync::mpsc;
+
+use self::cluster::Cluster;
+use self::event::{Action, ChildId, Event, Report};
+use self::listeners::Listener;
+use self::spawn::Handle;
+use crate::bus::codec;
+use crate::bus::control::Answer;
+use crate::bus::frame::{Frame, Kind};
+use crate::bus::link::SendError;
+use crate::error::{BoxError, Ending};
+use crate::image::Image;
+use crate::instance::{Lock, RunDir, RunDirError};
+use crate::launch::Launch;
+use crate::log::{self, Log};
+use crate::role::Slot;
+use crate::signals::{Signals, Wish};
+use crate::status::{MasterStatus, Status};
+
+pub(crate) use self::event::Outcome;
+pub(crate) use self::herald::Herald;
+pub use self::rules::{ClusterSettings, WorkerCount};
+
+/// How many events may wait; what brings more waits, too.
+const EVENTS: usize = 1024;
+
+/// All that a master needs to know.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) launch: Launch,
+    pub(crate) cluster: ClusterSettings,
+    pub(crate) run_dir: RunDir,
+}
+
+/// Runs a cluster until it has stopped or failed.
+pub(crate) async fn run(plan: Plan, herald: &Herald) -> Outcome {
+    match Master::start(plan) {
+        Ok(mut running) => running.run(herald).await,
+        Err(outcome) => outcome,
+    }
+}
+
+/// The effects' side: what exists, for `cluster` to decide about.
+struct Master {
+    cluster: Cluster,
+    launch: Launch,
+    welcome: Bytes,
+    image: Image,
+    listeners: Vec<Listener>,
+    children: HashMap<ChildId, Handle>,
+    events: mpsc::Sender<Event>,
+    inbox: mpsc::Receiver<Event>,
+    /// What follows from our own actions; comes before anything from outside.
+    queue: VecDeque<Event>,
+    dropped: u64,
+    started: Instant,
+    log: Log,
+    lock: Lock,
+}
+
+fn failed(ending: Ending, error: impl Into<BoxError>) -> Outcome {
+    let error = error.into();
+    Outcome {
+        ending,
+        reason: crate::error::chain(&*error),
+        detail: String::new(),
+    }
+}
+
+impl Master {
+    fn start(plan: Plan) -> Result<Self, Outcome> {
+        let Plan {
+            launch,
+            cluster: settings,
+            run_dir,
+        } = plan;
+        let lock = run_dir.acquire().map_err(|error| match error {
+            RunDirError::TooLong { .. } => failed(Ending::Config, error),
+            _ => failed(Ending::Failed, error),
+        })?;
+        let start_failed = |error: io::Error| failed(Ending::StartFailed, error);
+        let log = log::start(&launch.log_dir, "master", "master", &launch.log).map_err(start_failed)?;
+        let listeners =
+            listeners::bind_all(&launch.http.listen).map_err(|error| failed(Ending::Config, error))?;
+        let image = Image::of_self().map_err(start_failed)?;
+        let welcome =
+            codec::encode("the welcome", &launch).map_err(|error| failed(Ending::StartFailed, error))?;
+        let (events, inbox) = mpsc::channel(EVENTS);
+        let socket = control::listen(&run_dir.control_socket()).map_err(start_failed)?;
+        tokio::spawn(control::serve(socket, events.clone()));
+        tokio::spawn(forward_signals(
+            Signals::new().map_err(start_failed)?,
+            events.clone(),
+        ));
+
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let workers = settings.workers.resolve(processors);
+        tracing::info!(
+            "starting {} in {}: {workers} workers, {processors} processors",
+            launch.app,
+            launch.app_dir.display()
+        );
+        let build = image.build().map_err(start_failed)?;
+        let started = Instant::now();
+        let cluster = Cluster::new((&settings).into(), (0..workers).map(Slot::web), build, started);
+        Ok(Self {
+            cluster,
+            launch,
+            welcome: welcome.into(),
+            image,
+            listeners,
+            children: HashMap::new(),
+            events,
+            inbox,
+            queue: VecDeque::from([Event::Started]),
+            dropped: 0,
+            started,
+            log,
+            lock,
+        })
+    }
+
+    async fn run(&mut self, herald: &Herald) -> Outcome {
+        loop {
+            let event = self.next_event().await;
+            if let Event::Exited { id, .. } = event {
+                self.children.remove(&id);
+            }
+            for action in self.cluster.on(event, Instant::now()) {
+                if let Action::Finish(outcome) = action {
+                    return outcome;
+                }
+                self.apply(action, herald);
+            }
+        }
+    }
+
+    async fn next_event(&mut self) -> Event {
+        if let Some(event) = self.queue.pop_front() {
+            return event;
+        }
+        let deadline = self.cluster.deadline().map(tokio::time::Instant::from_std);
+        tokio::select! {
+            Some(event) = self.inbox.recv() => event,
+            () = at(deadline) => Event::Timer,
+        }
+    }
+
+    fn apply(&mut self, action: Action, herald: &Herald) {
+        match action {
+            Action::Spawn { id, slot, generation } => self.spawn(id, &slot, generation),
+            Action::Send { to, frame } => self.send(to, frame),
+            Action::Welcome { to, slot } => self.welcome(to, &slot),
+            Action::Kill { id } => {
+                if let Some(child) = self.children.get(&id) {
+                    child.kill();
+                }
+            }
+            Action::AnnounceReady => self.announce(herald),
+            Action::WithdrawReady => self.lock.withdraw(),
+            Action::ReopenOwnLogs => {
+                if let Err(error) = self.log.reopener().reopen() {
+                    tracing::error!("{error}");
+                }
+            }
+            Action::Reply { reply, answer } => drop(reply.send(answer)),
+            Action::ReplyStatus { reply } => drop(reply.send(Answer::Status(Box::new(self.status())))),
+            Action::Report(report) => write_down(report),
+            Action::Finish(_) => {}
+        }
+    }
+
+    fn spawn(&mut self, id: ChildId, slot: &Slot, generation: u64) {
+        match spawn::spawn(
+            &self.image,
+            &self.launch.app,
+            id,
+            slot,
+            generation,
+            self.events.clone(),
+        ) {
+            Ok(child) => {
+                tracing::info!("{slot} runs with pid {}", child.pid);
+                self.queue.push_back(Event::Spawned { id, pid: child.pid });
+                self.children.insert(id, child);
+            }
+            Err(error) => {
+                self.queue.push_back(Event::NotSpawned {
+                    id,
+                    problem: error.to_string(),
+                    at: Utc::now(),
+                });
+            }
+        }
+    }
+
+    fn send(&mut self, to: ChildId, frame: Frame) {
+        let Some(child) = self.children.get(&to) else {
+            return;
+        };
+        match child.sender.push(frame) {
+            Ok(()) => {}
+            // Its exit is on the way to us.
+            Err(SendError::Gone) => self.dropped += 1,
+            Err(SendError::Full(full)) => {
+                self.dropped += 1;
+                self.queue.push_back(Event::LinkLost {
+                    id: to,
+                    problem: Some(full.to_string()),
+                });
+            }
+        }
+    }
+
+    fn welcome(&mut self, to: ChildId, slot: &Slot) {
+        let sockets = if slot.is_agent() {
+            &[][..]
+        } else {
+            &self.listeners[..]
+        };
+        let descriptors = sockets
+            .iter()
+            .map(|listener| Arc::clone(&listener.socket))
+            .collect();
+        self.send(
+            to,
+            Frame::new(Kind::Welcome, 0, self.welcome.clone()).with_descriptors(descriptors),
+        );
+    }
+
+    fn announce(&self, herald: &Herald) {
+        let took = self.started.elapsed();
+        let line = format!(
+            "{} is ready: {} ({})",
+            self.launch.app,
+            self.urls(),
+            self.crew(took)
+        );
+        tracing::info!("{line}");
+        if let Err(error) = self.lock.announce(&line) {
+            tracing::error!("cannot write the ready file: {error}");
+        }
+        herald.ready(&line);
+    }
+
+    fn urls(&self) -> String {
+        let url = |listener: &Listener| match listener.status.address.as_str() {
+            address if address.starts_with("unix:") => address.to_owned(),
+            address => format!("http://{address}"),
+        };
+        self.listeners.iter().map(url).collect::<Vec<_>>().join(", ")
+    }
+
+    fn crew(&self, took: Duration) -> String {
+        let workers = self.cluster.worker_statuses(Instant::now()).len();
+        let noun = if workers == 1 { "worker" } else { "workers" };
+        format!("{workers} {noun}, {} ms", took.as_millis())
+    }
+
+    fn status(&self) -> Status {
+        let now = Instant::now();
+        let mut agent = self.cluster.agent_status(now);
+        let mut workers = self.cluster.worker_statuses(now);
+        for process in workers
+            .iter_mut()
+            .map(|worker| &mut worker.process)
+            .chain([&mut agent.process])
+        {
+            process.usage = process.pid.map(usage::of).unwrap_or_default();
+        }
+        let mut bus = self.cluster.bus_status();
+        bus.dropped = self.dropped;
+        bus.queued_bytes = self
+            .children
+            .values()
+            .map(|child| child.sender.waiting() as u64)
+            .sum();
+        Status {
+            app: self.launch.app.clone(),
+            version: self.launch.version.clone(),
+            env: self.launch.env.clone(),
+            state: self.cluster.state(),
+            generation: self.cluster.generation(),
+            uptime_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            master: MasterStatus {
+                pid: std::process::id(),
+                usage: usage::of(std::process::id()),
+            },
+            agent,
+            workers,
+            listeners: self
+                .listeners
+                .iter()
+                .map(|listener| listener.status.clone())
+                .collect(),
+            states: self.cluster.state_statuses(),
+            config: self.cluster.config_status(),
+            bus,
+        }
+    }
+}
+
+/// Waits for a moment that may never come.
+async fn at(deadline: Option<tokio::time::Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn forward_signals(mut signals: Signals, events: mpsc::Sender<Event>) {
+    loop {
+        let event = match signals.next().await {
+            Wish::Stop { fast } => Event::Stop { fast, timeout: None },
+            Wish::ReopenLogs => Event::ReopenLogs,
+        };
+        if events.send(event).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn write_down(report: Report) {
+    match report {
+        Report::Ready { slot, took } => tracing::info!("{slot} is ready after {} ms", took.as_millis()),
+        Report::Killing { slot, reason } => tracing::warn!("killing {slot}: {reason:?}"),
+        Report::LinkLost { slot, problem } => tracing::error!("{slot}: {problem}"),
+        Report::Stopping => tracing::info!("stopping"),
+        Report::ConfigRefused { problem } => {
+            tracing::error!("the configuration is refused, the last good one stays: {problem}")
+        }
+        Report::Exited {
+            slot,
+            exit,
+            retry_in: Some(delay),
+        } => {
+            tracing::error!(
+                "{slot} {exit}; the next one is started in {} ms",
+                delay.as_millis()
+            );
+        }
+        Report::Exited {
+            slot,
+            exit,
+            retry_in: None,
+        } => tracing::info!("{slot} {exit}"),
+    }
+}

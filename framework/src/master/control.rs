@@ -1,0 +1,117 @@
+//! The control socket: who may ask, and the way of a question to the loop and back.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use interprocess::local_socket::tokio::prelude::*;
+use interprocess::local_socket::{GenericFilePath, ListenerOptions, tokio::Listener, tokio::Stream};
+use interprocess::os::unix::local_socket::ListenerOptionsExt;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use super::event::Event;
+use crate::bus::codec;
+use crate::bus::control::{Answer, Request};
+use crate::bus::frame::{Frame, Kind};
+use crate::bus::link::{self, Receiver, Sender};
+
+/// How long a caller may take to say what it wants.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How many callers are heard at the same time.
+const CALLERS: usize = 64;
+
+/// Binds the socket; only its owner may connect.
+pub(crate) fn listen(path: &Path) -> io::Result<Listener> {
+    ListenerOptions::new()
+        .name(path.to_fs_name::<GenericFilePath>()?)
+        .mode(0o600)
+        .create_tokio()
+}
+
+/// Takes callers until the process ends.
+pub(crate) async fn serve(listener: Listener, events: mpsc::Sender<Event>) {
+    let places = Arc::new(Semaphore::new(CALLERS));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
+        match listener.accept().await {
+            Ok(stream) => {
+                let events = events.clone();
+                tokio::spawn(async move {
+                    if let Err(problem) = converse(stream, events).await {
+                        tracing::warn!("a caller on the control socket was sent away: {problem}");
+                    }
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!("the control socket cannot accept: {error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn converse(stream: Stream, events: mpsc::Sender<Event>) -> Result<(), String> {
+    let Stream::UdSocket(stream) = stream;
+    let socket = OwnedFd::try_from(stream).map_err(|error| error.to_string())?;
+    admit(&socket)?;
+    let (mut receiver, sender) = link::open(socket).map_err(|error| error.to_string())?;
+    let request = tokio::time::timeout(PATIENCE, receive(&mut receiver)).await;
+    let request = match request.map_err(|_| format!("it asked nothing for {PATIENCE:?}"))? {
+        Ok(request) => request,
+        Err(problem) => {
+            say(&sender, &Answer::Refused(problem.clone()))?;
+            sender.flush().await;
+            return Err(problem);
+        }
+    };
+    let (reply, answer) = oneshot::channel();
+    events
+        .send(Event::Control { request, reply })
+        .await
+        .map_err(|_| "the master is gone".to_owned())?;
+    say(
+        &sender,
+        &answer.await.map_err(|_| "the master did not answer".to_owned())?,
+    )?;
+    // The connection stays open until the caller leaves; if we leave first, it knows that we are gone.
+    let _ = receiver.next().await;
+    Ok(())
+}
+
+/// Only the same user and root may control an instance.
+fn admit(socket: &impl AsFd) -> Result<(), String> {
+    let peer = rustix::net::sockopt::socket_peercred(socket).map_err(|error| error.to_string())?;
+    if peer.uid == rustix::process::geteuid() || peer.uid.is_root() {
+        return Ok(());
+    }
+    Err(format!(
+        "process {} of user {} may not control this instance",
+        peer.pid.as_raw_nonzero(),
+        peer.uid.as_raw()
+    ))
+}
+
+async fn receive(receiver: &mut Receiver) -> Result<Request, String> {
+    let frame = receiver.next().await.map_err(|error| error.to_string())?;
+    let frame = frame.ok_or("it left without asking")?;
+    if frame.kind() != Kind::Request {
+        return Err(format!(
+            "it sent a frame of the kind {:?}, not a request",
+            frame.kind()
+        ));
+    }
+    codec::decode("a request", frame.payload()).map_err(|error| error.to_string())
+}
+
+fn say(sender: &Sender, answer: &Answer) -> Result<(), String> {
+    let body = codec::encode("an answer", answer).map_err(|error| error.to_string())?;
+    sender
+        .push(Frame::new(Kind::Answer, 0, body))
+        .map_err(|error| error.to_string())
+}

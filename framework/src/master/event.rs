@@ -1,0 +1,133 @@
+//! The master's vocabulary: everything that can happen to it, and everything that it can do.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::sync::oneshot;
+
+use crate::bus::control::{Answer, Request};
+use crate::bus::frame::Frame;
+use crate::error::Ending;
+use crate::exit::{Exit, Reason, Status};
+use crate::role::Slot;
+
+/// One spawned process. Never used twice, unlike a process id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ChildId(pub(crate) u64);
+
+/// Everything that can happen.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// The master can begin.
+    Started,
+    /// A child runs.
+    Spawned { id: ChildId, pid: u32 },
+    /// A child could not be started.
+    NotSpawned {
+        id: ChildId,
+        problem: String,
+        at: DateTime<Utc>,
+    },
+    /// A child sent a frame.
+    Frame { from: ChildId, frame: Frame },
+    /// A child's link is closed or broken while the child may still live.
+    LinkLost { id: ChildId, problem: Option<String> },
+    /// A child ended; nothing comes from it any more.
+    Exited {
+        id: ChildId,
+        status: Status,
+        at: DateTime<Utc>,
+    },
+    /// Somebody wants the cluster to stop.
+    Stop { fast: bool, timeout: Option<Duration> },
+    /// Somebody renamed the log files.
+    ReopenLogs,
+    /// The command line asks.
+    Control {
+        request: Request,
+        reply: oneshot::Sender<Answer>,
+    },
+    /// The time that the cluster asked to be woken at has come.
+    Timer,
+}
+
+/// Everything that the master can do.
+#[derive(Debug)]
+pub(crate) enum Action {
+    /// Start a process.
+    Spawn {
+        id: ChildId,
+        slot: Slot,
+        generation: u64,
+    },
+    /// Send a frame; a receiver that is gone or too slow is noticed elsewhere.
+    Send { to: ChildId, frame: Frame },
+    /// Send the welcome: who it is, how to live, and the listeners if it serves.
+    Welcome { to: ChildId, slot: Slot },
+    /// SIGKILL a child and all in its process group.
+    Kill { id: ChildId },
+    /// Everybody is ready: say so to whoever started us.
+    AnnounceReady,
+    /// Not ready any more: take the announcement back.
+    WithdrawReady,
+    /// Open the master's own log files anew.
+    ReopenOwnLogs,
+    /// Answer the command line.
+    Reply {
+        reply: oneshot::Sender<Answer>,
+        answer: Answer,
+    },
+    /// Answer the command line with the status, completed by the figures that need a look at the system.
+    ReplyStatus { reply: oneshot::Sender<Answer> },
+    /// Write something down.
+    Report(Report),
+    /// It is over.
+    Finish(Outcome),
+}
+
+/// What is worth a line in the master's log.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Report {
+    Ready {
+        slot: Slot,
+        took: Duration,
+    },
+    Killing {
+        slot: Slot,
+        reason: Reason,
+    },
+    Exited {
+        slot: Slot,
+        exit: Exit,
+        retry_in: Option<Duration>,
+    },
+    LinkLost {
+        slot: Slot,
+        problem: String,
+    },
+    Stopping,
+    ConfigRefused {
+        problem: String,
+    },
+}
+
+/// How the whole run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    /// The exit code.
+    pub(crate) ending: Ending,
+    /// One line for stderr; empty when all is well.
+    pub(crate) reason: String,
+    /// More lines; may be empty.
+    pub(crate) detail: String,
+}
+
+impl Outcome {
+    pub(crate) fn done() -> Self {
+        Self {
+            ending: Ending::Done,
+            reason: String::new(),
+            detail: String::new(),
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! The states that the master keeps: numbers the versions, keeps the latest, chooses the receivers. Pure, and
+//! the payload stays closed.
+
+use std::collections::BTreeMap;
+
+use super::event::{Action, ChildId};
+use crate::bus::codec;
+use crate::bus::control::PublishAnswer;
+use crate::bus::frame::{Frame, Kind};
+use crate::status::StateStatus;
+
+/// Passes states from the agent to everybody.
+#[derive(Debug, Default)]
+pub(crate) struct Relay {
+    members: BTreeMap<ChildId, Member>,
+    /// The latest version of each state, as the frame that carries it.
+    states: BTreeMap<String, Frame>,
+    relayed: u64,
+}
+
+#[derive(Debug)]
+struct Member {
+    may_publish: bool,
+    /// The version of each state that it runs.
+    runs: BTreeMap<String, u64>,
+}
+
+impl Relay {
+    /// A process said hello: it gets the latest version of every state, and each new one from now on.
+    pub(crate) fn join(&mut self, id: ChildId, may_publish: bool, actions: &mut Vec<Action>) {
+        self.members.insert(
+            id,
+            Member {
+                may_publish,
+                runs: BTreeMap::new(),
+            },
+        );
+        for frame in self.states.values() {
+            self.relayed += 1;
+            actions.push(Action::Send {
+                to: id,
+                frame: frame.clone(),
+            });
+        }
+    }
+
+    pub(crate) fn leave(&mut self, id: ChildId) {
+        self.members.remove(&id);
+    }
+
+    pub(crate) fn members(&self) -> impl Iterator<Item = ChildId> {
+        self.members.keys().copied()
+    }
+
+    /// A new value: it gets the next version, goes to everybody but its publisher, and is acknowledged.
+    pub(crate) fn publish(&mut self, from: ChildId, frame: &Frame, actions: &mut Vec<Action>) {
+        let answer = match self.number(from, frame) {
+            Ok(state) => {
+                self.spread(from, &state, actions);
+                PublishAnswer::Version(state.number())
+            }
+            Err(problem) => PublishAnswer::Refused(problem),
+        };
+        let body = codec::encode("the answer to a publish request", &answer).unwrap_or_default();
+        actions.push(Action::Send {
+            to: from,
+            frame: Frame::new(Kind::Published, frame.number(), body),
+        });
+    }
+
+    fn number(&mut self, from: ChildId, frame: &Frame) -> Result<Frame, String> {
+        let topic = frame.topic();
+        if topic.is_empty() {
+            return Err("a state needs a topic".to_owned());
+        }
+        if !self.members.get(&from).is_some_and(|member| member.may_publish) {
+            return Err(format!("only the agent may publish the state `{topic}`"));
+        }
+        let version = self.states.get(topic).map_or(0, Frame::number) + 1;
+        let state = frame.readdressed(Kind::State, version);
+        self.states.insert(topic.to_owned(), state.clone());
+        Ok(state)
+    }
+
+    fn spread(&mut self, publisher: ChildId, state: &Frame, actions: &mut Vec<Action>) {
+        for (&to, member) in &mut self.members {
+            if to == publisher {
+                member.runs.insert(state.topic().to_owned(), state.number());
+            } else {
+                self.relayed += 1;
+                actions.push(Action::Send {
+                    to,
+                    frame: state.clone(),
+                });
+            }
+        }
+    }
+
+    /// A process runs a version of a state.
+    pub(crate) fn acknowledge(&mut self, from: ChildId, topic: &str, version: u64) {
+        let known = self
+            .states
+            .get(topic)
+            .is_some_and(|state| version <= state.number());
+        if let Some(member) = self.members.get_mut(&from).filter(|_| known) {
+            let runs = member.runs.entry(topic.to_owned()).or_default();
+            *runs = version.max(*runs);
+        }
+    }
+
+    /// The version of each state that a process runs.
+    pub(crate) fn runs(&self, id: ChildId) -> BTreeMap<String, u64> {
+        self.members
+            .get(&id)
+            .map(|member| member.runs.clone())
+            .unwrap_or_default()
+    }
+
+    pub(crate) fn version(&self, topic: &str) -> u64 {
+        self.states.get(topic).map_or(0, Frame::number)
+    }
+
+    pub(crate) fn relayed(&self) -> u64 {
+        self.relayed
+    }
+
+    /// The states, and whether all of `workers` run the latest version of each.
+    pub(crate) fn states(&self, workers: &[ChildId]) -> Vec<StateStatus> {
+        let runs = |id, topic| {
+            self.members
+                .get(id)
+                .and_then(|member: &Member| member.runs.get(topic))
+                .copied()
+        };
+        self.states
+            .iter()
+            .map(|(name, frame)| StateStatus {
+                name: name.clone(),
+                version: frame.number(),
+                bytes: frame.payload().len() as u64,
+                converged: workers.iter().all(|id| runs(id, name) == Some(frame.number())),
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const AGENT: ChildId = ChildId(1);
+    const NEXT_AGENT: ChildId = ChildId(9);
+
+    fn publish(relay: &mut Relay, from: ChildId, topic: &str, payload: &[u8]) -> Vec<Action> {
+        let mut actions = Vec::new();
+        relay.publish(
+            from,
+            &Frame::about(Kind::Publish, topic, 77, payload),
+            &mut actions,
+        );
+        actions
+    }
+
+    fn join(relay: &mut Relay, id: ChildId, may_publish: bool) -> Vec<Action> {
+        let mut actions = Vec::new();
+        relay.join(id, may_publish, &mut actions);
+        actions
+    }
+
+    fn sends(actions: &[Action]) -> Vec<(u64, Kind, u64)> {
+        let send = |action: &Action| match action {
+            Action::Send { to, frame } => (to.0, frame.kind(), frame.number()),
+            other => panic!("{other:?}"),
+        };
+        actions.iter().map(send).collect()
+    }
+
+    #[test]
+    fn versions_rise_across_agent_restarts() {
+        let mut relay = Relay::default();
+        join(&mut relay, AGENT, true);
+        join(&mut relay, ChildId(2), false);
+        assert_eq!(
+            sends(&publish(&mut relay, AGENT, "flags", b"a")),
+            [(2, Kind::State, 1), (1, Kind::Published, 77)]
+        );
+        relay.leave(AGENT);
+        assert_eq!(sends(&join(&mut relay, NEXT_AGENT, true)), [(9, Kind::State, 1)]);
+        let actions = publish(&mut relay, NEXT_AGENT, "flags", b"b");
+        assert_eq!(sends(&actions), [(2, Kind::State, 2), (9, Kind::Published, 77)]);
+    }
+
+    #[test]
+    fn a_late_joiner_gets_the_latest_version_of_every_state() {
+        let mut relay = Relay::default();
+        join(&mut relay, AGENT, true);
+        for (topic, payload) in [("a", b"1"), ("a", b"2"), ("b", b"1")] {
+            publish(&mut relay, AGENT, topic, payload);
+        }
+        assert_eq!(
+            sends(&join(&mut relay, ChildId(2), false)),
+            [(2, Kind::State, 2), (2, Kind::State, 1)]
+        );
+    }
+
+    #[test]
+    fn a_worker_may_not_publish_a_state() {
+        let mut relay = Relay::default();
+        join(&mut relay, ChildId(2), false);
+        let actions = publish(&mut relay, ChildId(2), "flags", b"a");
+        assert_eq!(sends(&actions), [(2, Kind::Published, 77)]);
+        assert_eq!(relay.version("flags"), 0);
+    }
+
+    #[test]
+    fn a_state_has_converged_when_every_worker_runs_its_latest_version() {
+        let mut relay = Relay::default();
+        join(&mut relay, AGENT, true);
+        let workers = [ChildId(2), ChildId(3)];
+        for id in workers {
+            join(&mut relay, id, false);
+        }
+        publish(&mut relay, AGENT, "flags", b"a");
+        let converged = |relay: &Relay| relay.states(&workers)[0].converged;
+        relay.acknowledge(workers[0], "flags", 1);
+        assert!(!converged(&relay));
+        relay.acknowledge(workers[1], "flags", 1);
+        assert!(converged(&relay));
+        publish(&mut relay, AGENT, "flags", b"b");
+        assert!(!converged(&relay));
+        relay.acknowledge(workers[0], "flags", 900);
+        assert_eq!(
+            relay.runs(workers[0])["flags"],
+            1,
+            "a version that was never published is not believed"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn every_receiver_sees_rising_versions_and_ends_with_the_latest(
+            steps in prop::collection::vec((0u8..4, 2u64..6), 1..60)
+        ) {
+            let mut relay = Relay::default();
+            join(&mut relay, AGENT, true);
+            let mut seen: BTreeMap<u64, u64> = BTreeMap::new();
+            for (step, id) in steps {
+                let actions = match step {
+                    0 => { seen.insert(id, 0); join(&mut relay, ChildId(id), false) }
+                    1 => { seen.remove(&id); relay.leave(ChildId(id)); vec![] }
+                    _ => publish(&mut relay, AGENT, "s", b"x"),
+                };
+                for (to, _, version) in sends(&actions).into_iter().filter(|(_, kind, _)| *kind == Kind::State) {
+                    prop_assert!(version > seen[&to]);
+                    seen.insert(to, version);
+                }
+                for version in seen.values() {
+                    prop_assert_eq!(*version, relay.version("s"));
+                }
+            }
+        }
+    }
+}

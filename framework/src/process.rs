@@ -1,0 +1,222 @@
+//! A child process: its link to the master, and what agent and worker have in common.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use tokio::sync::{oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::bus::control::Pulse;
+use crate::bus::frame::{Frame, Kind};
+use crate::bus::link::{LinkError, Receiver, Sender};
+use crate::bus::{CodecError, codec};
+use crate::error::BoxError;
+use crate::launch::Launch;
+use crate::log::Reopener;
+use crate::role::Role;
+use crate::state::{ObserveError, Observed, States};
+
+/// A child's connection with its master. Clones are the same connection.
+#[derive(Debug, Clone)]
+pub(crate) struct Process {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    role: Role,
+    launch: Launch,
+    sender: Sender,
+    states: States,
+    reopener: Reopener,
+    shutdown: CancellationToken,
+    /// Fires when there is no time left to finish anything.
+    abort: CancellationToken,
+    grace: OnceLock<Duration>,
+    cluster_ready: watch::Sender<bool>,
+    said_ready: AtomicBool,
+    last_request: AtomicU64,
+    requests: Mutex<HashMap<u64, oneshot::Sender<Bytes>>>,
+}
+
+/// The master is gone, and this process is about to end.
+#[derive(Debug, thiserror::Error)]
+#[error("the master is gone")]
+pub struct MasterGone;
+
+impl Process {
+    pub(crate) fn new(role: Role, launch: Launch, sender: Sender, reopener: Reopener) -> Self {
+        let shared = Shared {
+            role,
+            launch,
+            sender,
+            states: States::default(),
+            reopener,
+            shutdown: CancellationToken::new(),
+            abort: CancellationToken::new(),
+            grace: OnceLock::new(),
+            cluster_ready: watch::Sender::new(false),
+            said_ready: AtomicBool::new(false),
+            last_request: AtomicU64::new(0),
+            requests: Mutex::default(),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    pub(crate) fn role(&self) -> &Role {
+        &self.shared.role
+    }
+
+    pub(crate) fn launch(&self) -> &Launch {
+        &self.shared.launch
+    }
+
+    /// Log lines that could not be written.
+    pub(crate) fn lost_log_lines(&self) -> u64 {
+        self.shared.reopener.lost()
+    }
+
+    /// Fires when this process should finish and leave.
+    pub(crate) fn shutdown(&self) -> &CancellationToken {
+        &self.shared.shutdown
+    }
+
+    /// Fires when this process should leave without finishing anything.
+    pub(crate) fn abort(&self) -> &CancellationToken {
+        &self.shared.abort
+    }
+
+    /// How long leaving may take; known once `shutdown` has fired.
+    pub(crate) fn grace(&self) -> Option<Duration> {
+        self.shared.grace.get().copied()
+    }
+
+    /// Begins to leave, unless that has begun. Without a `grace` the configured one holds.
+    pub(crate) fn leave(&self, grace: Option<Duration>) {
+        if let Some(grace) = grace {
+            let _ = self.shared.grace.set(grace);
+        }
+        self.shared.shutdown.cancel();
+    }
+
+    /// Says ready, once.
+    pub(crate) async fn ready(&self) -> Result<(), MasterGone> {
+        if self.shared.said_ready.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.send(Frame::new(Kind::Ready, 0, vec![])).await
+    }
+
+    /// Waits until every process of the first start is ready. Cancel safe.
+    pub(crate) async fn cluster_ready(&self) {
+        // The sender lives in `self`, so this cannot fail.
+        let _ = self
+            .shared
+            .cluster_ready
+            .subscribe()
+            .wait_for(|ready| *ready)
+            .await;
+    }
+
+    pub(crate) async fn send(&self, frame: Frame) -> Result<(), MasterGone> {
+        self.shared.sender.send(frame).await.map_err(|_| MasterGone)
+    }
+
+    pub(crate) async fn flush(&self) {
+        self.shared.sender.flush().await;
+    }
+
+    /// Sends the figures; when the queue is full they are skipped, the next ones will do.
+    pub(crate) fn pulse(&self, pulse: Pulse) {
+        let body = codec::encode("the pulse", &pulse).unwrap_or_default();
+        let _ = self.shared.sender.push(Frame::new(Kind::Pulse, 0, body));
+    }
+
+    /// Sends a request, made for a number, and waits for the answer with that number. Cancel safe, but the
+    /// request may have been carried out.
+    pub(crate) async fn request(&self, make: impl FnOnce(u64) -> Frame) -> Result<Bytes, MasterGone> {
+        let number = self.shared.last_request.fetch_add(1, Ordering::Relaxed) + 1;
+        let (answer, answered) = oneshot::channel();
+        self.requests().insert(number, answer);
+        let sent = self.send(make(number)).await;
+        let result = match sent {
+            Ok(()) => answered.await.map_err(|_| MasterGone),
+            Err(gone) => Err(gone),
+        };
+        self.requests().remove(&number);
+        result
+    }
+
+    fn requests(&self) -> std::sync::MutexGuard<'_, HashMap<u64, oneshot::Sender<Bytes>>> {
+        self.shared
+            .requests
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) async fn observe<T>(&self, topic: &str) -> Result<Observed<T>, ObserveError>
+    where
+        T: DeserializeOwned + Send + Sync + 'static,
+    {
+        self.shared.states.observe(topic).await
+    }
+
+    pub(crate) fn latest_state(&self, topic: &str) -> Option<(u64, Bytes)> {
+        self.shared.states.latest(topic)
+    }
+
+    /// Takes a version into this process's own view.
+    pub(crate) fn store(&self, topic: &str, version: u64, payload: Bytes) -> Result<(), CodecError> {
+        self.shared.states.store(topic, version, payload)
+    }
+
+    /// Serves the link until the master is gone.
+    pub(crate) async fn attend(&self, mut receiver: Receiver) -> Result<(), LinkError> {
+        while let Some(frame) = receiver.next().await? {
+            if let Err(problem) = self.take(&frame).await {
+                tracing::error!("{frame:?} from the master: {problem}");
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn take(&self, frame: &Frame) -> Result<(), BoxError> {
+        match frame.kind() {
+            Kind::State => {
+                self.store(frame.topic(), frame.number(), frame.shared_payload())?;
+                self.send(Frame::about(Kind::Ack, frame.topic(), frame.number(), &[]))
+                    .await?;
+            }
+            Kind::ClusterReady => drop(self.shared.cluster_ready.send_replace(true)),
+            Kind::Shutdown if frame.number() == 0 => {
+                self.leave(None);
+                self.shared.abort.cancel();
+            }
+            Kind::Shutdown => self.leave(Some(Duration::from_millis(frame.number()))),
+            Kind::Reopen => {
+                let problem = self
+                    .shared
+                    .reopener
+                    .reopen()
+                    .err()
+                    .map(|error| error.to_string())
+                    .unwrap_or_default();
+                self.send(Frame::new(Kind::Reopened, frame.number(), problem.into_bytes()))
+                    .await?;
+            }
+            Kind::Published | Kind::Reopened => {
+                if let Some(answer) = self.requests().remove(&frame.number()) {
+                    let _ = answer.send(frame.shared_payload());
+                }
+            }
+            kind => return Err(format!("frames of the kind {kind:?} are not for a child").into()),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,206 @@
+//! The status of a cluster, as `status --json` prints it. Field names are stable.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::exit::Exit;
+
+/// The status of a running cluster.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Status {
+    /// The app's name.
+    pub app: String,
+    /// The app's version.
+    pub version: String,
+    /// The environment's name, which chose `config/{env}.toml`.
+    pub env: String,
+    /// What the cluster is doing.
+    pub state: ClusterState,
+    /// The generation that reloads raise.
+    pub generation: u64,
+    /// Milliseconds since the master started.
+    pub uptime_ms: u64,
+    /// The master.
+    pub master: MasterStatus,
+    /// The agent.
+    pub agent: AgentStatus,
+    /// The workers, by group and index.
+    pub workers: Vec<WorkerStatus>,
+    /// The sockets that accept connections.
+    pub listeners: Vec<ListenerStatus>,
+    /// The states that the master keeps.
+    pub states: Vec<StateStatus>,
+    /// The configuration.
+    pub config: ConfigStatus,
+    /// The traffic between the processes.
+    pub bus: BusStatus,
+}
+
+/// What a cluster is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClusterState {
+    /// Not everybody has been ready yet.
+    Starting,
+    /// All that should be ready is.
+    Running,
+    /// Fewer processes are ready than should be.
+    Degraded,
+    /// On the way out.
+    Stopping,
+}
+
+/// What one process is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProcessState {
+    /// Started and not ready yet.
+    Starting,
+    /// Doing its work.
+    Ready,
+    /// Finishing its work.
+    Draining,
+    /// Gone; the next one waits for its time.
+    BackingOff,
+    /// Gone.
+    Exited,
+}
+
+/// The master's part of the status.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct MasterStatus {
+    /// Its process id.
+    pub pid: u32,
+    /// What it uses.
+    #[serde(flatten)]
+    pub usage: Usage,
+}
+
+/// Memory and processor time of one process.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub struct Usage {
+    /// Resident memory in bytes; 0 when unknown.
+    pub rss_bytes: u64,
+    /// Processor time since its start, in milliseconds; 0 when unknown.
+    pub cpu_ms: u64,
+}
+
+/// What agent and workers have in common.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ProcessStatus {
+    /// Its process id, if there is a process.
+    pub pid: Option<u32>,
+    /// What it is doing.
+    pub state: ProcessState,
+    /// The generation that spawned it.
+    pub generation: u64,
+    /// How often this slot's process was replaced after it died.
+    pub restarts: u64,
+    /// Milliseconds since it was spawned.
+    pub uptime_ms: u64,
+    /// What it uses.
+    #[serde(flatten)]
+    pub usage: Usage,
+    /// How its predecessor in this slot ended.
+    pub last_exit: Option<Exit>,
+}
+
+/// The agent's part of the status.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AgentStatus {
+    /// What it has in common with workers.
+    #[serde(flatten)]
+    pub process: ProcessStatus,
+    /// Its duties.
+    pub duties: Vec<DutyStatus>,
+}
+
+/// One duty of the agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DutyStatus {
+    /// The duty's name.
+    pub name: String,
+    /// What it is doing.
+    pub state: DutyState,
+    /// Why it failed last, if it ever did.
+    pub last_error: Option<String>,
+    /// Milliseconds until it runs next, where it runs by a schedule.
+    pub next_run_ms: Option<u64>,
+}
+
+/// What a duty is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DutyState {
+    /// Doing its work.
+    Running,
+    /// Failed; it is started again soon.
+    BackingOff,
+    /// Returned without an error: there is nothing more to do.
+    Finished,
+}
+
+/// One worker's part of the status.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct WorkerStatus {
+    /// Its group.
+    pub group: String,
+    /// Its index in the group.
+    pub index: u32,
+    /// What it has in common with the agent.
+    #[serde(flatten)]
+    pub process: ProcessStatus,
+    /// Its open connections, as it said last.
+    pub connections: u64,
+    /// The requests that it has answered, as it said last.
+    pub requests: u64,
+    /// Log lines that it could not write.
+    pub lost_log_lines: u64,
+    /// The version of each state that it runs.
+    pub states: BTreeMap<String, u64>,
+}
+
+/// One socket that accepts connections.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenerStatus {
+    /// Its name.
+    pub name: String,
+    /// Its address: `host:port` or `unix:PATH`.
+    pub address: String,
+    /// How connections are spread over the workers.
+    pub policy: String,
+}
+
+/// One state that the master keeps.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StateStatus {
+    /// The topic's name.
+    pub name: String,
+    /// Its latest version.
+    pub version: u64,
+    /// The size of its payload.
+    pub bytes: u64,
+    /// Whether every ready worker runs the latest version.
+    pub converged: bool,
+}
+
+/// The configuration's part of the status.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct ConfigStatus {
+    /// The version that is in force.
+    pub version: u64,
+    /// Why what lies on disk now was refused, if it was.
+    pub refused: Option<String>,
+}
+
+/// The traffic between the processes.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub struct BusStatus {
+    /// Frames that the master passed on.
+    pub relayed: u64,
+    /// Frames that could not be passed on.
+    pub dropped: u64,
+    /// Bytes that wait for slow receivers.
+    pub queued_bytes: u64,
+}

@@ -1,0 +1,203 @@
+//! A worker as the author's function sees it: its place in the cluster, the states it follows, and serving.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use serde::de::DeserializeOwned;
+
+use crate::bus::control::Pulse;
+use crate::bus::{Topic, topic};
+use crate::http::{self, Drain, Gauges, Listener, Readiness, Standing};
+use crate::process::{MasterGone, Process};
+use crate::role::Slot;
+use crate::state::{ObserveError, Observed};
+
+/// How often a worker tells its figures.
+const PULSE: Duration = Duration::from_secs(1);
+
+/// The worker's side of the cluster. Clones are the same worker.
+#[derive(Debug, Clone)]
+pub struct Worker {
+    process: Process,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    sockets: Mutex<Vec<Arc<OwnedFd>>>,
+    gauges: Arc<Gauges>,
+    readiness: Arc<Readiness>,
+}
+
+/// Serving could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The worker serves already.
+    #[error("this worker serves already: `serve` can be called once")]
+    Twice,
+    /// An inherited socket cannot be used.
+    #[error("an inherited socket cannot be used: {0}")]
+    Socket(#[from] io::Error),
+    /// The master is gone.
+    #[error(transparent)]
+    MasterGone(#[from] MasterGone),
+}
+
+impl Worker {
+    pub(crate) fn new(process: Process, sockets: Vec<Arc<OwnedFd>>) -> Self {
+        let shared = Shared {
+            sockets: Mutex::new(sockets),
+            gauges: Arc::default(),
+            readiness: Arc::default(),
+        };
+        Self {
+            process,
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// The group that this worker belongs to, such as `web`.
+    #[must_use]
+    pub fn group(&self) -> &str {
+        match &self.process.role().slot {
+            Slot::Worker { group, .. } => group,
+            Slot::Agent => "agent",
+        }
+    }
+
+    /// The index in the group, from 0; a replacement gets its predecessor's.
+    #[must_use]
+    pub fn index(&self) -> u32 {
+        match self.process.role().slot {
+            Slot::Worker { index, .. } => index,
+            Slot::Agent => 0,
+        }
+    }
+
+    /// The generation that spawned this worker, from 1.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.process.role().generation
+    }
+
+    /// Observes a state, waiting until the agent has published its first version. Cancel safe.
+    ///
+    /// # Errors
+    /// When what travels under the topic's name is of another type.
+    pub async fn observe<T: Topic>(&self) -> Result<Observed<T>, ObserveError> {
+        self.process.observe(T::NAME).await
+    }
+
+    /// Observes the author's configuration; it is there before the worker's function runs. Cancel safe.
+    ///
+    /// # Errors
+    /// When `C` is not the type that was given to [`App::config`](crate::App::config).
+    pub async fn config<C>(&self) -> Result<Observed<C>, ObserveError>
+    where
+        C: DeserializeOwned + Send + Sync + 'static,
+    {
+        self.process.observe(topic::CONFIG).await
+    }
+
+    /// Says that this worker can do its work; [`serve`](Self::serve) says it by itself. The second call does
+    /// nothing.
+    ///
+    /// # Errors
+    /// When the master is gone.
+    pub async fn ready(&self) -> Result<(), MasterGone> {
+        self.process.ready().await
+    }
+
+    /// Waits until every process of the first start is ready; at once if they have been. Cancel safe.
+    pub async fn cluster_ready(&self) {
+        self.process.cluster_ready().await;
+    }
+
+    /// Waits until this worker should finish and leave. Endless answers should end then. Cancel safe.
+    pub async fn draining(&self) {
+        self.process.shutdown().cancelled().await;
+    }
+
+    /// Serves `router` on the app's listeners, says ready, and returns when the worker has drained: requests
+    /// in flight are finished, up to the deadline.
+    ///
+    /// # Errors
+    /// When the worker serves already, a socket cannot be used, or the master is gone.
+    pub async fn serve(&self, router: Router) -> Result<(), ServeError> {
+        let listeners = self.take_listeners()?;
+        let Shared {
+            gauges, readiness, ..
+        } = &*self.shared;
+        let drain = Drain::new();
+        let serving = http::serve(
+            listeners,
+            router,
+            &self.process.launch().http,
+            Arc::clone(gauges),
+            Arc::clone(readiness),
+            drain.clone(),
+        );
+        let telling = async {
+            self.ready().await?;
+            self.cluster_ready().await;
+            readiness.set(Standing::Ready);
+            Ok::<_, MasterGone>(())
+        };
+        let leaving = async {
+            self.draining().await;
+            drain.begin(self.process.grace());
+        };
+        let (drained, told, ()) = tokio::join!(serving, telling_or_leaving(telling, self), leaving);
+        told?;
+        let drained = drained?;
+        if drained.cut > 0 {
+            tracing::warn!(
+                "{} connections were cut at the deadline for draining",
+                drained.cut
+            );
+        }
+        Ok(())
+    }
+
+    fn take_listeners(&self) -> Result<Vec<Listener>, ServeError> {
+        let sockets =
+            std::mem::take(&mut *self.shared.sockets.lock().unwrap_or_else(PoisonError::into_inner));
+        if sockets.is_empty() {
+            return Err(ServeError::Twice);
+        }
+        let listener = |socket: Arc<OwnedFd>| match Arc::try_unwrap(socket) {
+            Ok(socket) => Listener::from_fd(socket),
+            Err(shared) => Listener::from_fd(shared.try_clone()?),
+        };
+        Ok(sockets.into_iter().map(listener).collect::<io::Result<_>>()?)
+    }
+
+    /// Tells the figures each second, from the loop that serves.
+    pub(crate) async fn pulse(&self) {
+        let mut ticks = tokio::time::interval(PULSE);
+        loop {
+            ticks.tick().await;
+            self.process.pulse(Pulse {
+                connections: self.shared.gauges.connections() as u64,
+                requests: self.shared.gauges.requests(),
+                lost_log_lines: self.process.lost_log_lines(),
+            });
+        }
+    }
+}
+
+/// A worker that leaves before the cluster is ready has nobody left to tell.
+async fn telling_or_leaving(
+    telling: impl Future<Output = Result<(), MasterGone>>,
+    worker: &Worker,
+) -> Result<(), MasterGone> {
+    worker
+        .process
+        .shutdown()
+        .run_until_cancelled(telling)
+        .await
+        .unwrap_or(Ok(()))
+}
