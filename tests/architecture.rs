@@ -1,0 +1,200 @@
+//! Which room may import which: the picture in ARCHITECTURE.md, held against the `use` lines.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The rooms of the framework from the bottom up, in floors. A room imports only from floors below its own.
+const FLOORS: &[&[&str]] = &[
+    &["error", "duration", "size", "backoff", "role", "image", "signals"],
+    &["exit", "instance", "config", "log", "http"],
+    &["status", "sections", "launch"],
+    &["bus"],
+    &["master", "state"],
+    &["process"],
+    &["published", "child"],
+    &["desk"],
+    &["agent", "worker"],
+    &["duty"],
+    &["lives"],
+    &["cli", "testing"],
+    &["app"],
+];
+
+/// Files that decide: no clock, no I/O, no runtime.
+const PURE: &[&str] = &[
+    "backoff.rs",
+    "bus/codec.rs",
+    "bus/frame.rs",
+    "bus/outbox.rs",
+    "bus/topic.rs",
+    "exit.rs",
+    "master/cluster.rs",
+    "master/post.rs",
+    "master/relay.rs",
+    "master/reopening.rs",
+    "master/rules.rs",
+    "master/supervisor.rs",
+    "status.rs",
+];
+
+const IMPURE: &[&str] = &[
+    "::now()",
+    "tokio::",
+    "std::fs",
+    "std::net",
+    "std::process",
+    "std::thread",
+    "std::env",
+    "rustix::",
+    "tracing::",
+];
+
+fn source() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../framework/src")
+}
+
+/// Every source file with its path below `src`, its tests cut off.
+fn files() -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![source()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if entry.is_dir() {
+                folders.push(entry);
+            } else {
+                let name = entry
+                    .strip_prefix(source())
+                    .unwrap()
+                    .to_string_lossy()
+                    .into_owned();
+                let text = fs::read_to_string(&entry).unwrap();
+                let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+                found.insert(name, code.to_owned());
+            }
+        }
+    }
+    found
+}
+
+fn room_of(file: &str) -> &str {
+    file.split(['/', '.']).next().unwrap_or_default()
+}
+
+/// What is imported behind `prefix`, such as `crate::`: the first words after it, in braces too.
+fn imports<'a>(code: &'a str, prefix: &str) -> BTreeSet<&'a str> {
+    let code_lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+    code_lines
+        .flat_map(|line| {
+            line.match_indices(prefix)
+                .map(move |(at, _)| &line[at + prefix.len()..])
+        })
+        .map(|rest| {
+            rest.split(|c: char| !c.is_alphanumeric() && c != '_')
+                .next()
+                .unwrap_or_default()
+        })
+        .filter(|word| !word.is_empty())
+        .collect()
+}
+
+fn floor_of(room: &str) -> usize {
+    let floor = FLOORS.iter().position(|rooms| rooms.contains(&room));
+    floor.unwrap_or_else(|| panic!("the room `{room}` has no floor: add it here and to ARCHITECTURE.md"))
+}
+
+#[test]
+fn no_room_imports_upwards() {
+    let mut wrong = Vec::new();
+    for (file, code) in files()
+        .iter()
+        .filter(|(file, _)| *file != "lib.rs" && !file.ends_with("tests.rs"))
+    {
+        let room = room_of(file);
+        for target in imports(code, "crate::")
+            .into_iter()
+            .filter(|target| *target != room)
+        {
+            let is_room = target.chars().next().is_some_and(char::is_lowercase);
+            if is_room && floor_of(target) >= floor_of(room) {
+                wrong.push(format!("{file} imports {target}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn master_and_the_roles_never_import_one_another() {
+    for (file, code) in files() {
+        for (one, others) in [
+            ("master", ["agent", "worker"]),
+            ("agent", ["master", "worker"]),
+            ("worker", ["master", "agent"]),
+        ] {
+            if room_of(&file) == one {
+                let imported = imports(&code, "crate::");
+                assert!(
+                    !others.iter().any(|other| imported.contains(other)),
+                    "{file} imports one of {others:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn no_two_files_of_a_room_import_each_other() {
+    let files = files();
+    let mut arrows: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (file, code) in files
+        .iter()
+        .filter(|(file, _)| file.contains('/') && !file.contains("tests"))
+    {
+        let (folder, _) = file.rsplit_once('/').unwrap();
+        let siblings = imports(code, "super::")
+            .into_iter()
+            .map(|name| format!("{folder}/{name}.rs"));
+        arrows.insert(
+            file.clone(),
+            siblings.filter(|sibling| files.contains_key(sibling)).collect(),
+        );
+    }
+    for start in arrows.keys() {
+        let mut reached = BTreeSet::new();
+        let mut next: Vec<&String> = arrows[start].iter().collect();
+        while let Some(file) = next.pop() {
+            assert_ne!(file, start, "{start} imports itself by a detour over {reached:?}");
+            if reached.insert(file) {
+                next.extend(arrows.get(file).into_iter().flatten());
+            }
+        }
+    }
+}
+
+#[test]
+fn files_that_decide_read_no_clock_and_do_no_io() {
+    let files = files();
+    for name in PURE {
+        let code = files
+            .get(*name)
+            .unwrap_or_else(|| panic!("{name} is gone: correct the list"));
+        let code: String = code
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"))
+            .collect();
+        for word in IMPURE {
+            assert!(!code.contains(word), "{name} uses {word}");
+        }
+    }
+}
+
+#[test]
+fn every_file_says_what_it_answers_for() {
+    let silent: Vec<_> = files()
+        .into_iter()
+        .filter(|(_, code)| !code.starts_with("//!"))
+        .map(|(file, _)| file)
+        .collect();
+    assert!(silent.is_empty(), "{silent:?}");
+}

@@ -1,0 +1,255 @@
+//! The command line, the control socket, the run dir.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::process::Output;
+
+use hatchery::testing::{Site, eventually, is_running, send_signal};
+use rustix::process::Signal;
+
+use crate::harness::{FAST, cluster, json, kill, processes_in, site, stderr, stdout};
+
+fn run(site: &Site, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output: Output = site.run(arguments);
+    (output.status.code(), stdout(&output), stderr(&output))
+}
+
+/// Stops what a test started in the background, also when the test fails.
+struct Daemon<'a>(&'a Site);
+
+impl Drop for Daemon<'_> {
+    fn drop(&mut self) {
+        processes_in(self.0.dir()).into_iter().for_each(kill);
+    }
+}
+
+#[test]
+fn status_and_stop_of_nothing_exit_with_3() {
+    let site = site("");
+    for arguments in [&["status"][..], &["status", "--json"], &["stop"]] {
+        assert_eq!(
+            run(&site, arguments),
+            (Some(3), String::new(), "error: not running\n".to_owned())
+        );
+    }
+}
+
+#[test]
+fn a_wrong_command_line_exits_with_2() {
+    let site = site("");
+    for arguments in [
+        &["fly"][..],
+        &["start", "--ready-timeout", "soon"],
+        &["start", "--port", "70000"],
+    ] {
+        assert_eq!(run(&site, arguments).0, Some(2), "{arguments:?}");
+    }
+    let (code, out, _) = run(&site, &["--version"]);
+    assert_eq!((code, out.as_str()), (Some(0), "probe 1.2.3\n"));
+}
+
+#[test]
+fn the_json_status_has_the_promised_names() {
+    let cluster = cluster("");
+    let status = json(&run(cluster.site(), &["status", "--json"]).1);
+    let has = |value: &serde_json::Value, names: &str| {
+        let missing: Vec<_> = names
+            .split(' ')
+            .filter(|name| value.get(name).is_none())
+            .collect();
+        assert!(missing.is_empty(), "{missing:?} in {value}");
+    };
+    has(
+        &status,
+        "app version env state generation uptime_ms master agent workers listeners states config bus",
+    );
+    has(&status["master"], "pid rss_bytes cpu_ms");
+    has(
+        &status["agent"],
+        "pid state generation restarts uptime_ms rss_bytes cpu_ms duties last_exit",
+    );
+    has(&status["agent"]["duties"][0], "name state last_error next_run_ms");
+    let worker = &status["workers"][0];
+    has(
+        worker,
+        "group index pid state generation restarts uptime_ms connections requests rss_bytes cpu_ms states last_exit",
+    );
+    has(&status["listeners"][0], "name address policy");
+    has(&status["states"][0], "name version bytes converged");
+    has(&status["config"], "version refused");
+    has(&status["bus"], "relayed dropped queued_bytes");
+    assert_eq!(
+        (&status["app"], &status["state"], &status["generation"]),
+        (&"probe".into(), &"running".into(), &1.into())
+    );
+    assert!(
+        status["master"]["rss_bytes"]
+            .as_u64()
+            .is_some_and(|bytes| bytes > 0)
+    );
+    assert_eq!(worker["states"]["config"], 1);
+}
+
+#[test]
+fn the_status_for_people_names_every_process() {
+    let cluster = cluster("");
+    let (code, text, _) = run(cluster.site(), &["status"]);
+    assert_eq!(code, Some(0));
+    for word in [
+        "probe 1.2.3 (local): running",
+        "master",
+        "agent",
+        "web.0",
+        "web.1",
+        "config-polling",
+        "state config",
+    ] {
+        assert!(text.contains(word), "{word} in {text}");
+    }
+}
+
+#[test]
+fn requests_and_connections_are_counted() {
+    let cluster = cluster("");
+    for _ in 0..20 {
+        assert_eq!(cluster.get("/").code, 200);
+    }
+    let _ = cluster.wait_for("the requests", |status| {
+        status.workers.iter().map(|worker| worker.requests).sum::<u64>() == 20
+    });
+}
+
+#[test]
+fn a_second_start_in_the_same_run_dir_is_refused() {
+    let cluster = cluster("");
+    let (code, _, words) = run(cluster.site(), &["start", "--listen", "127.0.0.1:0"]);
+    assert_eq!(code, Some(1));
+    assert!(
+        words.starts_with(&format!("error: already running with pid {}", cluster.pid())),
+        "{words}"
+    );
+    assert_eq!(
+        cluster.get("/healthz").code,
+        200,
+        "the first one is not disturbed"
+    );
+}
+
+#[test]
+fn the_run_dir_is_private() {
+    let cluster = cluster("");
+    let run = cluster.site().dir().join("run");
+    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&run), mode(&run.join("control.sock"))), (0o700, 0o600));
+}
+
+#[test]
+fn what_a_dead_master_left_does_not_block_a_start_or_harm_a_stranger() {
+    let site = site("");
+    let mut stranger = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+    fs::create_dir_all(site.dir().join("run")).unwrap();
+    fs::write(
+        site.dir().join("run/master.lock"),
+        format!("{} 1\n", stranger.id()),
+    )
+    .unwrap();
+    drop(std::os::unix::net::UnixListener::bind(site.dir().join("run/control.sock")).unwrap());
+    assert_eq!(run(&site, &["stop"]).0, Some(3));
+    let mut cluster = hatchery::testing::Cluster::start_at(site, FAST);
+    assert_eq!(cluster.stop().code(), Some(0));
+    assert!(is_running(stranger.id()));
+    stranger.kill().unwrap();
+    stranger.wait().unwrap();
+}
+
+#[test]
+fn a_daemon_says_ready_and_is_stopped() {
+    let site = site("");
+    let _guard = Daemon(&site);
+    let (code, out, err) = run(
+        &site,
+        &["start", "--daemon", "--listen", "127.0.0.1:0", "--workers", "1"],
+    );
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert!(out.starts_with("probe is ready: http://127.0.0.1:"), "{out}");
+    let status = site.status().unwrap();
+    assert_eq!(status.workers.len(), 1);
+    let session = rustix::process::getsid(rustix::process::Pid::from_raw(status.master.pid as i32)).unwrap();
+    assert_eq!(
+        session.as_raw_nonzero().get() as u32,
+        status.master.pid,
+        "it has a session of its own"
+    );
+    assert_eq!(
+        run(&site, &["stop"]),
+        (Some(0), "probe has stopped\n".to_owned(), String::new())
+    );
+    assert_eq!(processes_in(site.dir()), [0; 0]);
+}
+
+#[test]
+fn a_daemon_that_fails_says_why() {
+    let wrong = site("small = 300");
+    let (code, out, err) = run(&wrong, &["start", "--daemon", "--listen", "127.0.0.1:0"]);
+    assert_eq!((code, out.as_str()), (Some(78), ""));
+    assert!(
+        err.starts_with("error: config/default.toml:1:9: small: "),
+        "{err}"
+    );
+    let failing = site("worker = 'error'");
+    let (code, _, err) = run(&failing, &["start", "--daemon", "--listen", "127.0.0.1:0"]);
+    assert_eq!(code, Some(75), "{err}");
+    assert!(err.contains("the fault was switched on"), "{err}");
+    assert_eq!(processes_in(failing.dir()), [0; 0]);
+}
+
+#[test]
+fn garbage_on_the_control_socket_changes_nothing() {
+    let cluster = cluster("");
+    let socket = cluster.site().dir().join("run/control.sock");
+    let mut silent = Vec::new();
+    for garbage in [&b""[..], b"GET / HTTP/1.1\r\n\r\n", &[0xff; 4096], &[0; 64]] {
+        let mut stream = UnixStream::connect(&socket).unwrap();
+        stream.write_all(garbage).unwrap();
+        if garbage.is_empty() {
+            silent.push(stream);
+        } else {
+            let _ = stream.shutdown(std::net::Shutdown::Write);
+            let _ = stream.read_to_end(&mut Vec::new());
+        }
+    }
+    assert_eq!(cluster.status().workers.len(), 2);
+}
+
+#[test]
+fn a_master_that_does_not_answer_is_named() {
+    let cluster = cluster("");
+    send_signal(cluster.pid(), Signal::STOP);
+    let (code, _, words) = run(cluster.site(), &["status"]);
+    assert_eq!(code, Some(1));
+    assert_eq!(
+        words,
+        format!("error: the master with pid {} does not answer\n", cluster.pid())
+    );
+    send_signal(cluster.pid(), Signal::CONT);
+    let _ = cluster.wait_for("it answers again", |status| status.workers.len() == 2);
+}
+
+#[test]
+fn a_closed_stdout_does_not_matter() {
+    let site = site("");
+    let mut master = crate::harness::Running::start(&site, &[]);
+    drop((master.0.stdout.take(), master.0.stderr.take()));
+    let status = eventually("the cluster is ready", || {
+        site.status()
+            .filter(|status| status.state == hatchery::status::ClusterState::Running)
+    });
+    assert_eq!(status.workers.len(), 2);
+    send_signal(master.0.id(), Signal::TERM);
+    assert_eq!(
+        eventually("the master ends", || master.0.try_wait().unwrap()).code(),
+        Some(0)
+    );
+}

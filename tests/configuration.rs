@@ -1,0 +1,183 @@
+//! Changes on disk, mistakes on disk, and the layers.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use hatchery::testing::{Cluster, Site};
+
+use crate::harness::{FAST, ask_all, cluster, kill, pids, probe, site, stderr, stdout};
+
+fn greetings(cluster: &Cluster) -> Vec<String> {
+    let greeting = |answer: &serde_json::Value| {
+        answer["config"]["greeting"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    ask_all(cluster, "/config").iter().map(greeting).collect()
+}
+
+fn wait_for_version(cluster: &Cluster, version: u64) {
+    let _ = cluster.wait_for("the version is everywhere", |status| {
+        status.config.version == version
+            && status.config.refused.is_none()
+            && status
+                .workers
+                .iter()
+                .all(|worker| worker.states.get("config") == Some(&version))
+    });
+}
+
+#[test]
+fn a_change_reaches_every_worker_without_a_restart() {
+    let cluster = cluster("greeting = 'one'");
+    let before = pids(&cluster.status());
+    for (version, greeting) in (2..).zip(["two", "three", "four"]) {
+        cluster
+            .site()
+            .configure("default.toml", &format!("greeting = '{greeting}'"));
+        wait_for_version(&cluster, version);
+        assert_eq!(greetings(&cluster), [greeting, greeting]);
+    }
+    assert_eq!(pids(&cluster.status()), before);
+}
+
+#[test]
+fn a_mistake_changes_nothing_and_is_told_with_its_line() {
+    let cluster = cluster("greeting = 'good'");
+    let mistakes = [
+        (
+            "greeting = 'x'\ngreting = 'y'",
+            "config/default.toml:2:1: unknown key `greting`",
+        ),
+        ("small = 300", "config/default.toml:1:9: small: "),
+        (
+            "limits = { depth = 'deep' }",
+            "config/default.toml:1:20: limits.depth: ",
+        ),
+        ("greeting = 'x", "config/default.toml:1:14: "),
+        (
+            "[http]\nbody_limit = 'large'",
+            "config/default.toml:2:14: http.body_limit: ",
+        ),
+        (
+            "[log_rotation]\ncheck_interval = 3",
+            "config/default.toml:2:18: log_rotation.check_interval: ",
+        ),
+        (
+            "[cluster]\nstop_timeout = 'soon'",
+            "config/default.toml:2:16: cluster.stop_timeout: ",
+        ),
+    ];
+    for (text, expected) in mistakes {
+        cluster.site().configure("default.toml", text);
+        let status = cluster.wait_for(&format!("the refusal of {text}"), |status| {
+            status
+                .config
+                .refused
+                .as_ref()
+                .is_some_and(|refused| refused.starts_with(expected))
+        });
+        assert_eq!(status.config.version, 1);
+        assert_eq!(greetings(&cluster), ["good", "good"]);
+    }
+    cluster.site().configure("default.toml", "greeting = 'better'");
+    wait_for_version(&cluster, 2);
+    assert_eq!(greetings(&cluster), ["better", "better"]);
+}
+
+#[test]
+fn an_agent_that_is_restarted_over_a_mistake_keeps_the_last_good_configuration() {
+    let cluster = cluster("greeting = 'good'");
+    cluster.site().configure("default.toml", "greeting = 5");
+    let before = cluster.wait_for("the refusal", |status| status.config.refused.is_some());
+    let victim = before.agent.process.pid.unwrap();
+    kill(victim);
+    let after = cluster.wait_for("a new agent", |status| {
+        status.state == hatchery::status::ClusterState::Running && status.agent.process.pid != Some(victim)
+    });
+    assert!(after.config.refused.is_some());
+    kill(after.workers[0].process.pid.unwrap());
+    assert_eq!(greetings(&cluster), ["good", "good"]);
+    cluster.site().configure("default.toml", "greeting = 'better'");
+    wait_for_version(&cluster, 2);
+}
+
+#[test]
+fn writing_in_place_renaming_and_swapping_a_link_are_all_seen() {
+    let cluster = cluster("greeting = 'renamed'");
+    let config = cluster.site().dir().join("config");
+    fs::write(config.join("default.toml"), "greeting = 'in place'").unwrap();
+    wait_for_version(&cluster, 2);
+
+    fs::create_dir_all(config.join("v1")).unwrap();
+    fs::write(config.join("v1/default.toml"), "greeting = 'linked'").unwrap();
+    symlink("v1/default.toml", config.join("link")).unwrap();
+    fs::rename(config.join("link"), config.join("default.toml")).unwrap();
+    wait_for_version(&cluster, 3);
+    assert_eq!(greetings(&cluster), ["linked", "linked"]);
+
+    fs::remove_file(config.join("default.toml")).unwrap();
+    wait_for_version(&cluster, 4);
+    assert_eq!(
+        greetings(&cluster),
+        ["", ""],
+        "without a file the type's own defaults hold"
+    );
+}
+
+#[test]
+fn the_same_text_is_the_same_version() {
+    let cluster = cluster("greeting = 'same'");
+    cluster
+        .site()
+        .configure("default.toml", "# another comment\ngreeting = 'same'");
+    cluster.site().configure("local.toml", "flags = 1");
+    wait_for_version(&cluster, 2);
+}
+
+#[test]
+fn each_layer_is_laid_over_those_before_it() {
+    let site = site("greeting = 'default'\nflags = 1\nsmall = 1\nlimits.depth = 1");
+    site.configure("prod.toml", "flags = 2\nsmall = 2\nlimits.depth = 2");
+    site.configure("local.toml", "flags = 100");
+    let check = |command: &mut std::process::Command| {
+        let output = command.output().unwrap();
+        (output.status.code(), stdout(&output), stderr(&output))
+    };
+    let (code, out, err) = check(&mut site.command(&["config", "check", "--env", "prod"]));
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert!(out.starts_with("the configuration for `prod` in "), "{out}");
+    let (code, _, err) = check(site.command(&["config", "check"]).env("HATCHERY_SMALL", "999"));
+    assert_eq!(code, Some(78));
+    assert!(err.contains("environment variable HATCHERY_SMALL"), "{err}");
+    let (code, _, err) = check(&mut site.command(&["config", "check", "--set", "limits.dept=3"]));
+    assert_eq!(code, Some(78));
+    assert!(
+        err.contains("--set limits.dept") && err.contains("did you mean"),
+        "{err}"
+    );
+
+    let options = [FAST, &["--env", "prod", "--set", "limits.depth=4"]].concat();
+    let cluster = layered(site, &options);
+    for answer in ask_all(&cluster, "/config") {
+        let config = &answer["config"];
+        assert_eq!(config["greeting"], "default");
+        assert_eq!(
+            (&config["flags"], &config["limits"]["depth"]),
+            (&2.into(), &4.into())
+        );
+    }
+    assert_eq!(cluster.status().env, "prod");
+}
+
+fn layered(site: Site, options: &[&str]) -> Cluster {
+    Cluster::start_at(site, options)
+}
+
+#[test]
+fn an_environment_that_names_no_file_is_refused() {
+    let output = Site::new(probe()).run(&["config", "check", "--env", "../x"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("cannot name an environment"));
+}

@@ -1,0 +1,144 @@
+//! What several test files need: the probe app, and looking at processes from outside.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Output, Stdio};
+
+use hatchery::status::Status;
+use hatchery::testing::{Cluster, Site, eventually, send_signal};
+use rustix::process::Signal;
+use serde_json::Value;
+
+/// The app of these tests.
+pub(crate) fn probe() -> PathBuf {
+    env!("CARGO_BIN_EXE_probe").into()
+}
+
+/// A site of the probe with this `config/default.toml`.
+pub(crate) fn site(config: &str) -> Site {
+    let site = Site::new(probe());
+    site.configure("default.toml", config);
+    site
+}
+
+/// A running probe with this `config/default.toml`, and faster polling than by default.
+pub(crate) fn cluster(config: &str) -> Cluster {
+    Cluster::start_at(site(config), FAST)
+}
+
+/// Options for short tests: quick polling, and no growing patience with processes that die.
+pub(crate) const FAST: &[&str] = &[
+    "--set",
+    "config_polling.interval=20ms",
+    "--set",
+    "cluster.stable_after=0s",
+    "--set",
+    "cluster.restart_delay=10ms",
+];
+
+/// A child of the test, killed with it.
+pub(crate) struct Running(pub(crate) Child);
+
+impl Running {
+    /// Starts the app in the background of the test, without waiting for anything.
+    pub(crate) fn start(site: &Site, options: &[&str]) -> Self {
+        let mut command = site.command(&["start", "--listen", "127.0.0.1:0", "--workers", "2"]);
+        command
+            .args(FAST)
+            .args(options)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        Self(command.spawn().expect("the probe"))
+    }
+
+    pub(crate) fn output(mut self) -> Output {
+        let child = std::mem::replace(
+            &mut self.0,
+            std::process::Command::new("true").spawn().expect("true"),
+        );
+        child.wait_with_output().expect("an output")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+pub(crate) fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+/// The pids of agent and workers, in this order.
+pub(crate) fn pids(status: &Status) -> Vec<u32> {
+    let workers = status.workers.iter().map(|worker| &worker.process);
+    std::iter::once(&status.agent.process)
+        .chain(workers)
+        .filter_map(|process| process.pid)
+        .collect()
+}
+
+/// What every worker answers to `path`, by its index; connections are made until all have answered.
+pub(crate) fn ask_all(cluster: &Cluster, path: &str) -> Vec<Value> {
+    let count = cluster.status().workers.len();
+    let mut answers: Vec<Option<Value>> = vec![None; count];
+    eventually("every worker answers", || {
+        let answer = json(&cluster.get(path).body);
+        let index = answer["index"]
+            .as_u64()
+            .and_then(|index| usize::try_from(index).ok())
+            .expect("an index");
+        answers[index] = Some(answer);
+        answers.iter().all(Option::is_some).then_some(())
+    });
+    answers.into_iter().flatten().collect()
+}
+
+pub(crate) fn kill(pid: u32) {
+    send_signal(pid, Signal::KILL);
+}
+
+/// Processes whose working folder is `dir`: whatever an instance there has left.
+pub(crate) fn processes_in(dir: &Path) -> Vec<u32> {
+    let dir = dir.canonicalize().expect("the folder");
+    let at_home = |pid: &u32| fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == dir);
+    all_pids().filter(at_home).collect()
+}
+
+/// Dead children that `parent` has not taken leave of.
+pub(crate) fn zombies_of(parent: u32) -> Vec<u32> {
+    let is_zombie = |pid: &u32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit_once(") ")
+            .is_some_and(|(_, rest)| rest.starts_with(&format!("Z {parent} ")))
+    };
+    all_pids().filter(is_zombie).collect()
+}
+
+fn all_pids() -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").expect("/proc");
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+}
+
+/// The lines of a log file, and of what it was before it was rotated, that contain `word`.
+pub(crate) fn log_lines(site: &Site, name: &str, word: &str) -> Vec<String> {
+    let entries = fs::read_dir(site.dir().join("logs")).expect("the log folder");
+    let mut lines = Vec::new();
+    for entry in entries.map(|entry| entry.expect("an entry")) {
+        if entry.file_name().to_string_lossy().starts_with(name) {
+            let text = fs::read_to_string(entry.path()).unwrap_or_default();
+            lines.extend(text.lines().filter(|line| line.contains(word)).map(str::to_owned));
+        }
+    }
+    lines
+}
+
+pub(crate) fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+pub(crate) fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}

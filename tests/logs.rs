@@ -1,0 +1,123 @@
+//! Log files: who writes where, and rotation without a lost line.
+
+use std::collections::HashMap;
+use std::fs;
+use std::thread;
+
+use hatchery::testing::{Cluster, eventually};
+use rustix::process::Signal;
+
+use crate::harness::{FAST, cluster, log_lines, site};
+
+const ROTATING: &[&str] = &[
+    "--set",
+    "log_rotation.max_size=64KiB",
+    "--set",
+    "log_rotation.check_interval=5ms",
+    "--set",
+    "log_rotation.keep=0",
+];
+
+#[test]
+fn every_line_is_there_exactly_once_over_rotations_by_size() {
+    const CLIENTS: u32 = 4;
+    const REQUESTS: u32 = 50;
+    const LINES: u32 = 100;
+    let mut cluster = Cluster::start_at(site(""), &[FAST, ROTATING].concat());
+    thread::scope(|scope| {
+        for client in 0..CLIENTS {
+            let cluster = &cluster;
+            scope.spawn(move || {
+                for request in 0..REQUESTS {
+                    let from = (client * REQUESTS + request) * LINES;
+                    assert_eq!(cluster.get(&format!("/log?from={from}&count={LINES}")).code, 200);
+                }
+            });
+        }
+    });
+    let status = cluster.status();
+    assert_eq!(
+        status
+            .workers
+            .iter()
+            .map(|worker| worker.lost_log_lines)
+            .sum::<u64>(),
+        0
+    );
+    assert_eq!(cluster.stop().code(), Some(0));
+
+    let mut seen: HashMap<u32, u32> = HashMap::new();
+    for line in log_lines(cluster.site(), "web.log", "numbered line ") {
+        let number = line.rsplit_once(' ').and_then(|(_, number)| number.parse().ok());
+        *seen
+            .entry(number.unwrap_or_else(|| panic!("a torn line: {line}")))
+            .or_default() += 1;
+    }
+    let expected = CLIENTS * REQUESTS * LINES;
+    assert_eq!(seen.len(), expected as usize);
+    assert!(seen.values().all(|count| *count == 1));
+    let rotated = fs::read_dir(cluster.site().dir().join("logs")).unwrap();
+    let rotated = rotated
+        .filter(|entry| {
+            entry
+                .as_ref()
+                .unwrap()
+                .file_name()
+                .to_string_lossy()
+                .starts_with("web.log.")
+        })
+        .count();
+    assert!(rotated >= 5, "{rotated} rotated files");
+}
+
+#[test]
+fn only_so_many_rotated_files_are_kept() {
+    let cluster = Cluster::start_at(
+        site(""),
+        &[FAST, ROTATING, &["--set", "log_rotation.keep=2"]].concat(),
+    );
+    let count = || {
+        let entries = fs::read_dir(cluster.site().dir().join("logs")).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
+        names
+            .filter(|name| name.starts_with("web.log."))
+            .collect::<Vec<_>>()
+    };
+    let newest = || {
+        count()
+            .iter()
+            .filter_map(|name| name.rsplit('.').next()?.parse::<u32>().ok())
+            .max()
+            .unwrap_or(0)
+    };
+    let mut from = 0;
+    eventually("several rotations", || {
+        assert_eq!(cluster.get(&format!("/log?from={from}&count=500")).code, 200);
+        from += 500;
+        (newest() >= 5).then_some(())
+    });
+    eventually("the old ones are removed", || (count().len() <= 2).then_some(()));
+}
+
+#[test]
+fn errors_are_also_in_the_file_for_errors() {
+    let cluster = cluster("");
+    assert_eq!(cluster.get("/panic").code, 500);
+    for name in ["web.log", "error.log"] {
+        eventually(name, || {
+            (!log_lines(cluster.site(), name, "a handler panics").is_empty()).then_some(())
+        });
+    }
+}
+
+#[test]
+fn a_signal_makes_everybody_open_the_log_files_anew() {
+    let cluster = cluster("");
+    let logs = cluster.site().dir().join("logs");
+    fs::rename(logs.join("web.log"), logs.join("web.old")).unwrap();
+    fs::rename(logs.join("master.log"), logs.join("master.old")).unwrap();
+    cluster.signal(Signal::USR1);
+    eventually("the new files", || {
+        (logs.join("web.log").exists() && logs.join("master.log").exists()).then_some(())
+    });
+}

@@ -1,0 +1,203 @@
+//! The app of the end-to-end tests: like any app, with faults that its configuration can switch on.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use axum::extract::{Query, State};
+use axum::routing::{get, post};
+use axum::{Json, Router, body::Bytes};
+use hatchery::{Agent, App, Duty, Observed, Topic, Worker};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct ProbeConfig {
+    greeting: String,
+    /// Published by the agent as `Flags`, at every change.
+    flags: u32,
+    /// Has to fit a byte, to be out of range.
+    small: u8,
+    limits: Limits,
+    agent: Fault,
+    worker: Fault,
+    duty: Fault,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Limits {
+    depth: u32,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Fault {
+    #[default]
+    None,
+    /// Waits until the file `go` exists.
+    Wait,
+    /// Never gets ready and never listens.
+    Hang,
+    Error,
+    Panic,
+    /// Returns at once.
+    Leave,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Flags {
+    count: u32,
+}
+
+impl Topic for Flags {
+    const NAME: &'static str = "flags";
+}
+
+fn main() -> ExitCode {
+    // The master dies with its test, even when the test is killed; the children set the same of the master.
+    // In the background its parent is the command that started it, which leaves.
+    if std::env::var_os("HATCHERY_DAEMON").is_none() {
+        let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+    }
+    App::new("probe")
+        .version("1.2.3")
+        .config::<ProbeConfig>()
+        .duty(hatchery_agent::config_polling())
+        .duty(hatchery_agent::log_rotation())
+        .duty(Duty::new("faulty", faulty_duty))
+        .agent(lead)
+        .worker(serve)
+        .run()
+}
+
+async fn commit(fault: Fault) -> hatchery::Result {
+    match fault {
+        Fault::None | Fault::Leave => {}
+        Fault::Wait => {
+            while !Path::new("go").exists() {
+                sleep(Duration::from_millis(5)).await;
+            }
+        }
+        Fault::Hang => std::future::pending().await,
+        Fault::Error => return Err("the fault was switched on".into()),
+        Fault::Panic => panic!("the fault was switched on"),
+    }
+    Ok(())
+}
+
+async fn faulty_duty(agent: Agent) -> hatchery::Result {
+    let mut config = agent.config::<ProbeConfig>().await?;
+    loop {
+        commit(config.get().duty).await?;
+        if agent.until_shutdown(config.changed()).await.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+async fn lead(agent: Agent) -> hatchery::Result {
+    let mut config = agent.config::<ProbeConfig>().await?;
+    commit(config.get().agent).await?;
+    let flags = agent
+        .publish(Flags {
+            count: config.get().flags,
+        })
+        .await?;
+    agent.ready().await?;
+    agent.cluster_ready().await;
+    tracing::info!("the agent knows that the cluster is ready");
+    while let Some(changed) = agent.until_shutdown(config.changed()).await {
+        flags.set(Flags { count: changed.flags }).await?;
+    }
+    Ok(())
+}
+
+#[derive(Debug, Clone)]
+struct Probe {
+    worker: Worker,
+    config: Observed<ProbeConfig>,
+    flags: Observed<Flags>,
+}
+
+async fn serve(worker: Worker) -> hatchery::Result {
+    let config = worker.config::<ProbeConfig>().await?;
+    let fault = config.get().worker;
+    commit(fault).await?;
+    if fault == Fault::Leave {
+        return Ok(());
+    }
+    tokio::spawn({
+        let worker = worker.clone();
+        async move {
+            worker.cluster_ready().await;
+            tracing::info!("worker {} knows that the cluster is ready", worker.index());
+        }
+    });
+    let flags = worker.observe::<Flags>().await?;
+    let pages = Router::new()
+        .route(
+            "/",
+            get(async |State(probe): State<Probe>| probe.config.get().greeting.clone()),
+        )
+        .route("/whoami", get(whoami))
+        .route("/config", get(config_in_force))
+        .route("/flags", get(flags_in_force))
+        .route("/slow", get(slow))
+        .route("/log", get(log_lines))
+        .route(
+            "/panic",
+            get(async || -> &'static str { panic!("a handler panics") }),
+        )
+        .route("/echo", post(async |body: Bytes| body))
+        .with_state(Probe {
+            worker: worker.clone(),
+            config,
+            flags,
+        });
+    worker.serve(pages).await?;
+    tracing::info!("worker {} has drained", worker.index());
+    Ok(())
+}
+
+async fn whoami(State(probe): State<Probe>) -> Json<Value> {
+    let worker = &probe.worker;
+    Json(json!({ "index": worker.index(), "pid": std::process::id(), "generation": worker.generation() }))
+}
+
+async fn config_in_force(State(probe): State<Probe>) -> Json<Value> {
+    let config = probe.config.get();
+    Json(json!({ "version": config.version(), "config": *config, "index": probe.worker.index() }))
+}
+
+async fn flags_in_force(State(probe): State<Probe>) -> Json<Value> {
+    let flags = probe.flags.get();
+    Json(json!({ "version": flags.version(), "count": flags.count, "index": probe.worker.index() }))
+}
+
+#[derive(Deserialize)]
+struct Slow {
+    ms: u64,
+}
+
+/// Leaves a file when it begins, so that a test knows that it is in flight.
+async fn slow(Query(slow): Query<Slow>) -> &'static str {
+    let _ = std::fs::write("slow-began", "");
+    sleep(Duration::from_millis(slow.ms)).await;
+    "slow but sure"
+}
+
+#[derive(Deserialize)]
+struct Lines {
+    from: u32,
+    count: u32,
+}
+
+async fn log_lines(State(probe): State<Probe>, Query(lines): Query<Lines>) -> String {
+    for number in lines.from..lines.from + lines.count {
+        tracing::info!("numbered line {number}");
+    }
+    probe.worker.index().to_string()
+}

@@ -1,0 +1,1 @@
+//! An app that was stamped builds, starts and passes its test.

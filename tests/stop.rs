@@ -1,0 +1,135 @@
+//! Graceful and fast stops, and what is in flight then.
+
+use std::io::{BufReader, Write};
+use std::net::TcpStream;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use hatchery::testing::{Answer, Cluster, PATIENCE, eventually, is_running};
+use rustix::process::Signal;
+
+use crate::harness::{FAST, cluster, log_lines, pids, processes_in, site, stdout};
+
+/// A request in flight: its answer comes after `milliseconds`.
+fn begin_slow(cluster: &Cluster, milliseconds: u64) -> thread::JoinHandle<std::io::Result<Answer>> {
+    let marker = cluster.site().dir().join("slow-began");
+    let mut stream = TcpStream::connect(cluster.address()).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(
+        stream,
+        "GET /slow?ms={milliseconds} HTTP/1.1\r\nHost: test\r\n\r\n"
+    )
+    .unwrap();
+    eventually("the request is in flight", || marker.exists().then_some(()));
+    thread::spawn(move || Answer::read(&mut BufReader::new(stream)))
+}
+
+#[test]
+fn a_stop_lets_requests_finish_and_says_that_they_are_the_last() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut cluster = cluster("");
+        let children = pids(&cluster.status());
+        let answer = begin_slow(&cluster, 400);
+        cluster.signal(signal);
+        let answer = answer.join().unwrap().unwrap();
+        assert_eq!((answer.code, answer.body.as_str()), (200, "slow but sure"));
+        assert_eq!(answer.header("connection"), Some("close"));
+        assert_eq!(cluster.wait().code(), Some(0));
+        assert!(!children.iter().any(|pid| is_running(*pid)));
+        assert!(!cluster.site().dir().join("run/ready").exists());
+        assert_eq!(
+            log_lines(cluster.site(), "web.log", "has drained").len(),
+            2,
+            "the authors' last lines run"
+        );
+    }
+}
+
+#[test]
+fn an_idle_cluster_stops_at_once_although_clients_keep_connections() {
+    let mut cluster = cluster("");
+    let mut kept: Vec<BufReader<TcpStream>> = Vec::new();
+    for _ in 0..10 {
+        let mut stream = TcpStream::connect(cluster.address()).unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+        let mut stream = BufReader::new(stream);
+        assert_eq!(Answer::read(&mut stream).unwrap().code, 200);
+        kept.push(stream);
+    }
+    let began = Instant::now();
+    assert_eq!(cluster.stop().code(), Some(0));
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+}
+
+#[test]
+fn the_deadline_ends_what_does_not_finish() {
+    let mut cluster = cluster("");
+    let answer = begin_slow(&cluster, 60_000);
+    let began = Instant::now();
+    let output = cluster.site().run(&["stop", "--timeout", "300ms"]);
+    assert_eq!(
+        (output.status.code(), stdout(&output).as_str()),
+        (Some(0), "probe has stopped\n")
+    );
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert!(answer.join().unwrap().is_err(), "its connection was cut");
+    assert_eq!(cluster.wait().code(), Some(0));
+}
+
+#[test]
+fn a_second_signal_stops_fast() {
+    for (first, second) in [(Signal::TERM, Signal::TERM), (Signal::INT, Signal::QUIT)] {
+        let mut cluster = cluster("");
+        let answer = begin_slow(&cluster, 60_000);
+        cluster.signal(first);
+        let _ = cluster.wait_for("the stop begins", |status| {
+            status.state == hatchery::status::ClusterState::Stopping
+        });
+        cluster.signal(second);
+        assert_eq!(cluster.wait().code(), Some(0));
+        assert!(answer.join().unwrap().is_err());
+        assert_eq!(processes_in(cluster.site().dir()), [0; 0]);
+    }
+}
+
+#[test]
+fn a_quit_signal_and_a_fast_stop_wait_for_nothing() {
+    let mut cluster = cluster("");
+    let answer = begin_slow(&cluster, 60_000);
+    cluster.signal(Signal::QUIT);
+    assert_eq!(cluster.wait().code(), Some(0));
+    assert!(answer.join().unwrap().is_err());
+
+    cluster.start_again(FAST);
+    std::fs::remove_file(cluster.site().dir().join("slow-began")).unwrap();
+    let answer = begin_slow(&cluster, 60_000);
+    assert_eq!(cluster.site().run(&["stop", "--fast"]).status.code(), Some(0));
+    assert!(answer.join().unwrap().is_err());
+}
+
+#[test]
+fn a_stop_of_stopped_processes_ends_all_the_same() {
+    let mut cluster = cluster("");
+    for pid in pids(&cluster.status()) {
+        hatchery::testing::send_signal(pid, Signal::STOP);
+    }
+    assert_eq!(
+        cluster.site().run(&["stop", "--timeout", "100ms"]).status.code(),
+        Some(0)
+    );
+    assert_eq!(cluster.wait().code(), Some(0));
+    assert_eq!(processes_in(cluster.site().dir()), [0; 0]);
+}
+
+#[test]
+fn a_start_can_be_interrupted() {
+    let site = site("agent = 'wait'");
+    let mut master = crate::harness::Running::start(&site, &[]);
+    eventually("the agent starts", || {
+        site.status().filter(|status| status.agent.process.pid.is_some())
+    });
+    hatchery::testing::send_signal(master.0.id(), Signal::INT);
+    let status = eventually("the master ends", || master.0.try_wait().unwrap());
+    assert_eq!(status.code(), Some(0));
+    assert_eq!(processes_in(site.dir()), [0; 0]);
+}
