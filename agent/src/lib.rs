@@ -16,3 +16,13 @@ pub mod rotation;
 
 pub use config_polling::{PollingSettings, config_polling};
 pub use log_rotation::log_rotation;
+
+/// The examples of the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+
+/// The examples of the page on configuration compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/configuration.md")]
+struct Configuration;
