@@ -63,11 +63,7 @@ fn files() -> BTreeMap<String, String> {
             if entry.is_dir() {
                 folders.push(entry);
             } else {
-                let name = entry
-                    .strip_prefix(source())
-                    .unwrap()
-                    .to_string_lossy()
-                    .into_owned();
+                let name = entry.strip_prefix(source()).unwrap().to_string_lossy().into_owned();
                 let text = fs::read_to_string(&entry).unwrap();
                 let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
                 found.insert(name, code.to_owned());
@@ -85,15 +81,8 @@ fn room_of(file: &str) -> &str {
 fn imports<'a>(code: &'a str, prefix: &str) -> BTreeSet<&'a str> {
     let code_lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
     code_lines
-        .flat_map(|line| {
-            line.match_indices(prefix)
-                .map(move |(at, _)| &line[at + prefix.len()..])
-        })
-        .map(|rest| {
-            rest.split(|c: char| !c.is_alphanumeric() && c != '_')
-                .next()
-                .unwrap_or_default()
-        })
+        .flat_map(|line| line.match_indices(prefix).map(move |(at, _)| &line[at + prefix.len()..]))
+        .map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default())
         .filter(|word| !word.is_empty())
         .collect()
 }
@@ -106,15 +95,9 @@ fn floor_of(room: &str) -> usize {
 #[test]
 fn no_room_imports_upwards() {
     let mut wrong = Vec::new();
-    for (file, code) in files()
-        .iter()
-        .filter(|(file, _)| *file != "lib.rs" && !file.ends_with("tests.rs"))
-    {
+    for (file, code) in files().iter().filter(|(file, _)| *file != "lib.rs" && !file.ends_with("tests.rs")) {
         let room = room_of(file);
-        for target in imports(code, "crate::")
-            .into_iter()
-            .filter(|target| *target != room)
-        {
+        for target in imports(code, "crate::").into_iter().filter(|target| *target != room) {
             let is_room = target.chars().next().is_some_and(char::is_lowercase);
             if is_room && floor_of(target) >= floor_of(room) {
                 wrong.push(format!("{file} imports {target}"));
@@ -147,18 +130,10 @@ fn master_and_the_roles_never_import_one_another() {
 fn no_two_files_of_a_room_import_each_other() {
     let files = files();
     let mut arrows: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for (file, code) in files
-        .iter()
-        .filter(|(file, _)| file.contains('/') && !file.contains("tests"))
-    {
+    for (file, code) in files.iter().filter(|(file, _)| file.contains('/') && !file.contains("tests")) {
         let (folder, _) = file.rsplit_once('/').unwrap();
-        let siblings = imports(code, "super::")
-            .into_iter()
-            .map(|name| format!("{folder}/{name}.rs"));
-        arrows.insert(
-            file.clone(),
-            siblings.filter(|sibling| files.contains_key(sibling)).collect(),
-        );
+        let siblings = imports(code, "super::").into_iter().map(|name| format!("{folder}/{name}.rs"));
+        arrows.insert(file.clone(), siblings.filter(|sibling| files.contains_key(sibling)).collect());
     }
     for start in arrows.keys() {
         let mut reached = BTreeSet::new();
@@ -176,13 +151,8 @@ fn no_two_files_of_a_room_import_each_other() {
 fn files_that_decide_read_no_clock_and_do_no_io() {
     let files = files();
     for name in PURE {
-        let code = files
-            .get(*name)
-            .unwrap_or_else(|| panic!("{name} is gone: correct the list"));
-        let code: String = code
-            .lines()
-            .filter(|line| !line.trim_start().starts_with("//"))
-            .collect();
+        let code = files.get(*name).unwrap_or_else(|| panic!("{name} is gone: correct the list"));
+        let code: String = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
         for word in IMPURE {
             assert!(!code.contains(word), "{name} uses {word}");
         }
@@ -191,10 +161,7 @@ fn files_that_decide_read_no_clock_and_do_no_io() {
 
 #[test]
 fn every_file_says_what_it_answers_for() {
-    let silent: Vec<_> = files()
-        .into_iter()
-        .filter(|(_, code)| !code.starts_with("//!"))
-        .map(|(file, _)| file)
-        .collect();
+    let silent: Vec<_> =
+        files().into_iter().filter(|(_, code)| !code.starts_with("//!")).map(|(file, _)| file).collect();
     assert!(silent.is_empty(), "{silent:?}");
 }

@@ -12,9 +12,8 @@ use crate::harness::{Running, cluster, log_lines, pids, processes_in, site, stde
 fn no_worker_exists_before_the_agent_is_ready() {
     let site = site("agent = 'wait'");
     let _master = Running::start(&site, &[]);
-    let status = eventually("the agent starts", || {
-        site.status().filter(|status| status.agent.process.pid.is_some())
-    });
+    let status =
+        eventually("the agent starts", || site.status().filter(|status| status.agent.process.pid.is_some()));
     assert_eq!(status.state, ClusterState::Starting);
     assert_eq!(status.agent.process.state, ProcessState::Starting);
     assert_eq!(pids(&status).len(), 1);
@@ -70,14 +69,8 @@ fn an_agent_that_fails_fails_the_start_in_its_own_words() {
 fn a_worker_that_panics_fails_the_start_in_its_own_words() {
     let (code, words) = failing_start("worker = 'panic'", &[]);
     assert_eq!(code, 75, "{words}");
-    assert!(
-        words.contains("web.") && words.contains("panicked with code 101"),
-        "{words}"
-    );
-    assert!(
-        words.contains("probe.rs") && words.contains("the fault was switched on"),
-        "{words}"
-    );
+    assert!(words.contains("web.") && words.contains("panicked with code 101"), "{words}");
+    assert!(words.contains("probe.rs") && words.contains("the fault was switched on"), "{words}");
 }
 
 #[test]
@@ -86,10 +79,7 @@ fn a_process_that_is_never_ready_fails_the_start_after_its_time() {
         let began = Instant::now();
         let (code, words) = failing_start(config, &["--ready-timeout", "300ms"]);
         assert_eq!(code, 75, "{words}");
-        assert!(
-            words.contains(slot) && words.contains("was not ready in time and was killed"),
-            "{words}"
-        );
+        assert!(words.contains(slot) && words.contains("was not ready in time and was killed"), "{words}");
         assert!(began.elapsed() >= Duration::from_millis(300));
     }
 }
@@ -105,10 +95,7 @@ fn a_worker_that_leaves_during_the_start_fails_it() {
 fn a_wrong_configuration_fails_the_start_at_once_with_its_line() {
     let (code, words) = failing_start("greeting = 'x'\nsmall = 300\n", &[]);
     assert_eq!(code, 78, "{words}");
-    assert!(
-        words.starts_with("error: config/default.toml:2:9: small: "),
-        "{words}"
-    );
+    assert!(words.starts_with("error: config/default.toml:2:9: small: "), "{words}");
     assert!(words.contains("2 | small = 300"), "{words}");
 }
 
@@ -131,21 +118,10 @@ fn an_address_in_use_fails_the_start_with_one_line() {
 #[test]
 fn a_child_started_by_hand_says_so() {
     let site = site("");
-    let output = site
-        .command(&[])
-        .env("HATCHERY_ROLE", "web.0@1")
-        .output()
-        .unwrap();
+    let output = site.command(&[]).env("HATCHERY_ROLE", "web.0@1").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
-    assert!(
-        stderr(&output).contains("only a master starts such processes"),
-        "{output:?}"
-    );
-    let output = site
-        .command(&[])
-        .env("HATCHERY_ROLE", "nonsense")
-        .output()
-        .unwrap();
+    assert!(stderr(&output).contains("only a master starts such processes"), "{output:?}");
+    let output = site.command(&[]).env("HATCHERY_ROLE", "nonsense").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("`nonsense` names no slot"), "{output:?}");
 }

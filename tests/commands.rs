@@ -29,21 +29,14 @@ impl Drop for Daemon<'_> {
 fn status_and_stop_of_nothing_exit_with_3() {
     let site = site("");
     for arguments in [&["status"][..], &["status", "--json"], &["stop"]] {
-        assert_eq!(
-            run(&site, arguments),
-            (Some(3), String::new(), "error: not running\n".to_owned())
-        );
+        assert_eq!(run(&site, arguments), (Some(3), String::new(), "error: not running\n".to_owned()));
     }
 }
 
 #[test]
 fn a_wrong_command_line_exits_with_2() {
     let site = site("");
-    for arguments in [
-        &["fly"][..],
-        &["start", "--ready-timeout", "soon"],
-        &["start", "--port", "70000"],
-    ] {
+    for arguments in [&["fly"][..], &["start", "--ready-timeout", "soon"], &["start", "--port", "70000"]] {
         assert_eq!(run(&site, arguments).0, Some(2), "{arguments:?}");
     }
     let (code, out, _) = run(&site, &["--version"]);
@@ -55,10 +48,7 @@ fn the_json_status_has_the_promised_names() {
     let cluster = cluster("");
     let status = json(&run(cluster.site(), &["status", "--json"]).1);
     let has = |value: &serde_json::Value, names: &str| {
-        let missing: Vec<_> = names
-            .split(' ')
-            .filter(|name| value.get(name).is_none())
-            .collect();
+        let missing: Vec<_> = names.split(' ').filter(|name| value.get(name).is_none()).collect();
         assert!(missing.is_empty(), "{missing:?} in {value}");
     };
     has(
@@ -66,10 +56,7 @@ fn the_json_status_has_the_promised_names() {
         "app version env state generation uptime_ms master agent workers listeners states config bus",
     );
     has(&status["master"], "pid rss_bytes cpu_ms");
-    has(
-        &status["agent"],
-        "pid state generation restarts uptime_ms rss_bytes cpu_ms duties last_exit",
-    );
+    has(&status["agent"], "pid state generation restarts uptime_ms rss_bytes cpu_ms duties last_exit");
     has(&status["agent"]["duties"][0], "name state last_error next_run_ms");
     let worker = &status["workers"][0];
     has(
@@ -84,11 +71,7 @@ fn the_json_status_has_the_promised_names() {
         (&status["app"], &status["state"], &status["generation"]),
         (&"probe".into(), &"running".into(), &1.into())
     );
-    assert!(
-        status["master"]["rss_bytes"]
-            .as_u64()
-            .is_some_and(|bytes| bytes > 0)
-    );
+    assert!(status["master"]["rss_bytes"].as_u64().is_some_and(|bytes| bytes > 0));
     assert_eq!(worker["states"]["config"], 1);
 }
 
@@ -126,15 +109,8 @@ fn a_second_start_in_the_same_run_dir_is_refused() {
     let cluster = cluster("");
     let (code, _, words) = run(cluster.site(), &["start", "--listen", "127.0.0.1:0"]);
     assert_eq!(code, Some(1));
-    assert!(
-        words.starts_with(&format!("error: already running with pid {}", cluster.pid())),
-        "{words}"
-    );
-    assert_eq!(
-        cluster.get("/healthz").code,
-        200,
-        "the first one is not disturbed"
-    );
+    assert!(words.starts_with(&format!("error: already running with pid {}", cluster.pid())), "{words}");
+    assert_eq!(cluster.get("/healthz").code, 200, "the first one is not disturbed");
 }
 
 #[test]
@@ -150,11 +126,7 @@ fn what_a_dead_master_left_does_not_block_a_start_or_harm_a_stranger() {
     let site = site("");
     let mut stranger = std::process::Command::new("sleep").arg("60").spawn().unwrap();
     fs::create_dir_all(site.dir().join("run")).unwrap();
-    fs::write(
-        site.dir().join("run/master.lock"),
-        format!("{} 1\n", stranger.id()),
-    )
-    .unwrap();
+    fs::write(site.dir().join("run/master.lock"), format!("{} 1\n", stranger.id())).unwrap();
     drop(std::os::unix::net::UnixListener::bind(site.dir().join("run/control.sock")).unwrap());
     assert_eq!(run(&site, &["stop"]).0, Some(3));
     let mut cluster = hatchery::testing::Cluster::start_at(site, FAST);
@@ -168,24 +140,14 @@ fn what_a_dead_master_left_does_not_block_a_start_or_harm_a_stranger() {
 fn a_daemon_says_ready_and_is_stopped() {
     let site = site("");
     let _guard = Daemon(&site);
-    let (code, out, err) = run(
-        &site,
-        &["start", "--daemon", "--listen", "127.0.0.1:0", "--workers", "1"],
-    );
+    let (code, out, err) = run(&site, &["start", "--daemon", "--listen", "127.0.0.1:0", "--workers", "1"]);
     assert_eq!((code, err.as_str()), (Some(0), ""));
     assert!(out.starts_with("probe is ready: http://127.0.0.1:"), "{out}");
     let status = site.status().unwrap();
     assert_eq!(status.workers.len(), 1);
     let session = rustix::process::getsid(rustix::process::Pid::from_raw(status.master.pid as i32)).unwrap();
-    assert_eq!(
-        session.as_raw_nonzero().get() as u32,
-        status.master.pid,
-        "it has a session of its own"
-    );
-    assert_eq!(
-        run(&site, &["stop"]),
-        (Some(0), "probe has stopped\n".to_owned(), String::new())
-    );
+    assert_eq!(session.as_raw_nonzero().get() as u32, status.master.pid, "it has a session of its own");
+    assert_eq!(run(&site, &["stop"]), (Some(0), "probe has stopped\n".to_owned(), String::new()));
     assert_eq!(processes_in(site.dir()), [0; 0]);
 }
 
@@ -194,10 +156,7 @@ fn a_daemon_that_fails_says_why() {
     let wrong = site("small = 300");
     let (code, out, err) = run(&wrong, &["start", "--daemon", "--listen", "127.0.0.1:0"]);
     assert_eq!((code, out.as_str()), (Some(78), ""));
-    assert!(
-        err.starts_with("error: config/default.toml:1:9: small: "),
-        "{err}"
-    );
+    assert!(err.starts_with("error: config/default.toml:1:9: small: "), "{err}");
     let failing = site("worker = 'error'");
     let (code, _, err) = run(&failing, &["start", "--daemon", "--listen", "127.0.0.1:0"]);
     assert_eq!(code, Some(75), "{err}");
@@ -229,10 +188,7 @@ fn a_master_that_does_not_answer_is_named() {
     send_signal(cluster.pid(), Signal::STOP);
     let (code, _, words) = run(cluster.site(), &["status"]);
     assert_eq!(code, Some(1));
-    assert_eq!(
-        words,
-        format!("error: the master with pid {} does not answer\n", cluster.pid())
-    );
+    assert_eq!(words, format!("error: the master with pid {} does not answer\n", cluster.pid()));
     send_signal(cluster.pid(), Signal::CONT);
     let _ = cluster.wait_for("it answers again", |status| status.workers.len() == 2);
 }
@@ -243,13 +199,9 @@ fn a_closed_stdout_does_not_matter() {
     let mut master = crate::harness::Running::start(&site, &[]);
     drop((master.0.stdout.take(), master.0.stderr.take()));
     let status = eventually("the cluster is ready", || {
-        site.status()
-            .filter(|status| status.state == hatchery::status::ClusterState::Running)
+        site.status().filter(|status| status.state == hatchery::status::ClusterState::Running)
     });
     assert_eq!(status.workers.len(), 2);
     send_signal(master.0.id(), Signal::TERM);
-    assert_eq!(
-        eventually("the master ends", || master.0.try_wait().unwrap()).code(),
-        Some(0)
-    );
+    assert_eq!(eventually("the master ends", || master.0.try_wait().unwrap()).code(), Some(0));
 }

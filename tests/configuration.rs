@@ -8,12 +8,8 @@ use hatchery::testing::{Cluster, Site};
 use crate::harness::{FAST, ask_all, cluster, kill, pids, probe, site, stderr, stdout};
 
 fn greetings(cluster: &Cluster) -> Vec<String> {
-    let greeting = |answer: &serde_json::Value| {
-        answer["config"]["greeting"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned()
-    };
+    let greeting =
+        |answer: &serde_json::Value| answer["config"]["greeting"].as_str().unwrap_or_default().to_owned();
     ask_all(cluster, "/config").iter().map(greeting).collect()
 }
 
@@ -21,10 +17,7 @@ fn wait_for_version(cluster: &Cluster, version: u64) {
     let _ = cluster.wait_for("the version is everywhere", |status| {
         status.config.version == version
             && status.config.refused.is_none()
-            && status
-                .workers
-                .iter()
-                .all(|worker| worker.states.get("config") == Some(&version))
+            && status.workers.iter().all(|worker| worker.states.get("config") == Some(&version))
     });
 }
 
@@ -33,9 +26,7 @@ fn a_change_reaches_every_worker_without_a_restart() {
     let cluster = cluster("greeting = 'one'");
     let before = pids(&cluster.status());
     for (version, greeting) in (2..).zip(["two", "three", "four"]) {
-        cluster
-            .site()
-            .configure("default.toml", &format!("greeting = '{greeting}'"));
+        cluster.site().configure("default.toml", &format!("greeting = '{greeting}'"));
         wait_for_version(&cluster, version);
         assert_eq!(greetings(&cluster), [greeting, greeting]);
     }
@@ -46,37 +37,18 @@ fn a_change_reaches_every_worker_without_a_restart() {
 fn a_mistake_changes_nothing_and_is_told_with_its_line() {
     let cluster = cluster("greeting = 'good'");
     let mistakes = [
-        (
-            "greeting = 'x'\ngreting = 'y'",
-            "config/default.toml:2:1: unknown key `greting`",
-        ),
+        ("greeting = 'x'\ngreting = 'y'", "config/default.toml:2:1: unknown key `greting`"),
         ("small = 300", "config/default.toml:1:9: small: "),
-        (
-            "limits = { depth = 'deep' }",
-            "config/default.toml:1:20: limits.depth: ",
-        ),
+        ("limits = { depth = 'deep' }", "config/default.toml:1:20: limits.depth: "),
         ("greeting = 'x", "config/default.toml:1:14: "),
-        (
-            "[http]\nbody_limit = 'large'",
-            "config/default.toml:2:14: http.body_limit: ",
-        ),
-        (
-            "[log_rotation]\ncheck_interval = 3",
-            "config/default.toml:2:18: log_rotation.check_interval: ",
-        ),
-        (
-            "[cluster]\nstop_timeout = 'soon'",
-            "config/default.toml:2:16: cluster.stop_timeout: ",
-        ),
+        ("[http]\nbody_limit = 'large'", "config/default.toml:2:14: http.body_limit: "),
+        ("[log_rotation]\ncheck_interval = 3", "config/default.toml:2:18: log_rotation.check_interval: "),
+        ("[cluster]\nstop_timeout = 'soon'", "config/default.toml:2:16: cluster.stop_timeout: "),
     ];
     for (text, expected) in mistakes {
         cluster.site().configure("default.toml", text);
         let status = cluster.wait_for(&format!("the refusal of {text}"), |status| {
-            status
-                .config
-                .refused
-                .as_ref()
-                .is_some_and(|refused| refused.starts_with(expected))
+            status.config.refused.as_ref().is_some_and(|refused| refused.starts_with(expected))
         });
         assert_eq!(status.config.version, 1);
         assert_eq!(greetings(&cluster), ["good", "good"]);
@@ -119,19 +91,13 @@ fn writing_in_place_renaming_and_swapping_a_link_are_all_seen() {
 
     fs::remove_file(config.join("default.toml")).unwrap();
     wait_for_version(&cluster, 4);
-    assert_eq!(
-        greetings(&cluster),
-        ["", ""],
-        "without a file the type's own defaults hold"
-    );
+    assert_eq!(greetings(&cluster), ["", ""], "without a file the type's own defaults hold");
 }
 
 #[test]
 fn the_same_text_is_the_same_version() {
     let cluster = cluster("greeting = 'same'");
-    cluster
-        .site()
-        .configure("default.toml", "# another comment\ngreeting = 'same'");
+    cluster.site().configure("default.toml", "# another comment\ngreeting = 'same'");
     cluster.site().configure("local.toml", "flags = 1");
     wait_for_version(&cluster, 2);
 }
@@ -153,20 +119,14 @@ fn each_layer_is_laid_over_those_before_it() {
     assert!(err.contains("environment variable HATCHERY_SMALL"), "{err}");
     let (code, _, err) = check(&mut site.command(&["config", "check", "--set", "limits.dept=3"]));
     assert_eq!(code, Some(78));
-    assert!(
-        err.contains("--set limits.dept") && err.contains("did you mean"),
-        "{err}"
-    );
+    assert!(err.contains("--set limits.dept") && err.contains("did you mean"), "{err}");
 
     let options = [FAST, &["--env", "prod", "--set", "limits.depth=4"]].concat();
     let cluster = layered(site, &options);
     for answer in ask_all(&cluster, "/config") {
         let config = &answer["config"];
         assert_eq!(config["greeting"], "default");
-        assert_eq!(
-            (&config["flags"], &config["limits"]["depth"]),
-            (&2.into(), &4.into())
-        );
+        assert_eq!((&config["flags"], &config["limits"]["depth"]), (&2.into(), &4.into()));
     }
     assert_eq!(cluster.status().env, "prod");
 }

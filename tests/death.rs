@@ -27,14 +27,8 @@ fn a_dead_worker_is_replaced_ten_times_in_a_row() {
         });
         assert_eq!(after.workers[1].process.restarts, round as u64);
         let exit = after.workers[1].process.last_exit.clone().unwrap();
-        assert_eq!(
-            (exit.reason, exit.signal.as_deref()),
-            (Reason::Killed, Some("SIGKILL"))
-        );
-        assert_eq!(
-            after.workers[0].process.pid, before.workers[0].process.pid,
-            "the other one lives on"
-        );
+        assert_eq!((exit.reason, exit.signal.as_deref()), (Reason::Killed, Some("SIGKILL")));
+        assert_eq!(after.workers[0].process.pid, before.workers[0].process.pid, "the other one lives on");
         assert_eq!(zombies_of(cluster.pid()), [0; 0]);
     }
     assert_eq!(processes_in(cluster.site().dir()).len(), 4);
@@ -66,14 +60,8 @@ fn a_killed_master_takes_everybody_with_it_ten_times_in_a_row() {
         assert_eq!(children.len(), 3);
         let killed = Instant::now();
         kill(cluster.pid());
-        eventually("the children end", || {
-            (!children.iter().any(|pid| is_running(*pid))).then_some(())
-        });
-        assert!(
-            killed.elapsed() < Duration::from_secs(1),
-            "{:?}",
-            killed.elapsed()
-        );
+        eventually("the children end", || (!children.iter().any(|pid| is_running(*pid))).then_some(()));
+        assert!(killed.elapsed() < Duration::from_secs(1), "{:?}", killed.elapsed());
         cluster.wait();
         assert_eq!(processes_in(cluster.site().dir()), [0; 0]);
         // The port is free and what the dead master left does not matter.
@@ -91,9 +79,7 @@ fn a_stopped_child_does_not_outlive_its_master() {
     }
     kill(cluster.pid());
     cluster.wait();
-    eventually("the children end", || {
-        (!children.iter().any(|pid| is_running(*pid))).then_some(())
-    });
+    eventually("the children end", || (!children.iter().any(|pid| is_running(*pid))).then_some(()));
 }
 
 #[test]
@@ -104,10 +90,7 @@ fn a_worker_that_is_asked_by_hand_to_leave_is_replaced() {
     let after = cluster.wait_for("a replacement", |status| {
         is_whole(status) && status.workers[0].process.pid.is_some_and(|pid| pid != asked)
     });
-    assert_eq!(
-        after.workers[0].process.last_exit.as_ref().unwrap().reason,
-        Reason::Left
-    );
+    assert_eq!(after.workers[0].process.last_exit.as_ref().unwrap().reason, Reason::Left);
 }
 
 #[test]
@@ -126,9 +109,7 @@ fn a_panic_in_a_handler_is_an_answer_and_the_worker_lives_on() {
 fn a_duty_that_fails_is_started_again_and_shown() {
     for fault in ["error", "panic"] {
         let cluster = cluster("");
-        cluster
-            .site()
-            .configure("default.toml", &format!("duty = '{fault}'"));
+        cluster.site().configure("default.toml", &format!("duty = '{fault}'"));
         let failed = cluster.wait_for("the duty fails", |status| {
             status
                 .agent
@@ -136,27 +117,12 @@ fn a_duty_that_fails_is_started_again_and_shown() {
                 .iter()
                 .any(|duty| duty.name == "faulty" && duty.state == DutyState::BackingOff)
         });
-        let duty = failed
-            .agent
-            .duties
-            .iter()
-            .find(|duty| duty.name == "faulty")
-            .unwrap();
-        assert!(
-            duty.last_error
-                .as_ref()
-                .unwrap()
-                .contains("the fault was switched on"),
-            "{duty:?}"
-        );
+        let duty = failed.agent.duties.iter().find(|duty| duty.name == "faulty").unwrap();
+        assert!(duty.last_error.as_ref().unwrap().contains("the fault was switched on"), "{duty:?}");
         assert_eq!(failed.agent.process.restarts, 0, "the agent lives on");
         cluster.site().configure("default.toml", "");
         let _ = cluster.wait_for("the duty runs again", |status| {
-            status
-                .agent
-                .duties
-                .iter()
-                .all(|duty| duty.state == DutyState::Running)
+            status.agent.duties.iter().all(|duty| duty.state == DutyState::Running)
         });
     }
 }
@@ -187,17 +153,11 @@ fn the_master_keeps_its_descriptors_and_its_memory_over_many_deaths() {
             is_whole(status) && status.workers[0].process.pid.is_some_and(|pid| pid != victim)
         });
     };
-    let open = || {
-        std::fs::read_dir(format!("/proc/{}/fd", cluster.pid()))
-            .unwrap()
-            .count()
-    };
+    let open = || std::fs::read_dir(format!("/proc/{}/fd", cluster.pid())).unwrap().count();
     (0..5).for_each(|_| kill_one());
     let (descriptors, memory) = (open(), cluster.status().master.usage.rss_bytes);
     (0..30).for_each(|_| kill_one());
-    eventually("no descriptor is left open", || {
-        (open() <= descriptors).then_some(())
-    });
+    eventually("no descriptor is left open", || (open() <= descriptors).then_some(()));
     let grown = cluster.status().master.usage.rss_bytes.saturating_sub(memory);
     assert!(grown < 1 << 20, "{grown} bytes more");
 }

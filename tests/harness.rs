@@ -43,19 +43,12 @@ impl Running {
     /// Starts the app in the background of the test, without waiting for anything.
     pub(crate) fn start(site: &Site, options: &[&str]) -> Self {
         let mut command = site.command(&["start", "--listen", "127.0.0.1:0", "--workers", "2"]);
-        command
-            .args(FAST)
-            .args(options)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.args(FAST).args(options).stdout(Stdio::piped()).stderr(Stdio::piped());
         Self(command.spawn().expect("the probe"))
     }
 
     pub(crate) fn output(mut self) -> Output {
-        let child = std::mem::replace(
-            &mut self.0,
-            std::process::Command::new("true").spawn().expect("true"),
-        );
+        let child = std::mem::replace(&mut self.0, std::process::Command::new("true").spawn().expect("true"));
         child.wait_with_output().expect("an output")
     }
 }
@@ -74,10 +67,7 @@ pub(crate) fn json(text: &str) -> Value {
 /// The pids of agent and workers, in this order.
 pub(crate) fn pids(status: &Status) -> Vec<u32> {
     let workers = status.workers.iter().map(|worker| &worker.process);
-    std::iter::once(&status.agent.process)
-        .chain(workers)
-        .filter_map(|process| process.pid)
-        .collect()
+    std::iter::once(&status.agent.process).chain(workers).filter_map(|process| process.pid).collect()
 }
 
 /// What every worker answers to `path`, by its index; connections are made until all have answered.
@@ -86,10 +76,7 @@ pub(crate) fn ask_all(cluster: &Cluster, path: &str) -> Vec<Value> {
     let mut answers: Vec<Option<Value>> = vec![None; count];
     eventually("every worker answers", || {
         let answer = json(&cluster.get(path).body);
-        let index = answer["index"]
-            .as_u64()
-            .and_then(|index| usize::try_from(index).ok())
-            .expect("an index");
+        let index = answer["index"].as_u64().and_then(|index| usize::try_from(index).ok()).expect("an index");
         answers[index] = Some(answer);
         answers.iter().all(Option::is_some).then_some(())
     });
@@ -111,8 +98,7 @@ pub(crate) fn processes_in(dir: &Path) -> Vec<u32> {
 pub(crate) fn zombies_of(parent: u32) -> Vec<u32> {
     let is_zombie = |pid: &u32| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        stat.rsplit_once(") ")
-            .is_some_and(|(_, rest)| rest.starts_with(&format!("Z {parent} ")))
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(&format!("Z {parent} ")))
     };
     all_pids().filter(is_zombie).collect()
 }

@@ -36,60 +36,34 @@ fn every_line_is_there_exactly_once_over_rotations_by_size() {
         }
     });
     let status = cluster.status();
-    assert_eq!(
-        status
-            .workers
-            .iter()
-            .map(|worker| worker.lost_log_lines)
-            .sum::<u64>(),
-        0
-    );
+    assert_eq!(status.workers.iter().map(|worker| worker.lost_log_lines).sum::<u64>(), 0);
     assert_eq!(cluster.stop().code(), Some(0));
 
     let mut seen: HashMap<u32, u32> = HashMap::new();
     for line in log_lines(cluster.site(), "web.log", "numbered line ") {
         let number = line.rsplit_once(' ').and_then(|(_, number)| number.parse().ok());
-        *seen
-            .entry(number.unwrap_or_else(|| panic!("a torn line: {line}")))
-            .or_default() += 1;
+        *seen.entry(number.unwrap_or_else(|| panic!("a torn line: {line}"))).or_default() += 1;
     }
     let expected = CLIENTS * REQUESTS * LINES;
     assert_eq!(seen.len(), expected as usize);
     assert!(seen.values().all(|count| *count == 1));
     let rotated = fs::read_dir(cluster.site().dir().join("logs")).unwrap();
     let rotated = rotated
-        .filter(|entry| {
-            entry
-                .as_ref()
-                .unwrap()
-                .file_name()
-                .to_string_lossy()
-                .starts_with("web.log.")
-        })
+        .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("web.log."))
         .count();
     assert!(rotated >= 5, "{rotated} rotated files");
 }
 
 #[test]
 fn only_so_many_rotated_files_are_kept() {
-    let cluster = Cluster::start_at(
-        site(""),
-        &[FAST, ROTATING, &["--set", "log_rotation.keep=2"]].concat(),
-    );
+    let cluster = Cluster::start_at(site(""), &[FAST, ROTATING, &["--set", "log_rotation.keep=2"]].concat());
     let count = || {
         let entries = fs::read_dir(cluster.site().dir().join("logs")).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
-        names
-            .filter(|name| name.starts_with("web.log."))
-            .collect::<Vec<_>>()
+        names.filter(|name| name.starts_with("web.log.")).collect::<Vec<_>>()
     };
-    let newest = || {
-        count()
-            .iter()
-            .filter_map(|name| name.rsplit('.').next()?.parse::<u32>().ok())
-            .max()
-            .unwrap_or(0)
-    };
+    let newest =
+        || count().iter().filter_map(|name| name.rsplit('.').next()?.parse::<u32>().ok()).max().unwrap_or(0);
     let mut from = 0;
     eventually("several rotations", || {
         assert_eq!(cluster.get(&format!("/log?from={from}&count=500")).code, 200);
@@ -104,9 +78,7 @@ fn errors_are_also_in_the_file_for_errors() {
     let cluster = cluster("");
     assert_eq!(cluster.get("/panic").code, 500);
     for name in ["web.log", "error.log"] {
-        eventually(name, || {
-            (!log_lines(cluster.site(), name, "a handler panics").is_empty()).then_some(())
-        });
+        eventually(name, || (!log_lines(cluster.site(), name, "a handler panics").is_empty()).then_some(()));
     }
 }
 

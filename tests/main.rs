@@ -13,6 +13,8 @@
 //! | `scaffold` | an app that was stamped builds, starts and passes its test |
 //! | `architecture` | which room may import which |
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 mod architecture;
 mod boot;
 mod commands;

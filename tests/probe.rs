@@ -101,11 +101,7 @@ async fn faulty_duty(agent: Agent) -> hatchery::Result {
 async fn lead(agent: Agent) -> hatchery::Result {
     let mut config = agent.config::<ProbeConfig>().await?;
     commit(config.get().agent).await?;
-    let flags = agent
-        .publish(Flags {
-            count: config.get().flags,
-        })
-        .await?;
+    let flags = agent.publish(Flags { count: config.get().flags }).await?;
     agent.ready().await?;
     agent.cluster_ready().await;
     tracing::info!("the agent knows that the cluster is ready");
@@ -138,25 +134,15 @@ async fn serve(worker: Worker) -> hatchery::Result {
     });
     let flags = worker.observe::<Flags>().await?;
     let pages = Router::new()
-        .route(
-            "/",
-            get(async |State(probe): State<Probe>| probe.config.get().greeting.clone()),
-        )
+        .route("/", get(async |State(probe): State<Probe>| probe.config.get().greeting.clone()))
         .route("/whoami", get(whoami))
         .route("/config", get(config_in_force))
         .route("/flags", get(flags_in_force))
         .route("/slow", get(slow))
         .route("/log", get(log_lines))
-        .route(
-            "/panic",
-            get(async || -> &'static str { panic!("a handler panics") }),
-        )
+        .route("/panic", get(async || -> &'static str { panic!("a handler panics") }))
         .route("/echo", post(async |body: Bytes| body))
-        .with_state(Probe {
-            worker: worker.clone(),
-            config,
-            flags,
-        });
+        .with_state(Probe { worker: worker.clone(), config, flags });
     worker.serve(pages).await?;
     tracing::info!("worker {} has drained", worker.index());
     Ok(())

@@ -22,19 +22,14 @@ fn bodies_up_to_the_limit_come_back_and_larger_ones_are_refused() {
     let largest = vec![b'x'; 1 << 20];
     let answer = cluster.exchange(&post("/echo", &largest)).unwrap();
     assert_eq!((answer.code, answer.body.len()), (200, largest.len()));
-    let answer = cluster
-        .exchange(&post("/echo", &vec![b'x'; (1 << 20) + 1]))
-        .unwrap();
+    let answer = cluster.exchange(&post("/echo", &vec![b'x'; (1 << 20) + 1])).unwrap();
     assert_eq!(answer.code, 413);
 }
 
 #[test]
 fn health_and_readiness_are_answered() {
     let cluster = cluster("");
-    assert_eq!(
-        (cluster.get("/healthz").code, cluster.get("/readyz").code),
-        (200, 200)
-    );
+    assert_eq!((cluster.get("/healthz").code, cluster.get("/readyz").code), (200, 200));
     assert_eq!(cluster.get("/nowhere").code, 404);
 }
 
@@ -57,10 +52,7 @@ fn a_draining_worker_is_alive_and_not_ready() {
     cluster.signal(Signal::TERM);
     let last = Answer::read(&mut slow).unwrap();
     assert_eq!((last.code, last.header("connection")), (200, Some("close")));
-    assert!(
-        Answer::read(&mut slow).is_err(),
-        "nothing comes after the last answer"
-    );
+    assert!(Answer::read(&mut slow).is_err(), "nothing comes after the last answer");
     assert_eq!(cluster.wait().code(), Some(0));
 }
 
@@ -73,18 +65,10 @@ fn several_listeners_and_a_unix_socket_serve_the_same_pages() {
         hatchery::testing::Cluster::start_at(site, &["--listen", "127.0.0.1:0", "--listen", &address]);
     let listeners = cluster.status().listeners;
     assert_eq!(
-        listeners
-            .iter()
-            .map(|listener| listener.name.as_str())
-            .collect::<Vec<_>>(),
+        listeners.iter().map(|listener| listener.name.as_str()).collect::<Vec<_>>(),
         ["http", "http-2", "http-3"]
     );
     let mut stream = std::os::unix::net::UnixStream::connect(&socket).unwrap();
-    stream
-        .write_all(b"GET /whoami HTTP/1.1\r\nHost: test\r\n\r\n")
-        .unwrap();
-    assert_eq!(
-        json(&Answer::read(&mut BufReader::new(stream)).unwrap().body)["generation"],
-        1
-    );
+    stream.write_all(b"GET /whoami HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+    assert_eq!(json(&Answer::read(&mut BufReader::new(stream)).unwrap().body)["generation"], 1);
 }

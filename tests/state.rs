@@ -5,10 +5,7 @@ use hatchery::status::{ClusterState, Status};
 use crate::harness::{ask_all, cluster, kill};
 
 fn has_converged(status: &Status, name: &str, version: u64) -> bool {
-    status
-        .states
-        .iter()
-        .any(|state| state.name == name && state.version == version && state.converged)
+    status.states.iter().any(|state| state.name == name && state.version == version && state.converged)
 }
 
 #[test]
@@ -18,39 +15,22 @@ fn a_state_is_there_before_a_worker_serves_and_follows_every_change() {
         assert_eq!((&answer["count"], &answer["version"]), (&7.into(), &1.into()));
     }
     cluster.site().configure("default.toml", "flags = 8");
-    let status = cluster.wait_for("the change is everywhere", |status| {
-        has_converged(status, "flags", 2)
-    });
-    assert!(
-        status
-            .workers
-            .iter()
-            .all(|worker| worker.states["flags"] == 2 && worker.states["config"] == 2)
-    );
-    assert!(
-        ask_all(&cluster, "/flags")
-            .iter()
-            .all(|answer| answer["count"] == 8)
-    );
+    let status = cluster.wait_for("the change is everywhere", |status| has_converged(status, "flags", 2));
+    assert!(status.workers.iter().all(|worker| worker.states["flags"] == 2 && worker.states["config"] == 2));
+    assert!(ask_all(&cluster, "/flags").iter().all(|answer| answer["count"] == 8));
 }
 
 #[test]
 fn a_restarted_worker_has_the_latest_version_at_once() {
     let cluster = cluster("flags = 1");
     cluster.site().configure("default.toml", "flags = 2");
-    let status = cluster.wait_for("the change is everywhere", |status| {
-        has_converged(status, "flags", 2)
-    });
+    let status = cluster.wait_for("the change is everywhere", |status| has_converged(status, "flags", 2));
     let victim = status.workers[0].process.pid.unwrap();
     kill(victim);
     let _ = cluster.wait_for("a replacement", |status| {
         status.state == ClusterState::Running && status.workers[0].process.pid != Some(victim)
     });
-    assert!(
-        ask_all(&cluster, "/flags")
-            .iter()
-            .all(|answer| answer["count"] == 2 && answer["version"] == 2)
-    );
+    assert!(ask_all(&cluster, "/flags").iter().all(|answer| answer["count"] == 2 && answer["version"] == 2));
 }
 
 #[test]
@@ -59,18 +39,8 @@ fn versions_rise_across_restarts_of_the_agent() {
     for version in 2..5 {
         let victim = cluster.status().agent.process.pid.unwrap();
         kill(victim);
-        let _ = cluster.wait_for("a new agent publishes", |status| {
-            has_converged(status, "flags", version)
-        });
-        assert!(
-            ask_all(&cluster, "/flags")
-                .iter()
-                .all(|answer| answer["version"] == version)
-        );
+        let _ = cluster.wait_for("a new agent publishes", |status| has_converged(status, "flags", version));
+        assert!(ask_all(&cluster, "/flags").iter().all(|answer| answer["version"] == version));
     }
-    assert_eq!(
-        cluster.status().config.version,
-        1,
-        "the same configuration is the same version"
-    );
+    assert_eq!(cluster.status().config.version, 1, "the same configuration is the same version");
 }

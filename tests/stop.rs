@@ -15,11 +15,7 @@ fn begin_slow(cluster: &Cluster, milliseconds: u64) -> thread::JoinHandle<std::i
     let marker = cluster.site().dir().join("slow-began");
     let mut stream = TcpStream::connect(cluster.address()).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    write!(
-        stream,
-        "GET /slow?ms={milliseconds} HTTP/1.1\r\nHost: test\r\n\r\n"
-    )
-    .unwrap();
+    write!(stream, "GET /slow?ms={milliseconds} HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
     eventually("the request is in flight", || marker.exists().then_some(()));
     thread::spawn(move || Answer::read(&mut BufReader::new(stream)))
 }
@@ -67,10 +63,7 @@ fn the_deadline_ends_what_does_not_finish() {
     let answer = begin_slow(&cluster, 60_000);
     let began = Instant::now();
     let output = cluster.site().run(&["stop", "--timeout", "300ms"]);
-    assert_eq!(
-        (output.status.code(), stdout(&output).as_str()),
-        (Some(0), "probe has stopped\n")
-    );
+    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(0), "probe has stopped\n"));
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     assert!(answer.join().unwrap().is_err(), "its connection was cut");
     assert_eq!(cluster.wait().code(), Some(0));
@@ -82,9 +75,8 @@ fn a_second_signal_stops_fast() {
         let mut cluster = cluster("");
         let answer = begin_slow(&cluster, 60_000);
         cluster.signal(first);
-        let _ = cluster.wait_for("the stop begins", |status| {
-            status.state == hatchery::status::ClusterState::Stopping
-        });
+        let _ = cluster
+            .wait_for("the stop begins", |status| status.state == hatchery::status::ClusterState::Stopping);
         cluster.signal(second);
         assert_eq!(cluster.wait().code(), Some(0));
         assert!(answer.join().unwrap().is_err());
@@ -113,10 +105,7 @@ fn a_stop_of_stopped_processes_ends_all_the_same() {
     for pid in pids(&cluster.status()) {
         hatchery::testing::send_signal(pid, Signal::STOP);
     }
-    assert_eq!(
-        cluster.site().run(&["stop", "--timeout", "100ms"]).status.code(),
-        Some(0)
-    );
+    assert_eq!(cluster.site().run(&["stop", "--timeout", "100ms"]).status.code(), Some(0));
     assert_eq!(cluster.wait().code(), Some(0));
     assert_eq!(processes_in(cluster.site().dir()), [0; 0]);
 }
@@ -125,9 +114,7 @@ fn a_stop_of_stopped_processes_ends_all_the_same() {
 fn a_start_can_be_interrupted() {
     let site = site("agent = 'wait'");
     let mut master = crate::harness::Running::start(&site, &[]);
-    eventually("the agent starts", || {
-        site.status().filter(|status| status.agent.process.pid.is_some())
-    });
+    eventually("the agent starts", || site.status().filter(|status| status.agent.process.pid.is_some()));
     hatchery::testing::send_signal(master.0.id(), Signal::INT);
     let status = eventually("the master ends", || master.0.try_wait().unwrap());
     assert_eq!(status.code(), Some(0));

@@ -24,9 +24,7 @@ pub struct PollingSettings {
 
 impl Default for PollingSettings {
     fn default() -> Self {
-        Self {
-            interval: Duration::from_secs(1),
-        }
+        Self { interval: Duration::from_secs(1) }
     }
 }
 

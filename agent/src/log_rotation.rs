@@ -5,13 +5,17 @@
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
+use std::time::Duration;
 
 use chrono::{DateTime, Local, NaiveDateTime};
 use hatchery::{Agent, Duty, Result};
 use tokio::task::spawn_blocking;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::rotation::{FileFacts, RotationSettings, Step, line_time, plan};
+
+/// How long all processes together may take to open their files anew; one that is stopped would take for ever.
+const REOPENING: Duration = Duration::from_secs(30);
 
 /// Rotates the log files of all processes; section `[log_rotation]`.
 ///
@@ -24,11 +28,7 @@ pub fn log_rotation() -> Duty {
 async fn rotate(agent: Agent) -> Result {
     loop {
         let settings = agent.section::<RotationSettings>("log_rotation")?;
-        if agent
-            .until_shutdown(sleep(settings.check_interval))
-            .await
-            .is_none()
-        {
+        if agent.until_shutdown(sleep(settings.check_interval)).await.is_none() {
             return Ok(());
         }
         let (dir, files) = (agent.log_dir().to_owned(), agent.log_files());
@@ -39,30 +39,26 @@ async fn rotate(agent: Agent) -> Result {
         let Some(removals) = removals.await?? else {
             continue;
         };
-        agent.reopen_logs().await?;
+        timeout(REOPENING, agent.reopen_logs()).await.map_err(|_| {
+            format!(
+                "some process has not opened its log files anew for {REOPENING:?}: nothing is removed yet"
+            )
+        })??;
         let dir = agent.log_dir().to_owned();
         spawn_blocking(move || remove_all(&dir, &removals)).await??;
     }
 }
 
 fn look_and_plan(dir: &Path, files: &[String], settings: &RotationSettings) -> io::Result<Vec<Step>> {
-    let existing: Vec<String> = fs::read_dir(dir)?
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .collect();
-    let facts = files
-        .iter()
-        .map(|name| look(dir, name))
-        .collect::<io::Result<Vec<_>>>()?;
+    let existing: Vec<String> =
+        fs::read_dir(dir)?.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+    let facts = files.iter().map(|name| look(dir, name)).collect::<io::Result<Vec<_>>>()?;
     Ok(plan(settings, Local::now().naive_local(), &facts, &existing))
 }
 
 /// A log that does not exist is an empty one.
 fn look(dir: &Path, name: &str) -> io::Result<FileFacts> {
-    let mut facts = FileFacts {
-        name: name.to_owned(),
-        bytes: 0,
-        began: Local::now().naive_local(),
-    };
+    let mut facts = FileFacts { name: name.to_owned(), bytes: 0, began: Local::now().naive_local() };
     let file = match File::open(dir.join(name)) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(facts),
@@ -81,9 +77,7 @@ fn look(dir: &Path, name: &str) -> io::Result<FileFacts> {
 
 fn first_line_time(file: &File) -> io::Result<Option<NaiveDateTime>> {
     let mut line = Vec::new();
-    BufReader::with_capacity(64, file)
-        .take(64)
-        .read_until(b'\n', &mut line)?;
+    BufReader::with_capacity(64, file).take(64).read_until(b'\n', &mut line)?;
     Ok(line_time(&String::from_utf8_lossy(&line)))
 }
 

@@ -110,12 +110,7 @@ pub fn plan(
         settings,
         now,
         live: live.clone().collect(),
-        taken: existing
-            .iter()
-            .map(String::as_str)
-            .chain(live)
-            .map(str::to_owned)
-            .collect(),
+        taken: existing.iter().map(String::as_str).chain(live).map(str::to_owned).collect(),
         steps: Vec::new(),
     };
     let mut seen = HashSet::new();
@@ -151,10 +146,7 @@ impl Plan<'_> {
         }
         let to = self.free_name(file, over);
         self.taken.insert(to.clone());
-        self.steps.push(Step::Rename {
-            from: file.name.clone(),
-            to,
-        });
+        self.steps.push(Step::Rename { from: file.name.clone(), to });
     }
 
     /// The period's own name where the file holds all of it, else the next number behind those in use.
@@ -162,11 +154,8 @@ impl Plan<'_> {
         let hourly = self.settings.every == Period::Hourly;
         let mut name = Rotated::new(file.began.date(), hourly.then(|| file.began.hour()));
         let siblings = self.rotated(&file.name);
-        let last = siblings
-            .iter()
-            .map(|(sibling, _)| sibling)
-            .filter(|sibling| sibling.is_sibling(&name))
-            .max();
+        let last =
+            siblings.iter().map(|(sibling, _)| sibling).filter(|sibling| sibling.is_sibling(&name)).max();
         name.number = match last {
             Some(last) => last.number + 1,
             None if whole => 0,
@@ -192,12 +181,8 @@ impl Plan<'_> {
     }
 
     fn rotated(&self, log: &str) -> Vec<(Rotated, String)> {
-        let old = self
-            .taken
-            .iter()
-            .filter(|name| !self.live.contains(name.as_str()));
-        old.filter_map(|name| Some((Rotated::parse(name, log)?, name.clone())))
-            .collect()
+        let old = self.taken.iter().filter(|name| !self.live.contains(name.as_str()));
+        old.filter_map(|name| Some((Rotated::parse(name, log)?, name.clone()))).collect()
     }
 }
 

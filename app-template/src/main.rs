@@ -18,9 +18,7 @@ struct AppConfig {
 
 impl Default for AppConfig {
     fn default() -> Self {
-        Self {
-            greeting: "hello".to_owned(),
-        }
+        Self { greeting: "hello".to_owned() }
     }
 }
 
@@ -49,20 +47,13 @@ async fn serve_pages(worker: Worker) -> hatchery::Result {
         .route("/whoami", get(tell_who))
         .route("/config", get(tell_config))
         .route("/echo", post(echo))
-        .with_state(Shop {
-            worker: worker.clone(),
-            config,
-        });
+        .with_state(Shop { worker: worker.clone(), config });
     worker.serve(pages).await?;
     Ok(())
 }
 
 async fn greet(State(shop): State<Shop>) -> String {
-    format!(
-        "{} from worker {}\n",
-        shop.config.get().greeting,
-        shop.worker.index()
-    )
+    format!("{} from worker {}\n", shop.config.get().greeting, shop.worker.index())
 }
 
 #[derive(Serialize)]
@@ -91,10 +82,7 @@ struct ConfigInForce {
 
 async fn tell_config(State(shop): State<Shop>) -> Json<ConfigInForce> {
     let config = shop.config.get();
-    Json(ConfigInForce {
-        version: config.version(),
-        config: AppConfig::clone(&config),
-    })
+    Json(ConfigInForce { version: config.version(), config: AppConfig::clone(&config) })
 }
 
 async fn echo(body: Bytes) -> Bytes {

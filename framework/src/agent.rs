@@ -38,10 +38,7 @@ pub enum ReopenError {
 
 impl Agent {
     pub(crate) fn new(process: Process, desk: ConfigDesk) -> Self {
-        Self {
-            process,
-            desk: Arc::new(desk),
-        }
+        Self { process, desk: Arc::new(desk) }
     }
 
     /// Says that the agent can do its work; workers are started after that. The second call does nothing.
@@ -112,9 +109,7 @@ impl Agent {
     /// The names of the log files that this app's processes write there.
     #[must_use]
     pub fn log_files(&self) -> Vec<String> {
-        ["master", "agent", role::WEB, log::ERRORS]
-            .map(|name| format!("{name}.log"))
-            .to_vec()
+        ["master", "agent", role::WEB, log::ERRORS].map(|name| format!("{name}.log")).to_vec()
     }
 
     /// Makes every process open its log files anew, and returns when all have done so or are dead. What was
@@ -123,10 +118,7 @@ impl Agent {
     /// # Errors
     /// When a process could not, or the master is gone.
     pub async fn reopen_logs(&self) -> Result<(), ReopenError> {
-        let answer = self
-            .process
-            .request(|number| Frame::new(Kind::Reopen, number, vec![]))
-            .await?;
+        let answer = self.process.request(|number| Frame::new(Kind::Reopen, number, vec![])).await?;
         match &answer[..] {
             [] => Ok(()),
             problem => Err(ReopenError::Failed(String::from_utf8_lossy(problem).into_owned())),

@@ -56,14 +56,7 @@ impl App {
     #[must_use]
     pub fn new(name: &'static str) -> Self {
         let schema = Schema::of::<NoConfig>();
-        Self {
-            name,
-            version: "0.0.0",
-            schema,
-            duties: Vec::new(),
-            agent: None,
-            worker: None,
-        }
+        Self { name, version: "0.0.0", schema, duties: Vec::new(), agent: None, worker: None }
     }
 
     /// The version that `status` and `--version` show; usually `env!("CARGO_PKG_VERSION")`.
@@ -118,30 +111,13 @@ impl App {
         log::log_panics();
         let sections = Sections::new(self.schema, self.section_checks());
         let Some(role) = env::var_os(ROLE_VARIABLE) else {
-            let about = About {
-                name: self.name,
-                version: self.version,
-                sections,
-            };
+            let about = About { name: self.name, version: self.version, sections };
             return cli::run(&about);
         };
         match role.to_string_lossy().parse::<Role>() {
             Ok(role) => {
-                let Self {
-                    duties,
-                    agent,
-                    worker,
-                    ..
-                } = self;
-                lives::live(
-                    role,
-                    Work {
-                        sections,
-                        duties,
-                        agent,
-                        worker,
-                    },
-                )
+                let Self { duties, agent, worker, .. } = self;
+                lives::live(role, Work { sections, duties, agent, worker })
             }
             Err(error) => {
                 eprintln!("error: {ROLE_VARIABLE}: {error}; only a master sets it: unset it and run `start`");
@@ -156,17 +132,12 @@ impl App {
             SectionCheck::of::<HttpSettings>("http"),
             SectionCheck::of::<LogSettings>("log"),
         ];
-        own.into_iter()
-            .chain(self.duties.iter().filter_map(Duty::section).copied())
-            .collect()
+        own.into_iter().chain(self.duties.iter().filter_map(Duty::section).copied()).collect()
     }
 }
 
 impl fmt::Debug for App {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("App")
-            .field("name", &self.name)
-            .field("duties", &self.duties)
-            .finish_non_exhaustive()
+        f.debug_struct("App").field("name", &self.name).field("duties", &self.duties).finish_non_exhaustive()
     }
 }

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// Nothing is tried less often, whatever the configuration says.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// A rising delay with an upper limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Backoff {
@@ -18,10 +21,8 @@ impl Backoff {
         let Some(doublings) = failures.checked_sub(2) else {
             return Duration::ZERO;
         };
-        let plain = self
-            .first
-            .saturating_mul(1u32.checked_shl(doublings).unwrap_or(u32::MAX))
-            .min(self.most);
+        let factor = 1u32.checked_shl(doublings).unwrap_or(u32::MAX);
+        let plain = self.first.saturating_mul(factor).min(self.most).min(LONGEST);
         plain.mul_f64(0.9 + 0.2 * fraction(seed))
     }
 }
@@ -39,27 +40,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_limit_without_end_is_a_day() {
+        let backoff = Backoff { first: Duration::MAX, most: Duration::MAX };
+        assert!(backoff.delay(3, 1) <= LONGEST.mul_f64(1.1));
+    }
+
+    #[test]
     fn the_first_try_is_at_once_and_the_others_double_up_to_the_limit() {
-        let backoff = Backoff {
-            first: Duration::from_millis(100),
-            most: Duration::from_secs(30),
-        };
-        for (failures, plain) in [
-            (0, 0),
-            (1, 0),
-            (2, 100),
-            (3, 200),
-            (4, 400),
-            (11, 30_000),
-            (500, 30_000),
-        ] {
+        let backoff = Backoff { first: Duration::from_millis(100), most: Duration::from_secs(30) };
+        for (failures, plain) in [(0, 0), (1, 0), (2, 100), (3, 200), (4, 400), (11, 30_000), (500, 30_000)] {
             let plain = Duration::from_millis(plain);
             for seed in 0..50 {
                 let delay = backoff.delay(failures, seed);
-                assert!(
-                    delay >= plain.mul_f64(0.9) && delay <= plain.mul_f64(1.1),
-                    "{failures}: {delay:?}"
-                );
+                assert!(delay >= plain.mul_f64(0.9) && delay <= plain.mul_f64(1.1), "{failures}: {delay:?}");
             }
         }
     }

@@ -81,12 +81,7 @@ where
         Ok(Err(error)) => return confess(&sender, &*error).await,
         Err(_) => return confess(&sender, &*BoxError::from("the master sent no welcome")).await,
     };
-    let Welcomed {
-        process,
-        sockets,
-        receiver,
-        log,
-    } = welcomed;
+    let Welcomed { process, sockets, receiver, log } = welcomed;
     let code = work_until_the_end(&process, receiver, work(process.clone(), sockets)).await;
     drop(log);
     code
@@ -100,9 +95,7 @@ async fn be_welcomed(role: Role, mut receiver: Receiver, sender: Sender) -> Resu
         slot: role.slot.clone(),
         generation: role.generation,
     };
-    sender
-        .send(Frame::new(Kind::Hello, 0, codec::encode("the hello", &hello)?))
-        .await?;
+    sender.send(Frame::new(Kind::Hello, 0, codec::encode("the hello", &hello)?)).await?;
     let mut states = Vec::new();
     let welcome = loop {
         match receiver.next().await? {
@@ -120,12 +113,7 @@ async fn be_welcomed(role: Role, mut receiver: Receiver, sender: Sender) -> Resu
     for frame in &states {
         process.take(frame).await?;
     }
-    Ok(Some(Welcomed {
-        process,
-        sockets: welcome.descriptors().to_vec(),
-        receiver,
-        log,
-    }))
+    Ok(Some(Welcomed { process, sockets: welcome.descriptors().to_vec(), receiver, log }))
 }
 
 /// Does the work while serving the link and the signals. The master's death ends everything at once.
@@ -191,10 +179,7 @@ async fn confess(sender: &Sender, error: &(dyn std::error::Error + Send + Sync +
 
 async fn confess_panic(process: &Process, panic: &tokio::task::JoinError) -> ExitCode {
     let reason = log::last_panic().unwrap_or_else(|| panic.to_string());
-    let failure = Failure {
-        reason,
-        detail: String::new(),
-    };
+    let failure = Failure { reason, detail: String::new() };
     let body = codec::encode("the last words", &failure).unwrap_or_default();
     let _ = process.send(Frame::new(Kind::Failed, 0, body)).await;
     process.flush().await;
@@ -203,19 +188,7 @@ async fn confess_panic(process: &Process, panic: &tokio::task::JoinError) -> Exi
 
 fn describe(error: &(dyn std::error::Error + Send + Sync + 'static)) -> (Ending, Failure) {
     match error.downcast_ref::<ConfigError>() {
-        Some(wrong) => (
-            Ending::Config,
-            Failure {
-                reason: wrong.to_string(),
-                detail: wrong.detail(),
-            },
-        ),
-        None => (
-            Ending::Failed,
-            Failure {
-                reason: chain(error),
-                detail: String::new(),
-            },
-        ),
+        Some(wrong) => (Ending::Config, Failure { reason: wrong.to_string(), detail: wrong.detail() }),
+        None => (Ending::Failed, Failure { reason: chain(error), detail: String::new() }),
     }
 }

@@ -32,39 +32,23 @@ pub(crate) struct About {
 
 /// Runs the command that the arguments name.
 pub(crate) fn run(about: &About) -> ExitCode {
-    let command = Args::command()
-        .name(about.name)
-        .bin_name(about.name)
-        .version(about.version);
-    let args = match command
-        .try_get_matches()
-        .and_then(|matches| Args::from_arg_matches(&matches))
-    {
+    let command = Args::command().name(about.name).bin_name(about.name).version(about.version);
+    let args = match command.try_get_matches().and_then(|matches| Args::from_arg_matches(&matches)) {
         Ok(args) => args,
         Err(error) => {
             // Help and version are answers, not errors; a reader that is gone does not matter.
             let _ = error.print();
-            return if error.use_stderr() {
-                Ending::Usage.into()
-            } else {
-                Ending::Done.into()
-            };
+            return if error.use_stderr() { Ending::Usage.into() } else { Ending::Done.into() };
         }
     };
     let outcome = match args.command {
         Command::Start(start) => start::run(about, &start),
-        Command::Stop {
-            location,
-            timeout,
-            fast,
-        } => {
+        Command::Stop { location, timeout, fast } => {
             let timeout_ms = timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
             with_runtime(stop(about, &location, Request::Stop { fast, timeout_ms }))
         }
         Command::Status { location, json } => with_runtime(status(&location, json)),
-        Command::Config {
-            command: ConfigCommand::Check { location, set },
-        } => check(about, &location, set),
+        Command::Config { command: ConfigCommand::Check { location, set } } => check(about, &location, set),
     };
     conclude(&outcome)
 }
@@ -87,20 +71,12 @@ fn say(text: &str) {
 }
 
 fn failed(ending: Ending, reason: impl Into<String>) -> Outcome {
-    Outcome {
-        ending,
-        reason: reason.into(),
-        detail: String::new(),
-    }
+    Outcome { ending, reason: reason.into(), detail: String::new() }
 }
 
 impl From<ConfigError> for Outcome {
     fn from(error: ConfigError) -> Self {
-        Self {
-            ending: Ending::Config,
-            reason: error.to_string(),
-            detail: error.detail(),
-        }
+        Self { ending: Ending::Config, reason: error.to_string(), detail: error.detail() }
     }
 }
 
@@ -140,10 +116,7 @@ fn to_json(status: &Status) -> Result<String, Outcome> {
 fn unexpected(answer: &Answer) -> Outcome {
     match answer {
         Answer::Refused(reason) => failed(Ending::Failed, format!("the master refused: {reason}")),
-        _ => failed(
-            Ending::Failed,
-            "the master answered something else than was asked",
-        ),
+        _ => failed(Ending::Failed, "the master answered something else than was asked"),
     }
 }
 
@@ -155,11 +128,7 @@ fn check(about: &About, location: &Location, set: Vec<String>) -> Outcome {
     });
     match checked {
         Ok(places) => {
-            say(&format!(
-                "the configuration for `{}` in {} is good",
-                places.env,
-                places.app_dir.display()
-            ));
+            say(&format!("the configuration for `{}` in {} is good", places.env, places.app_dir.display()));
             Outcome::done()
         }
         Err(outcome) => outcome,

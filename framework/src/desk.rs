@@ -44,11 +44,7 @@ impl ConfigDesk {
             Err(error) if process.latest_state(CONFIG).is_some() => (Merged::default(), Err(error)),
             Err(error) => return Err(error.into()),
         };
-        let desk = Self {
-            process,
-            sections,
-            merged: Mutex::new(merged.clone()),
-        };
+        let desk = Self { process, sections, merged: Mutex::new(merged.clone()) };
         match payload {
             Ok(payload) => drop(desk.put_in_force(merged, payload).await?),
             Err(error) => desk.refuse(&error).await?,
@@ -80,10 +76,7 @@ impl ConfigDesk {
     }
 
     async fn put_in_force(&self, merged: Merged, payload: Vec<u8>) -> Result<Verdict, PublishError> {
-        let unchanged = self
-            .process
-            .latest_state(CONFIG)
-            .is_some_and(|(_, current)| current == payload);
+        let unchanged = self.process.latest_state(CONFIG).is_some_and(|(_, current)| current == payload);
         let verdict = if unchanged {
             Verdict::Unchanged
         } else {
@@ -104,9 +97,6 @@ impl ConfigDesk {
     }
 
     pub(crate) fn section<T: DeserializeOwned>(&self, name: &str) -> Result<T, ConfigError> {
-        self.merged
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .section(name)
+        self.merged.lock().unwrap_or_else(PoisonError::into_inner).section(name)
     }
 }

@@ -15,10 +15,7 @@ use crate::error::{Result, chain};
 use crate::log;
 use crate::status::{DutyState, DutyStatus};
 
-const BACKOFF: Backoff = Backoff {
-    first: Duration::from_millis(100),
-    most: Duration::from_secs(30),
-};
+const BACKOFF: Backoff = Backoff { first: Duration::from_millis(100), most: Duration::from_secs(30) };
 
 /// A duty that ran this long has recovered: its next failure counts as the first.
 const RECOVERED: Duration = Duration::from_secs(60);
@@ -54,11 +51,7 @@ impl Duty {
         F: Fn(Agent) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result> + Send + 'static,
     {
-        Self {
-            name,
-            run: Arc::new(move |agent| Box::pin(run(agent))),
-            section: None,
-        }
+        Self { name, run: Arc::new(move |agent| Box::pin(run(agent))), section: None }
     }
 
     /// Makes the top-level table `name` of the configuration this duty's own: it is validated as `T`, and
@@ -76,9 +69,7 @@ impl Duty {
 
 impl fmt::Debug for Duty {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Duty")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
+        f.debug_struct("Duty").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -96,16 +87,11 @@ impl Board {
             last_error: None,
             next_run_ms: None,
         };
-        Self {
-            statuses: Arc::new(Mutex::new(duties.iter().map(running).collect())),
-        }
+        Self { statuses: Arc::new(Mutex::new(duties.iter().map(running).collect())) }
     }
 
     pub(crate) fn statuses(&self) -> Vec<DutyStatus> {
-        self.statuses
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.statuses.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn change(&self, index: usize, state: DutyState, error: Option<&str>) {
@@ -126,11 +112,7 @@ pub(crate) async fn supervise(duty: Duty, index: usize, agent: Agent, board: Boa
             board.change(index, DutyState::Finished, None);
             return agent.report_duties(&board.statuses()).await;
         };
-        failures = if began.elapsed() >= RECOVERED {
-            1
-        } else {
-            failures + 1
-        };
+        failures = if began.elapsed() >= RECOVERED { 1 } else { failures + 1 };
         let delay = BACKOFF.delay(failures, index as u64);
         tracing::error!(
             "the duty {} failed: {error}; it starts again in {} ms",

@@ -30,16 +30,9 @@ impl Ending {
     /// The ending that an exit code stands for, where it is one of ours.
     #[must_use]
     pub fn from_code(code: i32) -> Option<Self> {
-        [
-            Self::Done,
-            Self::Failed,
-            Self::Usage,
-            Self::NotRunning,
-            Self::StartFailed,
-            Self::Config,
-        ]
-        .into_iter()
-        .find(|ending| *ending as i32 == code)
+        [Self::Done, Self::Failed, Self::Usage, Self::NotRunning, Self::StartFailed, Self::Config]
+            .into_iter()
+            .find(|ending| *ending as i32 == code)
     }
 }
 

@@ -87,13 +87,7 @@ impl Exit {
             Some(Status::Signal(number)) => (None, Some(signal_name(number))),
             None => (None, None),
         };
-        Self {
-            code,
-            signal,
-            reason,
-            at,
-            message,
-        }
+        Self { code, signal, reason, at, message }
     }
 }
 
@@ -163,20 +157,11 @@ mod tests {
             (Status::Signal(9), false, None, Reason::Killed),
             (Status::Signal(9), true, None, Reason::Killed),
             (Status::Signal(9), false, Some(Reason::NotReady), Reason::NotReady),
-            (
-                Status::Signal(9),
-                true,
-                Some(Reason::DrainDeadline),
-                Reason::DrainDeadline,
-            ),
+            (Status::Signal(9), true, Some(Reason::DrainDeadline), Reason::DrainDeadline),
             (Status::Signal(11), false, None, Reason::Crashed),
         ];
         for (status, asked, ours, expected) in table {
-            assert_eq!(
-                explain(status, asked, ours),
-                expected,
-                "{status:?} {asked} {ours:?}"
-            );
+            assert_eq!(explain(status, asked, ours), expected, "{status:?} {asked} {ours:?}");
         }
     }
 }

@@ -63,10 +63,8 @@ pub async fn serve(
     }
     let house = Arc::new(House::new(router, settings.clone(), gauges, readiness.clone()));
     let _guard = CutOnDrop(house.clone());
-    let mut doors: JoinSet<()> = listeners
-        .into_iter()
-        .map(|listener| accept::run(listener, house.clone()))
-        .collect();
+    let mut doors: JoinSet<()> =
+        listeners.into_iter().map(|listener| accept::run(listener, house.clone())).collect();
     drain.begun().await;
     readiness.set(Standing::Draining);
     house.advance(Stage::Draining);
@@ -75,11 +73,7 @@ pub async fn serve(
         house.empty().await;
     };
     let patience = drain.timeout().unwrap_or(settings.drain_timeout);
-    let cut = if timeout(patience, finished).await.is_ok() {
-        0
-    } else {
-        house.open()
-    };
+    let cut = if timeout(patience, finished).await.is_ok() { 0 } else { house.open() };
     house.advance(Stage::Cut);
     // Bounded, because an upgraded connection is told only when its handler reads.
     let _ = timeout(FAREWELL, house.empty()).await;

@@ -16,9 +16,7 @@ pub(crate) struct Image {
 impl Image {
     /// What this process runs.
     pub(crate) fn of_self() -> io::Result<Self> {
-        Ok(Self {
-            file: File::open("/proc/self/exe")?,
-        })
+        Ok(Self { file: File::open("/proc/self/exe")? })
     }
 
     /// A path that a child of this process can execute; it leads to the open file, whatever its name.

@@ -56,18 +56,13 @@ impl RunDir {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
-                return Err(RunDirError::Running {
-                    pid: read_pid(&mut file),
-                });
+                return Err(RunDirError::Running { pid: read_pid(&mut file) });
             }
             Err(error) => return Err(self.failed(error.into())),
         }
         write_pid(&mut file).map_err(|source| self.failed(source))?;
         self.clear();
-        Ok(Lock {
-            run_dir: self.clone(),
-            _file: file,
-        })
+        Ok(Lock { run_dir: self.clone(), _file: file })
     }
 
     fn create(&self) -> io::Result<()> {
@@ -86,18 +81,12 @@ impl RunDir {
         if mode & 0o022 == 0 {
             return Ok(());
         }
-        let advice = format!(
-            "others may write to it (mode {:o}): give it the mode 700",
-            mode & 0o7777
-        );
+        let advice = format!("others may write to it (mode {:o}): give it the mode 700", mode & 0o7777);
         Err(io::Error::new(io::ErrorKind::PermissionDenied, advice))
     }
 
     fn failed(&self, source: io::Error) -> RunDirError {
-        RunDirError::Io {
-            path: self.path.clone(),
-            source,
-        }
+        RunDirError::Io { path: self.path.clone(), source }
     }
 
     /// Removes what a dead master left. Only the holder of the lock may do so.
@@ -112,9 +101,7 @@ impl RunDir {
         let mut file = File::open(self.lock_file()).ok()?;
         match flock(&file, FlockOperation::NonBlockingLockShared) {
             Ok(()) => None,
-            Err(_) => Some(Holder {
-                pid: read_pid(&mut file),
-            }),
+            Err(_) => Some(Holder { pid: read_pid(&mut file) }),
         }
     }
 }
@@ -150,13 +137,7 @@ impl Drop for Lock {
 }
 
 fn open_lock(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
 /// The pid, and the start time in clock ticks since boot, which tells a reused pid from the same process.
@@ -185,10 +166,7 @@ mod tests {
         let run_dir = RunDir::new(folder.path().join("run"));
         let lock = run_dir.acquire().unwrap();
         let error = run_dir.acquire().unwrap_err().to_string();
-        assert!(
-            error.contains(&format!("already running with pid {}", std::process::id())),
-            "{error}"
-        );
+        assert!(error.contains(&format!("already running with pid {}", std::process::id())), "{error}");
         assert_eq!(run_dir.holder().unwrap().pid, Some(std::process::id()));
         drop(lock);
         assert!(run_dir.holder().is_none());
@@ -208,10 +186,7 @@ mod tests {
 
     #[test]
     fn a_run_dir_that_is_too_deep_for_a_socket_is_refused() {
-        let error = RunDir::new("/tmp/".to_owned() + &"x".repeat(120))
-            .acquire()
-            .unwrap_err()
-            .to_string();
+        let error = RunDir::new("/tmp/".to_owned() + &"x".repeat(120)).acquire().unwrap_err().to_string();
         assert!(error.contains("choose a shorter --run-dir"), "{error}");
     }
 }

@@ -41,12 +41,7 @@ pub(crate) fn live(role: Role, work: Work) -> ExitCode {
 /// The configuration first, then the duties, then the author's function; when that has returned, the duties
 /// go on until the process should leave.
 fn live_as_agent(role: Role, work: Work) -> ExitCode {
-    let Work {
-        sections,
-        duties,
-        agent: main,
-        ..
-    } = work;
+    let Work { sections, duties, agent: main, .. } = work;
     child::live(role, |process, _| async move {
         let desk = ConfigDesk::open(process.clone(), sections).await?;
         let agent = Agent::new(process.clone(), desk);

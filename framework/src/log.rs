@@ -46,10 +46,7 @@ pub struct LogSettings {
 
 impl Default for LogSettings {
     fn default() -> Self {
-        Self {
-            level: Level::Info,
-            console: Level::Warn,
-        }
+        Self { level: Level::Info, console: Level::Warn }
     }
 }
 
@@ -109,27 +106,14 @@ fn build(
     check_name(name)?;
     let head = Arc::new(Head::new(label));
     let lost = Arc::new(AtomicU64::new(0));
-    let open = |name| {
-        SharedFile::open(
-            dir.join(format!("{name}.log")),
-            Arc::clone(&head),
-            Arc::clone(&lost),
-        )
-    };
+    let open = |name| SharedFile::open(dir.join(format!("{name}.log")), Arc::clone(&head), Arc::clone(&lost));
     let (role_file, error_file) = (open(name)?, open(ERRORS)?);
     let ended = Arc::new(AtomicBool::new(false));
     let (role, role_guard) = outlet(&role_file, ROLE_QUEUE, "log", &ended);
     let (errors, error_guard) = outlet(&error_file, ERROR_QUEUE, "log-errors", &ended);
     let layer = LogLayer::new(head, settings, role, errors);
-    let reopener = Reopener {
-        files: [role_file, error_file],
-        lost,
-    };
-    let log = Log {
-        guards: vec![role_guard, error_guard],
-        ended,
-        reopener,
-    };
+    let reopener = Reopener { files: [role_file, error_file], lost };
+    let log = Log { guards: vec![role_guard, error_guard], ended, reopener };
     Ok((tracing_subscriber::registry().with(layer), log))
 }
 
@@ -145,10 +129,7 @@ fn check_name(name: &str) -> io::Result<()> {
 }
 
 fn outlet(file: &SharedFile, lines: usize, thread: &str, ended: &Arc<AtomicBool>) -> (Outlet, WorkerGuard) {
-    let builder = NonBlockingBuilder::default()
-        .lossy(false)
-        .buffered_lines_limit(lines)
-        .thread_name(thread);
+    let builder = NonBlockingBuilder::default().lossy(false).buffered_lines_limit(lines).thread_name(thread);
     let (queue, guard) = builder.finish(file.clone());
     (Outlet::new(queue, file.clone(), Arc::clone(ended)), guard)
 }

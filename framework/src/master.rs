@@ -6,11 +6,13 @@ mod cluster;
 mod control;
 mod event;
 mod herald;
+mod journal;
 mod listeners;
 mod post;
 mod relay;
 mod reopening;
 mod rules;
+mod snapshot;
 mod spawn;
 mod supervisor;
 mod usage;
@@ -25,7 +27,7 @@ use chrono::Utc;
 use tokio::sync::mpsc;
 
 use self::cluster::Cluster;
-use self::event::{Action, ChildId, Event, Report};
+use self::event::{Action, ChildId, Event};
 use self::listeners::Listener;
 use self::spawn::Handle;
 use crate::bus::codec;
@@ -39,7 +41,6 @@ use crate::launch::Launch;
 use crate::log::{self, Log};
 use crate::role::Slot;
 use crate::signals::{Signals, Wish};
-use crate::status::{MasterStatus, Status};
 
 pub(crate) use self::event::Outcome;
 pub(crate) use self::herald::Herald;
@@ -84,20 +85,12 @@ struct Master {
 
 fn failed(ending: Ending, error: impl Into<BoxError>) -> Outcome {
     let error = error.into();
-    Outcome {
-        ending,
-        reason: crate::error::chain(&*error),
-        detail: String::new(),
-    }
+    Outcome { ending, reason: crate::error::chain(&*error), detail: String::new() }
 }
 
 impl Master {
     fn start(plan: Plan) -> Result<Self, Outcome> {
-        let Plan {
-            launch,
-            cluster: settings,
-            run_dir,
-        } = plan;
+        let Plan { launch, cluster: settings, run_dir } = plan;
         let lock = run_dir.acquire().map_err(|error| match error {
             RunDirError::TooLong { .. } => failed(Ending::Config, error),
             _ => failed(Ending::Failed, error),
@@ -112,10 +105,7 @@ impl Master {
         let (events, inbox) = mpsc::channel(EVENTS);
         let socket = control::listen(&run_dir.control_socket()).map_err(start_failed)?;
         tokio::spawn(control::serve(socket, events.clone()));
-        tokio::spawn(forward_signals(
-            Signals::new().map_err(start_failed)?,
-            events.clone(),
-        ));
+        tokio::spawn(forward_signals(Signals::new().map_err(start_failed)?, events.clone()));
 
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let workers = settings.workers.resolve(processors);
@@ -188,32 +178,21 @@ impl Master {
                 }
             }
             Action::Reply { reply, answer } => drop(reply.send(answer)),
-            Action::ReplyStatus { reply } => drop(reply.send(Answer::Status(Box::new(self.status())))),
-            Action::Report(report) => write_down(report),
+            Action::ReplyStatus { reply } => drop(reply.send(Answer::Status(Box::new(snapshot::take(self))))),
+            Action::Report(report) => journal::write_down(report),
             Action::Finish(_) => {}
         }
     }
 
     fn spawn(&mut self, id: ChildId, slot: &Slot, generation: u64) {
-        match spawn::spawn(
-            &self.image,
-            &self.launch.app,
-            id,
-            slot,
-            generation,
-            self.events.clone(),
-        ) {
+        match spawn::spawn(&self.image, &self.launch.app, id, slot, generation, self.events.clone()) {
             Ok(child) => {
                 tracing::info!("{slot} runs with pid {}", child.pid);
                 self.queue.push_back(Event::Spawned { id, pid: child.pid });
                 self.children.insert(id, child);
             }
             Err(error) => {
-                self.queue.push_back(Event::NotSpawned {
-                    id,
-                    problem: error.to_string(),
-                    at: Utc::now(),
-                });
+                self.queue.push_back(Event::NotSpawned { id, problem: error.to_string(), at: Utc::now() });
             }
         }
     }
@@ -228,38 +207,20 @@ impl Master {
             Err(SendError::Gone) => self.dropped += 1,
             Err(SendError::Full(full)) => {
                 self.dropped += 1;
-                self.queue.push_back(Event::LinkLost {
-                    id: to,
-                    problem: Some(full.to_string()),
-                });
+                self.queue.push_back(Event::LinkLost { id: to, problem: Some(full.to_string()) });
             }
         }
     }
 
     fn welcome(&mut self, to: ChildId, slot: &Slot) {
-        let sockets = if slot.is_agent() {
-            &[][..]
-        } else {
-            &self.listeners[..]
-        };
-        let descriptors = sockets
-            .iter()
-            .map(|listener| Arc::clone(&listener.socket))
-            .collect();
-        self.send(
-            to,
-            Frame::new(Kind::Welcome, 0, self.welcome.clone()).with_descriptors(descriptors),
-        );
+        let sockets = if slot.is_agent() { &[][..] } else { &self.listeners[..] };
+        let descriptors = sockets.iter().map(|listener| Arc::clone(&listener.socket)).collect();
+        self.send(to, Frame::new(Kind::Welcome, 0, self.welcome.clone()).with_descriptors(descriptors));
     }
 
     fn announce(&self, herald: &Herald) {
         let took = self.started.elapsed();
-        let line = format!(
-            "{} is ready: {} ({})",
-            self.launch.app,
-            self.urls(),
-            self.crew(took)
-        );
+        let line = format!("{} is ready: {} ({})", self.launch.app, self.urls(), self.crew(took));
         tracing::info!("{line}");
         if let Err(error) = self.lock.announce(&line) {
             tracing::error!("cannot write the ready file: {error}");
@@ -280,48 +241,6 @@ impl Master {
         let noun = if workers == 1 { "worker" } else { "workers" };
         format!("{workers} {noun}, {} ms", took.as_millis())
     }
-
-    fn status(&self) -> Status {
-        let now = Instant::now();
-        let mut agent = self.cluster.agent_status(now);
-        let mut workers = self.cluster.worker_statuses(now);
-        for process in workers
-            .iter_mut()
-            .map(|worker| &mut worker.process)
-            .chain([&mut agent.process])
-        {
-            process.usage = process.pid.map(usage::of).unwrap_or_default();
-        }
-        let mut bus = self.cluster.bus_status();
-        bus.dropped = self.dropped;
-        bus.queued_bytes = self
-            .children
-            .values()
-            .map(|child| child.sender.waiting() as u64)
-            .sum();
-        Status {
-            app: self.launch.app.clone(),
-            version: self.launch.version.clone(),
-            env: self.launch.env.clone(),
-            state: self.cluster.state(),
-            generation: self.cluster.generation(),
-            uptime_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
-            master: MasterStatus {
-                pid: std::process::id(),
-                usage: usage::of(std::process::id()),
-            },
-            agent,
-            workers,
-            listeners: self
-                .listeners
-                .iter()
-                .map(|listener| listener.status.clone())
-                .collect(),
-            states: self.cluster.state_statuses(),
-            config: self.cluster.config_status(),
-            bus,
-        }
-    }
 }
 
 /// Waits for a moment that may never come.
@@ -341,32 +260,5 @@ async fn forward_signals(mut signals: Signals, events: mpsc::Sender<Event>) {
         if events.send(event).await.is_err() {
             return;
         }
-    }
-}
-
-fn write_down(report: Report) {
-    match report {
-        Report::Ready { slot, took } => tracing::info!("{slot} is ready after {} ms", took.as_millis()),
-        Report::Killing { slot, reason } => tracing::warn!("killing {slot}: {reason:?}"),
-        Report::LinkLost { slot, problem } => tracing::error!("{slot}: {problem}"),
-        Report::Stopping => tracing::info!("stopping"),
-        Report::ConfigRefused { problem } => {
-            tracing::error!("the configuration is refused, the last good one stays: {problem}")
-        }
-        Report::Exited {
-            slot,
-            exit,
-            retry_in: Some(delay),
-        } => {
-            tracing::error!(
-                "{slot} {exit}; the next one is started in {} ms",
-                delay.as_millis()
-            );
-        }
-        Report::Exited {
-            slot,
-            exit,
-            retry_in: None,
-        } => tracing::info!("{slot} {exit}"),
     }
 }

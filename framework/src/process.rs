@@ -64,9 +64,7 @@ impl Process {
             last_request: AtomicU64::new(0),
             requests: Mutex::default(),
         };
-        Self {
-            shared: Arc::new(shared),
-        }
+        Self { shared: Arc::new(shared) }
     }
 
     pub(crate) fn role(&self) -> &Role {
@@ -116,12 +114,7 @@ impl Process {
     /// Waits until every process of the first start is ready. Cancel safe.
     pub(crate) async fn cluster_ready(&self) {
         // The sender lives in `self`, so this cannot fail.
-        let _ = self
-            .shared
-            .cluster_ready
-            .subscribe()
-            .wait_for(|ready| *ready)
-            .await;
+        let _ = self.shared.cluster_ready.subscribe().wait_for(|ready| *ready).await;
     }
 
     pub(crate) async fn send(&self, frame: Frame) -> Result<(), MasterGone> {
@@ -154,10 +147,7 @@ impl Process {
     }
 
     fn requests(&self) -> std::sync::MutexGuard<'_, HashMap<u64, oneshot::Sender<Bytes>>> {
-        self.shared
-            .requests
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.shared.requests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) async fn observe<T>(&self, topic: &str) -> Result<Observed<T>, ObserveError>
@@ -190,8 +180,7 @@ impl Process {
         match frame.kind() {
             Kind::State => {
                 self.store(frame.topic(), frame.number(), frame.shared_payload())?;
-                self.send(Frame::about(Kind::Ack, frame.topic(), frame.number(), &[]))
-                    .await?;
+                self.send(Frame::about(Kind::Ack, frame.topic(), frame.number(), &[])).await?;
             }
             Kind::ClusterReady => drop(self.shared.cluster_ready.send_replace(true)),
             Kind::Shutdown if frame.number() == 0 => {
@@ -200,15 +189,9 @@ impl Process {
             }
             Kind::Shutdown => self.leave(Some(Duration::from_millis(frame.number()))),
             Kind::Reopen => {
-                let problem = self
-                    .shared
-                    .reopener
-                    .reopen()
-                    .err()
-                    .map(|error| error.to_string())
-                    .unwrap_or_default();
-                self.send(Frame::new(Kind::Reopened, frame.number(), problem.into_bytes()))
-                    .await?;
+                let problem =
+                    self.shared.reopener.reopen().err().map(|error| error.to_string()).unwrap_or_default();
+                self.send(Frame::new(Kind::Reopened, frame.number(), problem.into_bytes())).await?;
             }
             Kind::Published | Kind::Reopened => {
                 if let Some(answer) = self.requests().remove(&frame.number()) {

@@ -35,10 +35,7 @@ impl<T: Topic> Published<T> {
     /// Publishes the first value.
     pub(crate) async fn open(process: Process, value: T) -> Result<Self, PublishError> {
         topic::check(T::NAME)?;
-        let published = Self {
-            process,
-            topic: PhantomData,
-        };
+        let published = Self { process, topic: PhantomData };
         published.set(value).await?;
         Ok(published)
     }
@@ -55,9 +52,7 @@ impl<T: Topic> Published<T> {
 
 /// Sends a payload to the master, and takes it into this process's own view under the version it got.
 pub(crate) async fn publish(process: &Process, topic: &str, payload: Vec<u8>) -> Result<u64, PublishError> {
-    let answer = process
-        .request(|number| Frame::about(Kind::Publish, topic, number, &payload))
-        .await?;
+    let answer = process.request(|number| Frame::about(Kind::Publish, topic, number, &payload)).await?;
     match codec::decode("the answer to a publish request", &answer)? {
         PublishAnswer::Refused(reason) => Err(PublishError::Refused(reason)),
         PublishAnswer::Version(version) => {

@@ -27,10 +27,7 @@ impl Slot {
     /// The slot of worker `index` of the group `web`.
     #[must_use]
     pub fn web(index: u32) -> Self {
-        Self::Worker {
-            group: WEB.to_owned(),
-            index,
-        }
+        Self::Worker { group: WEB.to_owned(), index }
     }
 
     /// Whether this is the agent's slot.
@@ -77,10 +74,7 @@ impl FromStr for Slot {
         if group.is_empty() {
             return Err(unknown());
         }
-        Ok(Self::Worker {
-            group: group.to_owned(),
-            index,
-        })
+        Ok(Self::Worker { group: group.to_owned(), index })
     }
 }
 
@@ -106,10 +100,7 @@ impl FromStr for Role {
     fn from_str(text: &str) -> Result<Self, UnknownSlot> {
         let unknown = || UnknownSlot(text.to_owned());
         let (slot, generation) = text.rsplit_once('@').ok_or_else(unknown)?;
-        Ok(Self {
-            slot: slot.parse()?,
-            generation: generation.parse().map_err(|_| unknown())?,
-        })
+        Ok(Self { slot: slot.parse()?, generation: generation.parse().map_err(|_| unknown())? })
     }
 }
 
@@ -119,20 +110,10 @@ mod tests {
 
     #[test]
     fn a_slot_is_read_as_it_is_written() {
-        for slot in [
-            Slot::Agent,
-            Slot::web(0),
-            Slot::Worker {
-                group: "a.b".into(),
-                index: 31,
-            },
-        ] {
+        for slot in [Slot::Agent, Slot::web(0), Slot::Worker { group: "a.b".into(), index: 31 }] {
             assert_eq!(slot.to_string().parse::<Slot>().unwrap(), slot);
         }
-        let role = Role {
-            slot: Slot::web(3),
-            generation: 7,
-        };
+        let role = Role { slot: Slot::web(3), generation: 7 };
         assert_eq!(role.to_string().parse::<Role>().unwrap(), role);
         for text in ["", "web", "web.", ".1", "web.x"] {
             assert!(text.parse::<Slot>().is_err(), "{text}");

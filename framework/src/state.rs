@@ -48,10 +48,7 @@ impl<T> Deref for Snapshot<T> {
 
 impl<T: fmt::Debug> fmt::Debug for Snapshot<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Snapshot")
-            .field("version", &self.version())
-            .field("value", &**self)
-            .finish()
+        f.debug_struct("Snapshot").field("version", &self.version()).field("value", &**self).finish()
     }
 }
 
@@ -83,10 +80,7 @@ impl<T> Observed<T> {
 
 impl<T> Clone for Observed<T> {
     fn clone(&self) -> Self {
-        Self {
-            cell: Arc::clone(&self.cell),
-            changes: self.changes.clone(),
-        }
+        Self { cell: Arc::clone(&self.cell), changes: self.changes.clone() }
     }
 }
 
@@ -159,10 +153,7 @@ impl States {
     /// The latest version of a topic as it travelled.
     pub(crate) fn latest(&self, topic: &str) -> Option<(u64, Bytes)> {
         let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        entries
-            .get(topic)
-            .filter(|entry| entry.number > 0)
-            .map(|entry| (entry.number, entry.payload.clone()))
+        entries.get(topic).filter(|entry| entry.number > 0).map(|entry| (entry.number, entry.payload.clone()))
     }
 
     /// Observes a topic, waiting for its first version. Cancel safe.
@@ -182,10 +173,7 @@ impl States {
     }
 
     /// The observed state, or what to wait for.
-    #[allow(
-        clippy::type_complexity,
-        reason = "the inner result is an either, not a failure"
-    )]
+    #[allow(clippy::type_complexity, reason = "the inner result is an either, not a failure")]
     fn try_observe<T>(&self, topic: &str) -> Result<Result<Observed<T>, watch::Receiver<u64>>, ObserveError>
     where
         T: DeserializeOwned + Send + Sync + 'static,
@@ -199,18 +187,12 @@ impl States {
         let cell = match &entry.slot {
             Some(slot) => {
                 let slot: Arc<dyn Any + Send + Sync> = slot.clone();
-                slot.downcast::<Cell<T>>()
-                    .map_err(|_| ObserveError::OtherType(topic.to_owned()))?
+                slot.downcast::<Cell<T>>().map_err(|_| ObserveError::OtherType(topic.to_owned()))?
             }
             None => {
                 let value = codec::decode(&describe(topic), &entry.payload)?;
-                let version = Version {
-                    number: entry.number,
-                    value,
-                };
-                Arc::new(Cell {
-                    current: ArcSwap::from_pointee(version),
-                })
+                let version = Version { number: entry.number, value };
+                Arc::new(Cell { current: ArcSwap::from_pointee(version) })
             }
         };
         entry.slot = Some(cell.clone());
@@ -220,21 +202,14 @@ impl States {
 
 impl Entry {
     fn empty() -> Self {
-        Self {
-            number: 0,
-            payload: Bytes::new(),
-            slot: None,
-            changes: watch::Sender::new(0),
-        }
+        Self { number: 0, payload: Bytes::new(), slot: None, changes: watch::Sender::new(0) }
     }
 }
 
 impl fmt::Debug for States {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        f.debug_map()
-            .entries(entries.iter().map(|(topic, entry)| (topic, entry.number)))
-            .finish()
+        f.debug_map().entries(entries.iter().map(|(topic, entry)| (topic, entry.number))).finish()
     }
 }
 
@@ -283,17 +258,8 @@ mod tests {
         states.store("n", 1, payload(1)).unwrap();
         let observed = states.observe::<u32>("n").await.unwrap();
         let text = codec::encode("a text", &"x").unwrap();
-        assert!(
-            states
-                .store("n", 2, text.into())
-                .unwrap_err()
-                .to_string()
-                .contains("the state `n`")
-        );
+        assert!(states.store("n", 2, text.into()).unwrap_err().to_string().contains("the state `n`"));
         assert_eq!((*observed.get(), observed.get().version()), (1, 1));
-        assert!(matches!(
-            states.observe::<String>("n").await,
-            Err(ObserveError::OtherType(_))
-        ));
+        assert!(matches!(states.observe::<String>("n").await, Err(ObserveError::OtherType(_))));
     }
 }

@@ -48,15 +48,9 @@ pub enum ServeError {
 
 impl Worker {
     pub(crate) fn new(process: Process, sockets: Vec<Arc<OwnedFd>>) -> Self {
-        let shared = Shared {
-            sockets: Mutex::new(sockets),
-            gauges: Arc::default(),
-            readiness: Arc::default(),
-        };
-        Self {
-            process,
-            shared: Arc::new(shared),
-        }
+        let shared =
+            Shared { sockets: Mutex::new(sockets), gauges: Arc::default(), readiness: Arc::default() };
+        Self { process, shared: Arc::new(shared) }
     }
 
     /// The group that this worker belongs to, such as `web`.
@@ -128,9 +122,7 @@ impl Worker {
     /// When the worker serves already, a socket cannot be used, or the master is gone.
     pub async fn serve(&self, router: Router) -> Result<(), ServeError> {
         let listeners = self.take_listeners()?;
-        let Shared {
-            gauges, readiness, ..
-        } = &*self.shared;
+        let Shared { gauges, readiness, .. } = &*self.shared;
         let drain = Drain::new();
         let serving = http::serve(
             listeners,
@@ -154,10 +146,7 @@ impl Worker {
         told?;
         let drained = drained?;
         if drained.cut > 0 {
-            tracing::warn!(
-                "{} connections were cut at the deadline for draining",
-                drained.cut
-            );
+            tracing::warn!("{} connections were cut at the deadline for draining", drained.cut);
         }
         Ok(())
     }
@@ -194,10 +183,5 @@ async fn telling_or_leaving(
     telling: impl Future<Output = Result<(), MasterGone>>,
     worker: &Worker,
 ) -> Result<(), MasterGone> {
-    worker
-        .process
-        .shutdown()
-        .run_until_cancelled(telling)
-        .await
-        .unwrap_or(Ok(()))
+    worker.process.shutdown().run_until_cancelled(telling).await.unwrap_or(Ok(()))
 }

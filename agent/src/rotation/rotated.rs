@@ -16,11 +16,7 @@ pub(super) struct Rotated {
 
 impl Rotated {
     pub(super) fn new(date: NaiveDate, hour: Option<u32>) -> Self {
-        Self {
-            date,
-            hour,
-            number: 0,
-        }
+        Self { date, hour, number: 0 }
     }
 
     /// Whether both belong to one period.
@@ -65,13 +61,7 @@ mod tests {
 
     #[test]
     fn only_names_that_rotation_writes_are_read() {
-        let ours = [
-            "2026-11-20",
-            "2026-11-20.1",
-            "2026-11-20.10",
-            "2026-11-20-00",
-            "2024-02-29-23.7",
-        ];
+        let ours = ["2026-11-20", "2026-11-20.1", "2026-11-20.10", "2026-11-20-00", "2024-02-29-23.7"];
         for ending in ours {
             let name = format!("web.log.{ending}");
             assert_eq!(Rotated::parse(&name, "web.log").unwrap().of("web.log"), name);
@@ -106,26 +96,10 @@ mod tests {
 
     #[test]
     fn numbers_are_ordered_as_numbers() {
-        let names = [
-            "w.2026-11-20.10",
-            "w.2026-11-20",
-            "w.2026-11-20.2",
-            "w.2026-11-19.11",
-        ];
-        let mut read: Vec<_> = names
-            .iter()
-            .map(|name| Rotated::parse(name, "w").unwrap())
-            .collect();
+        let names = ["w.2026-11-20.10", "w.2026-11-20", "w.2026-11-20.2", "w.2026-11-19.11"];
+        let mut read: Vec<_> = names.iter().map(|name| Rotated::parse(name, "w").unwrap()).collect();
         read.sort();
         let sorted: Vec<_> = read.iter().map(|rotated| rotated.of("w")).collect();
-        assert_eq!(
-            sorted,
-            [
-                "w.2026-11-19.11",
-                "w.2026-11-20",
-                "w.2026-11-20.2",
-                "w.2026-11-20.10"
-            ]
-        );
+        assert_eq!(sorted, ["w.2026-11-19.11", "w.2026-11-20", "w.2026-11-20.2", "w.2026-11-20.10"]);
     }
 }

@@ -9,27 +9,15 @@ use super::*;
 
 /// A local time on the `day` of November 2026.
 fn at(day: u32, hour: u32, minute: u32) -> NaiveDateTime {
-    NaiveDate::from_ymd_opt(2026, 11, day)
-        .unwrap()
-        .and_hms_opt(hour, minute, 0)
-        .unwrap()
+    NaiveDate::from_ymd_opt(2026, 11, day).unwrap().and_hms_opt(hour, minute, 0).unwrap()
 }
 
 fn web(bytes: u64, began: NaiveDateTime) -> FileFacts {
-    FileFacts {
-        name: "web.log".into(),
-        bytes,
-        began,
-    }
+    FileFacts { name: "web.log".into(), bytes, began }
 }
 
 fn settings(every: Period, max_size: u64, keep: usize) -> RotationSettings {
-    RotationSettings {
-        every,
-        max_size: ByteSize(max_size),
-        keep,
-        ..RotationSettings::default()
-    }
+    RotationSettings { every, max_size: ByteSize(max_size), keep, ..RotationSettings::default() }
 }
 
 fn names(names: &[&str]) -> Vec<String> {
@@ -47,18 +35,12 @@ fn planned(
         Step::Rename { to, .. } => format!("> {to}"),
         Step::Remove { name } => format!("- {name}"),
     };
-    plan(settings, now, &[file], &names(existing))
-        .into_iter()
-        .map(text)
-        .collect()
+    plan(settings, now, &[file], &names(existing)).into_iter().map(text).collect()
 }
 
 /// The ending that `web.log` is renamed to, empty where it is not, beside files of these endings.
 fn rename_of_web(settings: &RotationSettings, now: NaiveDateTime, file: FileFacts, existing: &str) -> String {
-    let existing: Vec<_> = existing
-        .split(' ')
-        .map(|ending| format!("web.log.{ending}"))
-        .collect();
+    let existing: Vec<_> = existing.split(' ').map(|ending| format!("web.log.{ending}")).collect();
     match plan(settings, now, &[file], &existing).as_slice() {
         [] => String::new(),
         [Step::Rename { to, .. }] => to.strip_prefix("web.log.").unwrap().to_owned(),
@@ -126,10 +108,7 @@ fn the_oldest_are_removed_and_strangers_are_not_counted() {
     ];
     let removed = ["- web.log.2026-11-18.9", "- web.log.2026-11-18.10"];
     let today = web(1, at(20, 0, 0));
-    assert_eq!(
-        planned(&daily, at(20, 1, 0), today.clone(), &existing),
-        removed[..1]
-    );
+    assert_eq!(planned(&daily, at(20, 1, 0), today.clone(), &existing), removed[..1]);
     let mut expected = vec!["> web.log.2026-11-20"];
     expected.extend(removed);
     assert_eq!(planned(&daily, at(21, 0, 0), today, &existing), expected);
@@ -137,22 +116,10 @@ fn the_oldest_are_removed_and_strangers_are_not_counted() {
 
 #[test]
 fn a_log_with_the_name_of_a_rotated_file_is_left_alone() {
-    let shadow = FileFacts {
-        name: "web.log.2026-11-20".into(),
-        bytes: 1,
-        began: at(21, 0, 0),
-    };
+    let shadow = FileFacts { name: "web.log.2026-11-20".into(), bytes: 1, began: at(21, 0, 0) };
     let files = [web(1, at(20, 0, 0)), shadow];
-    let steps = plan(
-        &settings(Period::Daily, 0, 1),
-        at(21, 0, 0),
-        &files,
-        &names(&["web.log.2026-11-20"]),
-    );
-    let renamed = Step::Rename {
-        from: "web.log".into(),
-        to: "web.log.2026-11-20.1".into(),
-    };
+    let steps = plan(&settings(Period::Daily, 0, 1), at(21, 0, 0), &files, &names(&["web.log.2026-11-20"]));
+    let renamed = Step::Rename { from: "web.log".into(), to: "web.log.2026-11-20.1".into() };
     assert_eq!(steps, [renamed]);
 }
 
@@ -162,34 +129,19 @@ fn a_clock_that_goes_backwards_rotates_nothing_twice() {
     // 18:00 has come, the file was rotated and begun anew; then the clock is put back and goes on.
     let begun_anew = || web(1, at(20, 18, 0));
     let done = ["web.log", "web.log.2026-11-20-17"];
-    for now in [
-        at(20, 17, 59),
-        at(20, 17, 0),
-        at(19, 3, 0),
-        at(20, 18, 0),
-        at(20, 18, 59),
-    ] {
+    for now in [at(20, 17, 59), at(20, 17, 0), at(19, 3, 0), at(20, 18, 0), at(20, 18, 59)] {
         assert!(planned(&hourly, now, begun_anew(), &done).is_empty(), "{now}");
     }
-    assert_eq!(
-        planned(&hourly, at(20, 19, 0), begun_anew(), &done),
-        ["> web.log.2026-11-20-18"]
-    );
+    assert_eq!(planned(&hourly, at(20, 19, 0), begun_anew(), &done), ["> web.log.2026-11-20-18"]);
     // A file begun behind the clock's jump back: its period has a file already.
-    assert_eq!(
-        planned(&hourly, at(20, 18, 0), web(1, at(20, 17, 59)), &done),
-        ["> web.log.2026-11-20-17.1"]
-    );
+    assert_eq!(planned(&hourly, at(20, 18, 0), web(1, at(20, 17, 59)), &done), ["> web.log.2026-11-20-17.1"]);
 }
 
 #[test]
 fn the_hour_that_a_day_lacks_or_has_twice_is_rotated_once() {
     let hourly = settings(Period::Hourly, 0, 0);
     // 01:59 is followed by 03:00.
-    assert_eq!(
-        planned(&hourly, at(20, 3, 0), web(1, at(20, 1, 0)), &[]),
-        ["> web.log.2026-11-20-01"]
-    );
+    assert_eq!(planned(&hourly, at(20, 3, 0), web(1, at(20, 1, 0)), &[]), ["> web.log.2026-11-20-01"]);
     // 02:59 is followed by 02:00.
     assert!(planned(&hourly, at(20, 2, 0), web(1, at(20, 2, 0)), &[]).is_empty());
 }
@@ -211,27 +163,12 @@ fn settings_are_read_as_people_write_them() {
         RotationSettings::deserialize(map).map_err(|error| error.to_string())
     };
     let default = RotationSettings::default;
-    assert_eq!(
-        read("every", "hourly"),
-        Ok(RotationSettings {
-            every: Period::Hourly,
-            ..default()
-        })
-    );
-    assert_eq!(
-        read("max_size", "3 MiB"),
-        Ok(RotationSettings {
-            max_size: ByteSize::mib(3),
-            ..default()
-        })
-    );
+    assert_eq!(read("every", "hourly"), Ok(RotationSettings { every: Period::Hourly, ..default() }));
+    assert_eq!(read("max_size", "3 MiB"), Ok(RotationSettings { max_size: ByteSize::mib(3), ..default() }));
     let quarter = Duration::from_millis(250);
     assert_eq!(
         read("check_interval", "250ms"),
-        Ok(RotationSettings {
-            check_interval: quarter,
-            ..default()
-        })
+        Ok(RotationSettings { check_interval: quarter, ..default() })
     );
     assert!(read("every", "weekly").unwrap_err().contains("`weekly`"));
     assert!(read("size", "1").unwrap_err().contains("`size`"));
@@ -265,10 +202,7 @@ fn apply(steps: &[Step], files: &mut [FileFacts], existing: &mut Vec<String>) ->
         match step {
             Step::Rename { from, to } => {
                 prop_assert!(!existing.contains(to) && files.iter().all(|file| file.name != *to));
-                files
-                    .iter_mut()
-                    .filter(|file| file.name == *from)
-                    .for_each(|file| file.bytes = 0);
+                files.iter_mut().filter(|file| file.name == *from).for_each(|file| file.bytes = 0);
                 existing.push(to.clone());
             }
             Step::Remove { name } => {

@@ -26,20 +26,11 @@ pub(crate) fn decode<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T,
     if rest.is_empty() {
         return Ok(value);
     }
-    Err(failed::<T>(
-        what,
-        "decoded",
-        format!("{} bytes are left over", rest.len()),
-    ))
+    Err(failed::<T>(what, "decoded", format!("{} bytes are left over", rest.len())))
 }
 
 fn failed<T>(what: &str, action: &'static str, problem: String) -> CodecError {
-    CodecError {
-        what: what.to_owned(),
-        action,
-        type_name: std::any::type_name::<T>(),
-        problem,
-    }
+    CodecError { what: what.to_owned(), action, type_name: std::any::type_name::<T>(), problem }
 }
 
 #[cfg(test)]
@@ -51,10 +42,7 @@ mod tests {
     #[test]
     fn left_over_bytes_are_an_error() {
         let mut bytes = encode("a pair", &(1u8, "x")).unwrap();
-        assert_eq!(
-            decode::<(u8, String)>("a pair", &bytes).unwrap(),
-            (1, "x".to_owned())
-        );
+        assert_eq!(decode::<(u8, String)>("a pair", &bytes).unwrap(), (1, "x".to_owned()));
         bytes.push(0);
         let error = decode::<(u8, String)>("a pair", &bytes).unwrap_err().to_string();
         assert!(error.contains("1 bytes are left over"), "{error}");

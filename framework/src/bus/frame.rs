@@ -95,13 +95,7 @@ pub(crate) struct Frame {
 impl Frame {
     /// A frame without a topic.
     pub(crate) fn new(kind: Kind, number: u64, body: impl Into<Bytes>) -> Self {
-        Self {
-            kind,
-            topic_length: 0,
-            number,
-            content: body.into(),
-            descriptors: Vec::new(),
-        }
+        Self { kind, topic_length: 0, number, content: body.into(), descriptors: Vec::new() }
     }
 
     /// A frame about a topic; the name was checked when it was registered and is cut to 255 bytes here.
@@ -109,13 +103,7 @@ impl Frame {
         let topic_length = u8::try_from(topic.len()).unwrap_or(u8::MAX);
         let topic = &topic.as_bytes()[..usize::from(topic_length)];
         let content = [topic, payload].concat().into();
-        Self {
-            kind,
-            topic_length,
-            number,
-            content,
-            descriptors: Vec::new(),
-        }
+        Self { kind, topic_length, number, content, descriptors: Vec::new() }
     }
 
     /// The same topic and payload, shared, under another kind and number.
@@ -185,14 +173,7 @@ impl Frame {
 /// Names kind, topic and sizes, never the payload: it is the author's.
 impl fmt::Debug for Frame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{:?} {:?} #{} ({} bytes",
-            self.kind,
-            self.topic(),
-            self.number,
-            self.payload().len()
-        )?;
+        write!(f, "{:?} {:?} #{} ({} bytes", self.kind, self.topic(), self.number, self.payload().len())?;
         write!(f, ", {} descriptors)", self.descriptors.len())
     }
 }
@@ -249,8 +230,7 @@ impl Decoder {
         check(length, topic_length, reserved)?;
         if self.bytes.len() < HEAD + length {
             // Not the whole length at once: the head is a claim, the bytes are the proof.
-            self.bytes
-                .reserve((HEAD + length - self.bytes.len()).min(1 << 20));
+            self.bytes.reserve((HEAD + length - self.bytes.len()).min(1 << 20));
             return Ok(None);
         }
         self.bytes.advance(8);
@@ -258,13 +238,7 @@ impl Decoder {
         let content = self.bytes.split_to(length).freeze();
         std::str::from_utf8(&content[..usize::from(topic_length)]).map_err(|_| FrameError::TopicNotText)?;
         let descriptors = self.take_descriptors(announced)?;
-        Ok(Some(Frame {
-            kind,
-            topic_length,
-            number,
-            content,
-            descriptors,
-        }))
+        Ok(Some(Frame { kind, topic_length, number, content, descriptors }))
     }
 
     fn take_descriptors(&mut self, announced: usize) -> Result<Vec<Arc<OwnedFd>>, FrameError> {
@@ -281,10 +255,7 @@ fn check(length: usize, topic_length: u8, reserved: u8) -> Result<(), FrameError
         return Err(FrameError::TooLong(length));
     }
     if usize::from(topic_length) > length {
-        return Err(FrameError::TopicTooLong {
-            topic: topic_length.into(),
-            length,
-        });
+        return Err(FrameError::TopicTooLong { topic: topic_length.into(), length });
     }
     if reserved != 0 {
         return Err(FrameError::Reserved(reserved));
@@ -303,22 +274,12 @@ mod tests {
     }
 
     fn seen(frame: &Frame) -> (Kind, String, u64, Vec<u8>) {
-        (
-            frame.kind(),
-            frame.topic().to_owned(),
-            frame.number(),
-            frame.payload().to_owned(),
-        )
+        (frame.kind(), frame.topic().to_owned(), frame.number(), frame.payload().to_owned())
     }
 
     fn any_frame() -> impl Strategy<Value = Frame> {
         let kind = prop::sample::select(Kind::ALL);
-        (
-            kind,
-            "[a-zé.]{0,20}",
-            any::<u64>(),
-            prop::collection::vec(any::<u8>(), 0..300),
-        )
+        (kind, "[a-zé.]{0,20}", any::<u64>(), prop::collection::vec(any::<u8>(), 0..300))
             .prop_map(|(kind, topic, number, payload)| Frame::about(kind, &topic, number, &payload))
     }
 
@@ -336,13 +297,7 @@ mod tests {
         assert_eq!(broken(4, 200), FrameError::UnknownKind(200));
         assert_eq!(broken(3, 255), FrameError::TooLong(0xff00_0003));
         assert_eq!(broken(5, 4), FrameError::TopicTooLong { topic: 4, length: 3 });
-        assert_eq!(
-            broken(6, 1),
-            FrameError::MissingDescriptors {
-                announced: 1,
-                came: 0
-            }
-        );
+        assert_eq!(broken(6, 1), FrameError::MissingDescriptors { announced: 1, came: 0 });
         assert_eq!(broken(7, 1), FrameError::Reserved(1));
     }
 
@@ -354,9 +309,7 @@ mod tests {
         let carrier = plain.clone().with_descriptors(vec![shared]);
         let mut decoder = Decoder::default();
         decoder.feed(&[wire(&plain), wire(&carrier), wire(&carrier)].concat(), [a, b]);
-        let counts: Vec<_> = (0..3)
-            .map(|_| decoder.next().unwrap().unwrap().descriptors().len())
-            .collect();
+        let counts: Vec<_> = (0..3).map(|_| decoder.next().unwrap().unwrap().descriptors().len()).collect();
         assert_eq!(counts, [0, 1, 1]);
     }
 

@@ -61,23 +61,12 @@ pub(crate) fn open(socket: OwnedFd) -> io::Result<(Receiver, Sender)> {
     rustix::io::ioctl_fionbio(&socket, true)?;
     let stream = Arc::new(Stream::try_from(socket)?);
     let shared = Arc::new(Shared {
-        state: Mutex::new(State {
-            outbox: Outbox::new(LIMIT),
-            senders: 1,
-            writing: false,
-            closed: false,
-        }),
+        state: Mutex::new(State { outbox: Outbox::new(LIMIT), senders: 1, writing: false, closed: false }),
         filled: Notify::new(),
         drained: Notify::new(),
     });
     tokio::spawn(write_all(Arc::clone(&stream), Arc::clone(&shared)));
-    Ok((
-        Receiver {
-            stream,
-            decoder: Decoder::default(),
-        },
-        Sender { shared },
-    ))
+    Ok((Receiver { stream, decoder: Decoder::default() }, Sender { shared }))
 }
 
 /// The half that receives.
@@ -96,9 +85,7 @@ impl Receiver {
             }
             let Self { stream, decoder } = self;
             let socket = stream.inner();
-            let count = socket
-                .async_io(Interest::READABLE, || receive(socket.as_fd(), decoder))
-                .await;
+            let count = socket.async_io(Interest::READABLE, || receive(socket.as_fd(), decoder)).await;
             match count {
                 Ok(Received::Bytes) => {}
                 Ok(Received::DescriptorsLost) => return Err(LinkError::DescriptorsLost),
@@ -254,9 +241,7 @@ async fn write_all(stream: Arc<Stream>, shared: Arc<Shared>) {
 impl Clone for Sender {
     fn clone(&self) -> Self {
         self.shared.lock().senders += 1;
-        Self {
-            shared: Arc::clone(&self.shared),
-        }
+        Self { shared: Arc::clone(&self.shared) }
     }
 }
 
@@ -279,11 +264,8 @@ async fn write_batch(stream: &Stream, batch: &[Frame]) -> io::Result<()> {
     let mut descriptors: Vec<_> = batch[0].descriptors().iter().map(AsFd::as_fd).collect();
     let socket = stream.inner();
     while !slices.is_empty() {
-        let written = socket
-            .async_io(Interest::WRITABLE, || {
-                transmit(socket.as_fd(), slices, &descriptors)
-            })
-            .await?;
+        let written =
+            socket.async_io(Interest::WRITABLE, || transmit(socket.as_fd(), slices, &descriptors)).await?;
         descriptors.clear();
         IoSlice::advance_slices(&mut slices, written);
     }
@@ -322,12 +304,8 @@ mod tests {
         let (pipe_out, pipe_in) = std::io::pipe().unwrap();
         let pipe_in: Arc<OwnedFd> = Arc::new(pipe_in.into());
 
-        sender
-            .push(Frame::about(Kind::State, "big", 1, &vec![7; 3 << 20]))
-            .unwrap();
-        sender
-            .push(Frame::new(Kind::Welcome, 2, vec![]).with_descriptors(vec![pipe_in]))
-            .unwrap();
+        sender.push(Frame::about(Kind::State, "big", 1, &vec![7; 3 << 20])).unwrap();
+        sender.push(Frame::new(Kind::Welcome, 2, vec![]).with_descriptors(vec![pipe_in])).unwrap();
         sender.push(Frame::new(Kind::Ready, 3, vec![])).unwrap();
 
         assert_eq!(receiver.next().await.unwrap().unwrap().payload().len(), 3 << 20);
@@ -337,9 +315,7 @@ mod tests {
         drop(carrier);
         std::fs::File::from(inherited).write_all(b"x").unwrap();
         let mut byte = [0];
-        std::fs::File::from(OwnedFd::from(pipe_out))
-            .read_exact(&mut byte)
-            .unwrap();
+        std::fs::File::from(OwnedFd::from(pipe_out)).read_exact(&mut byte).unwrap();
         assert_eq!(&byte, b"x");
     }
 
@@ -379,9 +355,6 @@ mod tests {
         drop(theirs);
         sender.push(Frame::new(Kind::Ready, 1, vec![])).unwrap();
         sender.flush().await;
-        assert!(matches!(
-            sender.push(Frame::new(Kind::Ready, 2, vec![])),
-            Err(SendError::Gone)
-        ));
+        assert!(matches!(sender.push(Frame::new(Kind::Ready, 2, vec![])), Err(SendError::Gone)));
     }
 }

@@ -28,11 +28,7 @@ pub(crate) struct Full {
 
 impl Outbox {
     pub(crate) fn new(limit: usize) -> Self {
-        Self {
-            queue: VecDeque::new(),
-            bytes: 0,
-            limit,
-        }
+        Self { queue: VecDeque::new(), bytes: 0, limit }
     }
 
     /// Queues a frame. A state takes the place of an older version of itself and is therefore never refused
@@ -56,11 +52,7 @@ impl Outbox {
     /// The next frames to write together. A frame with descriptors comes alone, because the kernel ties
     /// descriptors to the first byte of a message.
     pub(crate) fn take_batch(&mut self) -> Vec<Frame> {
-        let plain = self
-            .queue
-            .iter()
-            .take_while(|frame| frame.descriptors().is_empty())
-            .count();
+        let plain = self.queue.iter().take_while(|frame| frame.descriptors().is_empty()).count();
         let count = plain.clamp(1, BATCH).min(self.queue.len());
         let batch: Vec<Frame> = self.queue.drain(..count).collect();
         self.bytes -= batch.iter().map(Frame::wire_length).sum::<usize>();
@@ -96,12 +88,7 @@ mod tests {
     fn drained(mut outbox: Outbox) -> Vec<(String, u64)> {
         let mut all = Vec::new();
         while !outbox.is_empty() {
-            all.extend(
-                outbox
-                    .take_batch()
-                    .iter()
-                    .map(|frame| (frame.topic().to_owned(), frame.number())),
-            );
+            all.extend(outbox.take_batch().iter().map(|frame| (frame.topic().to_owned(), frame.number())));
         }
         assert_eq!(outbox.bytes(), 0);
         all

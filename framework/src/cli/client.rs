@@ -38,27 +38,15 @@ impl Client {
     pub(crate) async fn connect(places: &Places) -> Result<Self, Outcome> {
         let run_dir = places.run_dir.clone();
         let socket = open(&run_dir).await.map_err(|error| absent(&run_dir, &error))?;
-        let master = socket_peercred(&socket)
-            .and_then(|peer| pidfd_open(peer.pid, PidfdFlags::empty()))
-            .ok();
+        let master = socket_peercred(&socket).and_then(|peer| pidfd_open(peer.pid, PidfdFlags::empty())).ok();
         let (receiver, sender) = link::open(socket).map_err(|error| absent(&run_dir, &error))?;
-        Ok(Self {
-            receiver,
-            sender,
-            run_dir,
-            master,
-        })
+        Ok(Self { receiver, sender, run_dir, master })
     }
 
     /// Asks, and waits for the answer.
     pub(crate) async fn ask(&mut self, request: &Request) -> Result<Answer, Outcome> {
         let answer = tokio::time::timeout(PATIENCE, self.exchange(request)).await;
-        let silent = || {
-            failed(
-                Ending::Failed,
-                format!("{} does not answer", describe_holder(&self.run_dir)),
-            )
-        };
+        let silent = || failed(Ending::Failed, format!("{} does not answer", describe_holder(&self.run_dir)));
         match answer {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(problem)) if self.run_dir.holder().is_some() => Err(failed(Ending::Failed, problem)),
@@ -69,10 +57,7 @@ impl Client {
 
     async fn exchange(&mut self, request: &Request) -> Result<Answer, String> {
         let body = codec::encode("a request", request).map_err(|error| error.to_string())?;
-        self.sender
-            .send(Frame::new(Kind::Request, 0, body))
-            .await
-            .map_err(|error| error.to_string())?;
+        self.sender.send(Frame::new(Kind::Request, 0, body)).await.map_err(|error| error.to_string())?;
         let frame = self.receiver.next().await.map_err(|error| error.to_string())?;
         let frame = frame.ok_or("the master closed the connection")?;
         codec::decode("an answer", frame.payload()).map_err(|error| error.to_string())
@@ -98,14 +83,10 @@ async fn open(run_dir: &RunDir) -> io::Result<OwnedFd> {
 fn absent(run_dir: &RunDir, error: &io::Error) -> Outcome {
     match (error.kind(), run_dir.holder()) {
         (io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused, None) => not_running(),
-        (_, Some(_)) => failed(
-            Ending::Failed,
-            format!("{} cannot be reached: {error}", describe_holder(run_dir)),
-        ),
-        (_, None) => failed(
-            Ending::Failed,
-            format!("the control socket cannot be used: {error}"),
-        ),
+        (_, Some(_)) => {
+            failed(Ending::Failed, format!("{} cannot be reached: {error}", describe_holder(run_dir)))
+        }
+        (_, None) => failed(Ending::Failed, format!("the control socket cannot be used: {error}")),
     }
 }
 

@@ -29,12 +29,8 @@ pub(crate) fn herald() -> Result<Herald, Outcome> {
     if !is_one() {
         return Ok(Herald::Terminal);
     }
-    let unusable = |error: io::Error| {
-        failed(
-            Ending::Usage,
-            format!("{VARIABLE} is set, but nobody waits: {error}"),
-        )
-    };
+    let unusable =
+        |error: io::Error| failed(Ending::Usage, format!("{VARIABLE} is set, but nobody waits: {error}"));
     let (_, sender) = link::inherit().and_then(link::open).map_err(unusable)?;
     // Fails only for the leader of a group, which a spawned process is not.
     let _ = rustix::process::setsid();
@@ -44,21 +40,13 @@ pub(crate) fn herald() -> Result<Herald, Outcome> {
 /// Starts the process in the background, and waits until it is ready or has failed.
 pub(crate) async fn launch(args: &Start) -> Result<(), Outcome> {
     let places = Places::of(&args.location)?;
-    let impossible = |error: io::Error| {
-        failed(
-            Ending::StartFailed,
-            format!("cannot start in the background: {error}"),
-        )
-    };
+    let impossible =
+        |error: io::Error| failed(Ending::StartFailed, format!("cannot start in the background: {error}"));
     let (ours, theirs) = link::pair().map_err(impossible)?;
     let console = places.log_dir.join("console.log");
-    let output = std::fs::create_dir_all(&places.log_dir)
-        .and_then(|()| File::create(&console))
-        .map_err(|error| {
-            failed(
-                Ending::StartFailed,
-                format!("cannot write {}: {error}", console.display()),
-            )
+    let output =
+        std::fs::create_dir_all(&places.log_dir).and_then(|()| File::create(&console)).map_err(|error| {
+            failed(Ending::StartFailed, format!("cannot write {}: {error}", console.display()))
         })?;
     let mut child = Command::new(env::current_exe().map_err(impossible)?)
         .args(env::args_os().skip(1))
@@ -73,10 +61,8 @@ pub(crate) async fn launch(args: &Start) -> Result<(), Outcome> {
         Ok(Some(frame)) => take(&frame),
         _ => {
             let status = child.wait().map_err(impossible)?;
-            let seen = format!(
-                "the process in the background ended with {status}; see {}",
-                console.display()
-            );
+            let seen =
+                format!("the process in the background ended with {status}; see {}", console.display());
             Err(failed(Ending::StartFailed, seen))
         }
     }
@@ -91,9 +77,5 @@ fn take(word: &Frame) -> Result<(), Outcome> {
         .map_err(|error| failed(Ending::StartFailed, error.to_string()))?;
     let code = i32::try_from(word.number()).unwrap_or(1);
     let ending = Ending::from_code(code).unwrap_or(Ending::StartFailed);
-    Err(Outcome {
-        ending,
-        reason: failure.reason,
-        detail: failure.detail,
-    })
+    Err(Outcome { ending, reason: failure.reason, detail: failure.detail })
 }

@@ -21,12 +21,8 @@ pub(crate) struct Places {
 
 impl Places {
     pub(crate) fn of(location: &Location) -> Result<Self, Outcome> {
-        let here = env::current_dir().map_err(|error| {
-            failed(
-                Ending::Failed,
-                format!("the current folder cannot be told: {error}"),
-            )
-        })?;
+        let here = env::current_dir()
+            .map_err(|error| failed(Ending::Failed, format!("the current folder cannot be told: {error}")))?;
         let app_dir = match &location.app_dir {
             Some(dir) if dir.is_dir() => here.join(dir),
             Some(dir) => {
@@ -38,10 +34,7 @@ impl Places {
             None if here.join("config").is_dir() => here.clone(),
             None => env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| here.clone(), PathBuf::from),
         };
-        if !location
-            .env
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+        if !location.env.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
             || location.env.starts_with('.')
         {
             let advice = "use letters, digits, `-`, `_` and `.`";
@@ -67,8 +60,6 @@ impl Places {
         // A variable that is no text cannot be one of ours.
         let variables = env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        Ok(Layers::new(&self.app_dir, &self.env)
-            .with_environment(variables)
-            .with_overrides(overrides)?)
+        Ok(Layers::new(&self.app_dir, &self.env).with_environment(variables).with_overrides(overrides)?)
     }
 }

@@ -52,29 +52,15 @@ fn plan(about: &About, args: &Start) -> Result<Plan, Outcome> {
 /// The options that stand for keys become the last layer.
 fn layers(places: &Places, args: &Start) -> Result<(Layers, Merged), Outcome> {
     let mut overrides = args.set.clone();
-    overrides.extend(
-        args.workers
-            .as_ref()
-            .map(|workers| format!("cluster.workers={workers}")),
-    );
-    overrides.extend(
-        args.ready_timeout
-            .map(|timeout| format!("cluster.ready_timeout={}ms", timeout.as_millis())),
-    );
+    overrides.extend(args.workers.as_ref().map(|workers| format!("cluster.workers={workers}")));
+    overrides
+        .extend(args.ready_timeout.map(|timeout| format!("cluster.ready_timeout={}ms", timeout.as_millis())));
     if !args.listen.is_empty() {
         overrides.push(listen_override(&args.listen));
     }
     if let Some(port) = args.port {
-        let http: HttpSettings = places
-            .layers(overrides.clone())?
-            .read()?
-            .merge()?
-            .section("http")?;
-        let moved: Vec<String> = http
-            .listen
-            .iter()
-            .map(|address| with_port(address, port))
-            .collect();
+        let http: HttpSettings = places.layers(overrides.clone())?.read()?.merge()?.section("http")?;
+        let moved: Vec<String> = http.listen.iter().map(|address| with_port(address, port)).collect();
         overrides.push(listen_override(&moved));
     }
     let layers = places.layers(overrides)?;

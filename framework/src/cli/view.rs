@@ -24,21 +24,12 @@ pub(crate) fn render(status: &Status) -> String {
     text += &format!("\n{}\n\n", processes(status));
     text += &duties(&status.agent);
     for state in &status.states {
-        let spread = if state.converged {
-            "in every worker"
-        } else {
-            "not yet in every worker"
-        };
-        text += &format!(
-            "state {}: version {}, {} bytes, {spread}\n",
-            state.name, state.version, state.bytes
-        );
+        let spread = if state.converged { "in every worker" } else { "not yet in every worker" };
+        text +=
+            &format!("state {}: version {}, {} bytes, {spread}\n", state.name, state.version, state.bytes);
     }
     if let Some(problem) = &status.config.refused {
-        text += &format!(
-            "config refused, version {} stays: {problem}\n",
-            status.config.version
-        );
+        text += &format!("config refused, version {} stays: {problem}\n", status.config.version);
     }
     text
 }
@@ -59,31 +50,15 @@ fn processes(status: &Status) -> Table {
         "LAST EXIT",
     ]);
     let none = || Cell::new("");
-    let mut master = vec![
-        Cell::new("master"),
-        right(status.master.pid),
-        Cell::new(word(&status.state)),
-    ];
+    let mut master = vec![Cell::new("master"), right(status.master.pid), Cell::new(word(&status.state))];
     master.extend([right(duration(status.uptime_ms)), none(), none(), none()]);
     master.extend(usage(&status.master.usage));
     table.add_row(master);
-    table.add_row(row(
-        "├─ agent".to_owned(),
-        &status.agent.process,
-        [none(), none()],
-    ));
+    table.add_row(row("├─ agent".to_owned(), &status.agent.process, [none(), none()]));
     for (nth, worker) in status.workers.iter().enumerate() {
-        let branch = if nth + 1 == status.workers.len() {
-            '└'
-        } else {
-            '├'
-        };
+        let branch = if nth + 1 == status.workers.len() { '└' } else { '├' };
         let name = format!("{branch}─ {}.{}", worker.group, worker.index);
-        table.add_row(row(
-            name,
-            &worker.process,
-            [right(worker.connections), right(worker.requests)],
-        ));
+        table.add_row(row(name, &worker.process, [right(worker.connections), right(worker.requests)]));
     }
     table
 }
@@ -98,30 +73,18 @@ fn row(name: String, process: &ProcessStatus, traffic: [Cell; 2]) -> Vec<Cell> {
     ];
     cells.extend(traffic);
     cells.extend(usage(&process.usage));
-    cells.push(Cell::new(
-        process
-            .last_exit
-            .as_ref()
-            .map(ToString::to_string)
-            .unwrap_or_default(),
-    ));
+    cells.push(Cell::new(process.last_exit.as_ref().map(ToString::to_string).unwrap_or_default()));
     cells
 }
 
 fn usage(usage: &Usage) -> [Cell; 2] {
-    [
-        right(ByteSize::b(usage.rss_bytes).display().iec()),
-        right(duration(usage.cpu_ms)),
-    ]
+    [right(ByteSize::b(usage.rss_bytes).display().iec()), right(duration(usage.cpu_ms))]
 }
 
 fn duties(agent: &AgentStatus) -> String {
     let duty = |duty: &crate::status::DutyStatus| {
-        let error = duty
-            .last_error
-            .as_ref()
-            .map(|error| format!("; failed last: {error}"))
-            .unwrap_or_default();
+        let error =
+            duty.last_error.as_ref().map(|error| format!("; failed last: {error}")).unwrap_or_default();
         format!("duty {}: {}{error}\n", duty.name, word(&duty.state))
     };
     agent.duties.iter().map(duty).collect()
@@ -143,8 +106,5 @@ fn duration(milliseconds: u64) -> String {
 
 /// A state's name as it stands in the JSON.
 fn word(state: &impl serde::Serialize) -> String {
-    serde_json::to_value(state)
-        .ok()
-        .and_then(|value| value.as_str().map(str::to_owned))
-        .unwrap_or_default()
+    serde_json::to_value(state).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }

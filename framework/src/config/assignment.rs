@@ -27,17 +27,10 @@ pub(super) fn from_variable(name: &str, value: &str) -> Result<Layer, ConfigErro
 pub(super) fn from_override(assignment: &str) -> Result<Layer, ConfigError> {
     let Some((key, value)) = assignment.split_once('=') else {
         let whence = Whence::Named(format!("--set {assignment}"));
-        return Err(ConfigError::new(
-            whence,
-            "there is no value: write it as key=value",
-        ));
+        return Err(ConfigError::new(whence, "there is no value: write it as key=value"));
     };
     let key = key.trim();
-    layer(
-        format!("--set {key}=…"),
-        &key.split('.').collect::<Vec<_>>(),
-        value,
-    )
+    layer(format!("--set {key}=…"), &key.split('.').collect::<Vec<_>>(), value)
 }
 
 fn layer(whence: String, keys: &[&str], text: &str) -> Result<Layer, ConfigError> {
@@ -47,10 +40,7 @@ fn layer(whence: String, keys: &[&str], text: &str) -> Result<Layer, ConfigError
         reader.note(KeyPath::of_keys(keys[..depth].iter().copied()), 0..0, 0..0, true);
     }
     let value = value(&mut reader, KeyPath::of_keys(keys.iter().copied()), text)?;
-    Ok(Layer {
-        table: nest(keys, value),
-        spots: reader.spots,
-    })
+    Ok(Layer { table: nest(keys, value), spots: reader.spots })
 }
 
 fn check(keys: &[&str]) -> Result<(), String> {
@@ -58,10 +48,7 @@ fn check(keys: &[&str]) -> Result<(), String> {
         return Err("a part of the key is empty: write a name between the separators".to_owned());
     }
     if keys.len() > MAX_DEPTH {
-        return Err(format!(
-            "the key has {} parts: write at most {MAX_DEPTH}",
-            keys.len()
-        ));
+        return Err(format!("the key has {} parts: write at most {MAX_DEPTH}", keys.len()));
     }
     Ok(())
 }

@@ -22,20 +22,14 @@ pub(super) struct Layer {
 
 /// Reads the text of a file.
 pub(super) fn parse(name: &str, text: &str) -> Result<Layer, ConfigError> {
-    let origin = Origin::File {
-        name: name.to_owned(),
-        text: text.to_owned(),
-    };
+    let origin = Origin::File { name: name.to_owned(), text: text.to_owned() };
     let document = DeTable::parse(text).map_err(|error| {
         let span = error.span().unwrap_or(text.len()..text.len());
         origin.refuse(span, &format!("not valid TOML: {}", error.message()))
     })?;
     let mut reader = Reader::new(Arc::new(origin));
     let table = reader.table(&KeyPath::default(), document.get_ref())?;
-    Ok(Layer {
-        table,
-        spots: reader.spots,
-    })
+    Ok(Layer { table, spots: reader.spots })
 }
 
 /// Turns parsed TOML into values and notes their spots.
@@ -47,24 +41,13 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn new(origin: Arc<Origin>) -> Self {
-        Self {
-            origin,
-            spots: Vec::new(),
-        }
+        Self { origin, spots: Vec::new() }
     }
 
     /// Notes that the value at `path` stands here.
     pub(super) fn note(&mut self, path: KeyPath, key: Range<usize>, value: Range<usize>, is_table: bool) {
         let origin = Arc::clone(&self.origin);
-        self.spots.push((
-            path,
-            Spot {
-                origin,
-                key,
-                value,
-                is_table,
-            },
-        ));
+        self.spots.push((path, Spot { origin, key, value, is_table }));
     }
 
     fn table(&mut self, at: &KeyPath, table: &DeTable<'_>) -> Result<Map<String, Value>, ConfigError> {
@@ -109,10 +92,7 @@ impl Reader {
     }
 
     fn too_big(&self, span: Range<usize>, number: &str) -> ConfigError {
-        self.origin.refuse(
-            span,
-            &format!("the number {number} is out of range: write a smaller one"),
-        )
+        self.origin.refuse(span, &format!("the number {number} is out of range: write a smaller one"))
     }
 }
 

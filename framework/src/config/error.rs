@@ -33,10 +33,7 @@ pub struct ConfigError {
 impl ConfigError {
     pub(super) fn new(whence: Whence, message: &str) -> Self {
         // Keys, and messages of the author's types, are quoted and can hold a line break.
-        Self {
-            whence,
-            message: one_line(message),
-        }
+        Self { whence, message: one_line(message) }
     }
 
     /// The position in a file, where there is one: not for a missing key, an environment variable or `--set`.
@@ -103,11 +100,7 @@ impl Excerpt {
             line: count(before.matches('\n').count()),
             column: count(line[..from].chars().count()),
         };
-        Self {
-            place,
-            line: line.to_owned(),
-            span: from..to,
-        }
+        Self { place, line: line.to_owned(), span: from..to }
     }
 
     pub(super) fn place(&self) -> &Place {
@@ -136,8 +129,5 @@ fn count(before: usize) -> u32 {
 
 /// The nearest character boundary at or before `at`.
 fn floor_boundary(text: &str, at: usize) -> usize {
-    (0..=at.min(text.len()))
-        .rev()
-        .find(|&byte| text.is_char_boundary(byte))
-        .unwrap_or(0)
+    (0..=at.min(text.len())).rev().find(|&byte| text.is_char_boundary(byte)).unwrap_or(0)
 }

@@ -36,12 +36,7 @@ pub struct Layers {
 impl Layers {
     /// The two files in `app_dir` for the environment named `env`, such as `prod`.
     pub fn new(app_dir: impl Into<PathBuf>, env: impl Into<String>) -> Self {
-        Self {
-            app_dir: app_dir.into(),
-            env: env.into(),
-            environment: Vec::new(),
-            overrides: Vec::new(),
-        }
+        Self { app_dir: app_dir.into(), env: env.into(), environment: Vec::new(), overrides: Vec::new() }
     }
 
     /// Lays environment variables over the files. Keeps only those that start with `HATCHERY_` and are not
@@ -137,19 +132,10 @@ impl Reading {
     /// # Errors
     /// When a file is not TOML, or a variable's name is no key.
     pub fn merge(&self) -> Result<Merged, ConfigError> {
-        let files = self
-            .files
-            .iter()
-            .map(|file| document::parse(&file.name, &file.text));
-        let variables = self
-            .environment
-            .iter()
-            .map(|(name, value)| assignment::from_variable(name, value));
+        let files = self.files.iter().map(|file| document::parse(&file.name, &file.text));
+        let variables = self.environment.iter().map(|(name, value)| assignment::from_variable(name, value));
         let overrides = self.overrides.iter().map(|text| assignment::from_override(text));
-        let layers = files
-            .chain(variables)
-            .chain(overrides)
-            .collect::<Result<_, _>>()?;
+        let layers = files.chain(variables).chain(overrides).collect::<Result<_, _>>()?;
         let [default, special] = &self.files;
         Merged::of(layers, [default.name.clone(), special.name.clone()])
     }
@@ -183,10 +169,6 @@ fn read_text(name: &str, path: &Path) -> Result<String, ConfigError> {
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
-        Origin::File {
-            name: name.to_owned(),
-            text,
-        }
-        .refuse(at..at, "not UTF-8: save the file as UTF-8")
+        Origin::File { name: name.to_owned(), text }.refuse(at..at, "not UTF-8: save the file as UTF-8")
     })
 }

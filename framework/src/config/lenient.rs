@@ -27,10 +27,7 @@ impl<'s> Lenient<'s> {
         let mut sorted: Vec<(String, Value)> = table.into_iter().collect();
         sorted.sort_by(|(left, _), (right, _)| left.cmp(right));
         let wrap = |(key, value): (String, Value)| {
-            (
-                Self::new(ValueKind::String(key), self.strangers),
-                Self::new(value.kind, self.strangers),
-            )
+            (Self::new(ValueKind::String(key), self.strangers), Self::new(value.kind, self.strangers))
         };
         sorted.into_iter().map(wrap).collect::<Vec<_>>().into_iter()
     }
@@ -128,10 +125,9 @@ impl<'de> Deserializer<'de> for Lenient<'_> {
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refusal> {
         match &self.value {
-            ValueKind::String(text) => Err(Refusal::invalid_type(
-                Unexpected::Str(text),
-                &r#"a list such as ["a", "b"]"#,
-            )),
+            ValueKind::String(text) => {
+                Err(Refusal::invalid_type(Unexpected::Str(text), &r#"a list such as ["a", "b"]"#))
+            }
             _ => self.deserialize_any(visitor),
         }
     }

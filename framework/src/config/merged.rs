@@ -32,14 +32,9 @@ impl Merged {
             builder = builder.add_source(Rooted(layer.table));
             spots.absorb(layer.spots);
         }
-        let merged = builder
-            .build()
-            .map_err(|error| ConfigError::new(Whence::Nowhere, &error.to_string()))?;
-        Ok(Self {
-            table: unroot(merged.cache),
-            spots,
-            files,
-        })
+        let merged =
+            builder.build().map_err(|error| ConfigError::new(Whence::Nowhere, &error.to_string()))?;
+        Ok(Self { table: unroot(merged.cache), spots, files })
     }
 
     /// A section that the framework or a duty owns, such as `http`; a missing section is an empty one.
@@ -47,10 +42,8 @@ impl Merged {
     /// # Errors
     /// When the section does not fit the type, or has a key that the type does not know.
     pub fn section<T: DeserializeOwned>(&self, name: &str) -> Result<T, ConfigError> {
-        let value = self
-            .table
-            .get(name)
-            .map_or_else(|| ValueKind::Table(Map::new()), |value| value.kind.clone());
+        let value =
+            self.table.get(name).map_or_else(|| ValueKind::Table(Map::new()), |value| value.kind.clone());
         self.read(value, KeyPath::of_keys([name]), &[])
     }
 
@@ -113,11 +106,7 @@ impl Merged {
         if settled.last_key() == Some(key) {
             let beside = settled.parent().unwrap_or_default();
             let meant = meant.map(|meant| beside.child(Step::Key(meant.to_owned())).to_string());
-            return self.refuse(
-                &settled,
-                Part::Key,
-                &unknown_key(&settled.to_string(), meant.as_deref()),
-            );
+            return self.refuse(&settled, Part::Key, &unknown_key(&settled.to_string(), meant.as_deref()));
         }
         // Where serde buffers, in a flattened struct or a tagged enum, the path ends before the key.
         self.unfit(&settled, &unknown_key(key, meant))
@@ -132,10 +121,7 @@ impl Merged {
     fn unfit(&self, path: &KeyPath, message: &str) -> ConfigError {
         let settled = self.spots.settle(path);
         if settled == KeyPath::default() {
-            return ConfigError::new(
-                Whence::Nowhere,
-                &format!("the configuration is refused: {message}"),
-            );
+            return ConfigError::new(Whence::Nowhere, &format!("the configuration is refused: {message}"));
         }
         self.refuse(&settled, Part::Value, &format!("{settled}: {message}"))
     }
@@ -151,10 +137,7 @@ impl fmt::Debug for Merged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut keys: Vec<&String> = self.table.keys().collect();
         keys.sort();
-        f.debug_struct("Merged")
-            .field("keys", &keys)
-            .field("values", &self.spots.len())
-            .finish()
+        f.debug_struct("Merged").field("keys", &keys).field("values", &self.spots.len()).finish()
     }
 }
 

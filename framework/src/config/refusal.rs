@@ -28,10 +28,7 @@ impl de::Error for Refusal {
     }
 
     fn unknown_field(key: &str, known: &'static [&'static str]) -> Self {
-        Self::Unknown {
-            key: key.to_owned(),
-            known,
-        }
+        Self::Unknown { key: key.to_owned(), known }
     }
 
     fn missing_field(key: &'static str) -> Self {

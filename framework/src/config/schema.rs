@@ -51,10 +51,7 @@ impl SectionCheck {
     /// The check that the section `name` is a `T`.
     #[must_use]
     pub fn of<T: DeserializeOwned>(name: &'static str) -> Self {
-        Self {
-            name,
-            check: |merged, name| merged.section::<T>(name).map(drop),
-        }
+        Self { name, check: |merged, name| merged.section::<T>(name).map(drop) }
     }
 
     /// The section.

@@ -26,9 +26,7 @@ impl Fixture {
     }
 
     fn variables(mut self, vars: &[(&str, &str)]) -> Self {
-        let vars = vars
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let vars = vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         self.layers = self.layers.with_environment(vars);
         self
     }
@@ -134,29 +132,18 @@ fn texts_become_what_the_type_asks_for() {
         "note=7",
     ]);
     let shop = shop(&fixture);
-    assert_eq!(
-        (shop.port, shop.open, shop.ratio, shop.greeting.as_str()),
-        (8080, true, 1.5, "5")
-    );
+    assert_eq!((shop.port, shop.open, shop.ratio, shop.greeting.as_str()), (8080, true, 1.5, "5"));
     assert_eq!((shop.id, shop.big, shop.note), (u64::MAX, i128::MIN, Some(7)));
-    assert_eq!(
-        (shop.hosts, shop.ports),
-        (vec!["a".to_owned(), "b".to_owned()], vec![1, 2])
-    );
+    assert_eq!((shop.hosts, shop.ports), (vec!["a".to_owned(), "b".to_owned()], vec![1, 2]));
     assert_eq!(shop.by_port[&80], "web");
 }
 
 #[test]
 fn toml_values_keep_their_precision() {
-    let fixture = Fixture::new(
-        "id = 0xffff_ffff_ffff_ffff\nratio = -inf\nsince = 1979-05-27",
-        "mode.scaled = 2",
-    );
+    let fixture =
+        Fixture::new("id = 0xffff_ffff_ffff_ffff\nratio = -inf\nsince = 1979-05-27", "mode.scaled = 2");
     let shop: Shop = fixture.merged().without(&[]).unwrap();
-    assert_eq!(
-        (shop.id, shop.ratio, shop.since.as_str()),
-        (u64::MAX, f64::NEG_INFINITY, "1979-05-27")
-    );
+    assert_eq!((shop.id, shop.ratio, shop.since.as_str()), (u64::MAX, f64::NEG_INFINITY, "1979-05-27"));
     assert_eq!(shop.mode, Mode::Scaled(2));
 }
 
@@ -175,10 +162,7 @@ fn keys_with_dots_and_brackets_are_plain_keys() {
     }
     let merged = Fixture::new("'a.b[9999999999]' = 3", "").merged();
     assert_eq!(merged.without::<Odd>(&[]).unwrap().odd, 3);
-    assert_eq!(
-        merged.origin(r#""a.b[9999999999]""#).unwrap(),
-        "config/default.toml:1:1"
-    );
+    assert_eq!(merged.origin(r#""a.b[9999999999]""#).unwrap(), "config/default.toml:1:1");
 }
 
 #[test]
@@ -191,13 +175,10 @@ fn variables_that_are_no_keys_are_skipped() {
 
 #[test]
 fn every_key_knows_where_it_was_set() {
-    let merged = Fixture::new(
-        "port = 1\n[limits]\nbody = 1\nheader = 2\n[[up]]\nhost = 'a'",
-        "\nport = 2",
-    )
-    .variables(&[("HATCHERY_LIMITS__BODY", "4")])
-    .overrides(&["open=1"])
-    .merged();
+    let merged = Fixture::new("port = 1\n[limits]\nbody = 1\nheader = 2\n[[up]]\nhost = 'a'", "\nport = 2")
+        .variables(&[("HATCHERY_LIMITS__BODY", "4")])
+        .overrides(&["open=1"])
+        .merged();
     for (key, origin) in [
         ("port", Some("config/prod.toml:2:1")),
         ("limits.header", Some("config/default.toml:4:1")),
@@ -228,23 +209,15 @@ fn equal_texts_have_equal_fingerprints() {
 fn a_schema_encodes_the_type_that_it_erases() {
     let merged = Fixture::new("port = 80\nmode.mixed.share = 3\n[http]\nany = 1", "").merged();
     let bytes = Schema::of::<Shop>().encode(&merged, &["http"]).unwrap();
-    assert_eq!(
-        rmp_serde::from_slice::<Shop>(&bytes).unwrap(),
-        merged.without(&["http"]).unwrap()
-    );
+    assert_eq!(rmp_serde::from_slice::<Shop>(&bytes).unwrap(), merged.without(&["http"]).unwrap());
 }
 
 #[test]
 fn layers_survive_serialization() {
-    let fixture = Fixture::new("", "")
-        .variables(&[("HATCHERY_PORT", "1")])
-        .overrides(&["open=1"]);
+    let fixture = Fixture::new("", "").variables(&[("HATCHERY_PORT", "1")]).overrides(&["open=1"]);
     let bytes = rmp_serde::to_vec_named(&fixture.layers).unwrap();
     let read: Layers = rmp_serde::from_slice(&bytes).unwrap();
-    assert_eq!(
-        read.read().unwrap().fingerprint(),
-        fixture.layers.read().unwrap().fingerprint()
-    );
+    assert_eq!(read.read().unwrap().fingerprint(), fixture.layers.read().unwrap().fingerprint());
 }
 
 #[test]
@@ -254,8 +227,5 @@ fn debug_output_has_no_values() {
         .overrides(&["greeting=hunter2"]);
     let reading = fixture.layers.read().unwrap();
     let text = format!("{:?}{reading:?}{:?}", fixture.layers, fixture.merged());
-    assert!(
-        text.contains("HATCHERY_GREETING") && !text.contains("hunter2"),
-        "{text}"
-    );
+    assert!(text.contains("HATCHERY_GREETING") && !text.contains("hunter2"), "{text}");
 }

@@ -116,27 +116,14 @@ mod tests {
 
     #[test]
     fn a_connection_that_failed_does_not_hold_up_the_next() {
-        for errno in [
-            Errno::CONNABORTED,
-            Errno::CONNRESET,
-            Errno::INTR,
-            Errno::PERM,
-            Errno::PROTO,
-        ] {
+        for errno in [Errno::CONNABORTED, Errno::CONNRESET, Errno::INTR, Errno::PERM, Errno::PROTO] {
             assert_eq!(remedy(&errno.into()), Remedy::GoOn, "{errno:?}");
         }
     }
 
     #[test]
     fn a_shortage_and_an_unknown_error_are_waited_out() {
-        for errno in [
-            Errno::MFILE,
-            Errno::NFILE,
-            Errno::NOBUFS,
-            Errno::NOMEM,
-            Errno::INVAL,
-            Errno::BADF,
-        ] {
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::INVAL, Errno::BADF] {
             assert_eq!(remedy(&errno.into()), Remedy::Pause, "{errno:?}");
         }
         assert_eq!(remedy(&io::Error::other("unknown")), Remedy::Pause);

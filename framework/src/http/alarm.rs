@@ -30,24 +30,12 @@ impl<'a> Alarm<'a> {
         let (seen, since) = (seat.phase.moment(), Instant::now());
         let due = seen.limit(&seat.house.settings, false).map(|limit| since + limit);
         let sleep = Box::pin(sleep_until(due.unwrap_or(since)));
-        Self {
-            seat,
-            seen,
-            since,
-            draining: false,
-            due,
-            sleep,
-            set_to: due,
-            registered: false,
-        }
+        Self { seat, seen, since, draining: false, due, sleep, set_to: due, registered: false }
     }
 
     /// Whether the connection's phase has lasted too long; otherwise wakes the task when it may have.
     pub(super) fn rings(&mut self, cx: &mut Context<'_>) -> bool {
-        let (moment, draining) = (
-            self.seat.phase.moment(),
-            self.seat.house.stage() != Stage::Serving,
-        );
+        let (moment, draining) = (self.seat.phase.moment(), self.seat.house.stage() != Stage::Serving);
         if moment != self.seen || draining != self.draining {
             self.note(moment, draining);
         }

@@ -42,9 +42,7 @@ pub(super) fn answer(
             Course::Routed(route) => routed(&seat, route).await,
         };
         if must_close(&seat, response.status()) {
-            response
-                .headers_mut()
-                .insert(CONNECTION, HeaderValue::from_static("close"));
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         Ok(response.map(|body| Outflow::new(body, seat)))
     }
@@ -64,12 +62,10 @@ fn course(seat: &Arc<Seat>, request: Request<Incoming>) -> Course {
 
 async fn routed(seat: &Seat, route: RouteFuture<Infallible>) -> Response<Body> {
     let mut route = pin!(route);
-    let outcome = poll_fn(
-        |cx| match catch_unwind(AssertUnwindSafe(|| route.as_mut().poll(cx))) {
-            Ok(poll) => poll.map(Ok),
-            Err(panic) => Poll::Ready(Err(panic)),
-        },
-    );
+    let outcome = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| route.as_mut().poll(cx))) {
+        Ok(poll) => poll.map(Ok),
+        Err(panic) => Poll::Ready(Err(panic)),
+    });
     match outcome.await {
         Ok(Ok(response)) => response,
         Ok(Err(never)) => match never {},
@@ -96,10 +92,7 @@ fn must_close(seat: &Seat, status: StatusCode) -> bool {
 fn own_answer(seat: &Seat, request: &Request<Incoming>) -> Option<Response<Body>> {
     if request.body().size_hint().lower() > seat.house.settings.body_limit.as_u64() {
         seat.unread.store(true, Relaxed);
-        return Some(plain(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "the body is larger than this server takes\n",
-        ));
+        return Some(plain(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than this server takes\n"));
     }
     health(&seat.house, request)
 }
@@ -137,10 +130,7 @@ fn prepared(seat: &Arc<Seat>, mut request: Request<Incoming>) -> Request<Body> {
 fn panicked(seat: &Seat, panic: &(dyn Any + Send)) -> Response<Body> {
     let text = panic.downcast_ref::<&str>().copied();
     let message = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    tracing::error!(
-        panic = message.unwrap_or("a value that is not text"),
-        "a handler panicked"
-    );
+    tracing::error!(panic = message.unwrap_or("a value that is not text"), "a handler panicked");
     seat.house.gauges.panics.fetch_add(1, Relaxed);
     plain(StatusCode::INTERNAL_SERVER_ERROR, "internal server error\n")
 }

@@ -24,11 +24,7 @@ pub(super) struct Intake {
 impl Intake {
     pub(super) fn new(body: Incoming, seat: Arc<Seat>) -> Self {
         let limit = usize::try_from(seat.house.settings.body_limit.as_u64()).unwrap_or(usize::MAX);
-        Self {
-            body: Limited::new(body, limit),
-            ended: false,
-            seat,
-        }
+        Self { body: Limited::new(body, limit), ended: false, seat }
     }
 }
 

@@ -52,11 +52,7 @@ async fn run(io: Watched, seat: Arc<Seat>) {
         served.house.gauges.requests.fetch_add(1, Relaxed);
         answer(served.clone(), request)
     });
-    let mut connection = seat
-        .house
-        .http
-        .serve_connection(TokioIo::new(io), service)
-        .with_upgrades();
+    let mut connection = seat.house.http.serve_connection(TokioIo::new(io), service).with_upgrades();
     let end = attend(&mut connection, &seat).await;
     // An upgraded connection has left its parts to another task.
     if let Some(parts) = connection.into_parts() {

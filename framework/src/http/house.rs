@@ -45,9 +45,7 @@ impl House {
         // Not `pipeline_flush`: it holds an answer back for as long as bytes of a further request wait.
         // Half-close, because hyper would otherwise allocate a buffer per request just to look for the client's end while
         // the handler works. The stream looks for it itself, and only when the handler has to wait.
-        http.header_read_timeout(None)
-            .max_buf_size(BUFFER)
-            .half_close(true);
+        http.header_read_timeout(None).max_buf_size(BUFFER).half_close(true);
         Self {
             // Turns every handler into a route now; otherwise axum does it once per request.
             router: router.with_state(()),
@@ -156,11 +154,6 @@ impl Seat {
     /// Takes a place; it is given back when the connection's stream is dropped.
     pub(super) fn take(house: Arc<House>, peer: Peer) -> Arc<Self> {
         house.enter();
-        Arc::new(Self {
-            house,
-            peer,
-            phase: PhaseCell::new(),
-            unread: AtomicBool::new(false),
-        })
+        Arc::new(Self { house, peer, phase: PhaseCell::new(), unread: AtomicBool::new(false) })
     }
 }

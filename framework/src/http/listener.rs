@@ -37,10 +37,7 @@ fn family(fd: &OwnedFd) -> io::Result<Family> {
     match getsockname(fd)?.address_family() {
         AddressFamily::INET | AddressFamily::INET6 => Ok(Family::Inet),
         AddressFamily::UNIX => Ok(Family::Unix),
-        other => Err(unfit(&format!(
-            "the inherited socket has family {}, want TCP or Unix",
-            other.as_raw()
-        ))),
+        other => Err(unfit(&format!("the inherited socket has family {}, want TCP or Unix", other.as_raw()))),
     }
 }
 

@@ -29,14 +29,8 @@ pub(super) enum Phase {
     Upgraded,
 }
 
-const PHASES: [Phase; 6] = [
-    Phase::New,
-    Phase::Head,
-    Phase::Busy,
-    Phase::Flushing,
-    Phase::Idle,
-    Phase::Upgraded,
-];
+const PHASES: [Phase; 6] =
+    [Phase::New, Phase::Head, Phase::Busy, Phase::Flushing, Phase::Idle, Phase::Upgraded];
 const PHASE: u32 = 0b0111;
 const BLOCKED: u32 = 0b1000;
 const COUNT: u32 = 0b1_0000;
@@ -192,16 +186,10 @@ mod tests {
         let (cell, settings) = (PhaseCell::new(), HttpSettings::default());
         let limits =
             |cell: &PhaseCell| [false, true].map(|draining| cell.moment().limit(&settings, draining));
-        assert_eq!(
-            limits(&cell),
-            [Some(settings.first_byte_timeout), Some(DRAINING_FIRST_BYTE)]
-        );
+        assert_eq!(limits(&cell), [Some(settings.first_byte_timeout), Some(DRAINING_FIRST_BYTE)]);
         cell.read();
         assert_eq!(limits(&cell), [Some(settings.header_timeout); 2]);
         cell.enter(Phase::Idle);
-        assert_eq!(
-            limits(&cell),
-            [Some(settings.keep_alive_timeout), Some(DRAINING_IDLE)]
-        );
+        assert_eq!(limits(&cell), [Some(settings.keep_alive_timeout), Some(DRAINING_IDLE)]);
     }
 }

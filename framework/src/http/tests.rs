@@ -42,10 +42,7 @@ struct Gate {
 
 impl Gate {
     fn new() -> Self {
-        Self {
-            entered: Arc::new(Semaphore::new(0)),
-            exit: Arc::new(Semaphore::new(0)),
-        }
+        Self { entered: Arc::new(Semaphore::new(0)), exit: Arc::new(Semaphore::new(0)) }
     }
 
     async fn pass(&self) {
@@ -81,25 +78,13 @@ impl Served {
     fn over(listener: Listener, address: SocketAddr, settings: HttpSettings) -> Self {
         let (gate, drain) = (Gate::new(), Drain::new());
         let (gauges, readiness) = (Arc::<Gauges>::default(), Arc::<Readiness>::default());
-        let serving = (
-            vec![listener],
-            router(gate.clone()),
-            gauges.clone(),
-            readiness.clone(),
-            drain.clone(),
-        );
+        let serving =
+            (vec![listener], router(gate.clone()), gauges.clone(), readiness.clone(), drain.clone());
         let server = tokio::spawn(async move {
             let (listeners, router, gauges, readiness, drain) = serving;
             serve(listeners, router, &settings, gauges, readiness, drain).await
         });
-        Self {
-            address,
-            gate,
-            gauges,
-            readiness,
-            drain,
-            server,
-        }
+        Self { address, gate, gauges, readiness, drain, server }
     }
 
     async fn connect(&self) -> TcpStream {
@@ -115,10 +100,7 @@ fn router(gate: Gate) -> Router {
     Router::new()
         .route("/", get(async || "hello\n"))
         .route("/gate", get(async |State(gate): State<Gate>| gate.pass().await))
-        .route(
-            "/peer",
-            get(async |ConnectInfo(peer): ConnectInfo<SocketAddr>| peer.to_string()),
-        )
+        .route("/peer", get(async |ConnectInfo(peer): ConnectInfo<SocketAddr>| peer.to_string()))
         .route("/echo", post(async |body: Bytes| body))
         .route("/ignore", post(async || "ignored\n"))
         .route("/large", get(async || vec![b'x'; LARGE]))
@@ -142,9 +124,7 @@ fn patient() -> HttpSettings {
 }
 
 async fn within<F: Future>(future: F) -> F::Output {
-    timeout(LONG / 2, future)
-        .await
-        .expect("this takes no time, but has not happened yet")
+    timeout(LONG / 2, future).await.expect("this takes no time, but has not happened yet")
 }
 
 /// All that comes until the server closes.
@@ -161,10 +141,7 @@ async fn answer(stream: &mut (impl AsyncReadExt + Unpin)) -> (String, String) {
         head.push(within(stream.read_u8()).await.unwrap());
     }
     let head = String::from_utf8(head).unwrap();
-    let length = head
-        .lines()
-        .find_map(|line| line.strip_prefix("content-length: "))
-        .unwrap();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
     let mut body = vec![0; length.parse().unwrap()];
     within(stream.read_exact(&mut body)).await.unwrap();
     (head, String::from_utf8(body).unwrap())
@@ -218,10 +195,7 @@ async fn requests_sent_in_one_go_are_answered_in_order() {
     let served = Served::start(patient()).await;
     let mut client = served.connect().await;
     let (start, end) = GET.split_at(8);
-    client
-        .write_all(&[GET, GATED, GET, start].concat())
-        .await
-        .unwrap();
+    client.write_all(&[GET, GATED, GET, start].concat()).await.unwrap();
     assert_eq!(answer(&mut client).await.1, "hello\n");
     served.gate.until_entered().await;
     served.gate.open();
@@ -235,12 +209,7 @@ async fn the_health_routes_tell_where_the_worker_stands() {
     let served = Served::start(patient()).await;
     let mut client = served.connect().await;
     let ready = b"GET /readyz HTTP/1.1\r\nhost: test\r\n\r\n";
-    assert_eq!(
-        ask(&mut client, b"GET /healthz HTTP/1.1\r\nhost: test\r\n\r\n")
-            .await
-            .1,
-        "ok\n"
-    );
+    assert_eq!(ask(&mut client, b"GET /healthz HTTP/1.1\r\nhost: test\r\n\r\n").await.1, "ok\n");
     for (standing, status, text) in [
         (Standing::Starting, "503", "starting\n"),
         (Standing::Ready, "200", "ready\n"),
@@ -254,16 +223,8 @@ async fn the_health_routes_tell_where_the_worker_stands() {
 
 #[tokio::test]
 async fn the_health_routes_can_be_left_to_the_router() {
-    let served = Served::start(HttpSettings {
-        health_routes: false,
-        ..patient()
-    })
-    .await;
-    let (head, _) = ask(
-        &mut served.connect().await,
-        b"GET /healthz HTTP/1.1\r\nhost: test\r\n\r\n",
-    )
-    .await;
+    let served = Served::start(HttpSettings { health_routes: false, ..patient() }).await;
+    let (head, _) = ask(&mut served.connect().await, b"GET /healthz HTTP/1.1\r\nhost: test\r\n\r\n").await;
     assert!(head.starts_with("HTTP/1.1 404 "), "{head}");
 }
 

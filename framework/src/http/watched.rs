@@ -23,26 +23,17 @@ pub(super) struct Watched {
 
 impl Watched {
     pub(super) fn new(stream: Stream, seat: Arc<Seat>) -> Self {
-        Self {
-            stream,
-            seat,
-            bell: None,
-        }
+        Self { stream, seat, bell: None }
     }
 
     /// Fails when this is an upgraded connection and the drain's deadline has passed; otherwise wakes the reader then.
     fn poll_cut(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         let house = &self.seat.house;
         loop {
-            let bell = self
-                .bell
-                .get_or_insert_with(|| Box::pin(house.stage_bell().clone().notified_owned()));
+            let bell = self.bell.get_or_insert_with(|| Box::pin(house.stage_bell().clone().notified_owned()));
             let rung = bell.as_mut().poll(cx).is_ready();
             if house.stage() == Stage::Cut {
-                return Err(io::Error::new(
-                    io::ErrorKind::ConnectionAborted,
-                    "the server has left",
-                ));
+                return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the server has left"));
             }
             if !rung {
                 return Ok(());

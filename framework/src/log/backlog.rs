@@ -52,10 +52,7 @@ impl Backlog {
         let newline = |byte: &u8| *byte == b'\n';
         let cut = match rest[..BATCH].iter().rposition(newline) {
             Some(last) => last + 1,
-            None => rest
-                .iter()
-                .position(newline)
-                .map_or(rest.len(), |first| first + 1),
+            None => rest.iter().position(newline).map_or(rest.len(), |first| first + 1),
         };
         &rest[..cut]
     }
@@ -64,10 +61,7 @@ impl Backlog {
     pub(super) fn wrote(&mut self, count: usize) {
         let end = self.start + self.torn + count;
         let lines = &self.bytes[self.start..end];
-        self.start += lines
-            .iter()
-            .rposition(|byte| *byte == b'\n')
-            .map_or(0, |last| last + 1);
+        self.start += lines.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
         self.torn = end - self.start;
         if self.is_empty() {
             self.bytes.clear();

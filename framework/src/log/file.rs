@@ -33,12 +33,7 @@ impl SharedFile {
             backlog: Backlog::default(),
             untried: 0,
             torn_at: 0,
-            loss: Loss {
-                head,
-                total: lost,
-                untold: 0,
-                cause: String::new(),
-            },
+            loss: Loss { head, total: lost, untold: 0, cause: String::new() },
         };
         Ok(Self(Arc::new(Mutex::new(file))))
     }
@@ -166,10 +161,7 @@ impl Loss {
         if self.untold == 0 {
             return true;
         }
-        let text = format!(
-            "{} lines are lost: this file could not be written: {}",
-            self.untold, self.cause
-        );
+        let text = format!("{} lines are lost: this file could not be written: {}", self.untold, self.cause);
         let told = backlog.push(self.head.line(Level::WARN, module_path!(), &text).as_bytes());
         if told {
             self.untold = 0;
@@ -186,11 +178,7 @@ fn open(path: &Path) -> io::Result<File> {
     if let Some(dir) = path.parent() {
         fs::create_dir_all(dir).map_err(named)?;
     }
-    File::options()
-        .append(true)
-        .create(true)
-        .open(path)
-        .map_err(named)
+    File::options().append(true).create(true).open(path).map_err(named)
 }
 
 #[cfg(test)]

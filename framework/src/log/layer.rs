@@ -55,13 +55,7 @@ pub(super) struct LogLayer {
 impl LogLayer {
     pub(super) fn new(head: Arc<Head>, settings: &LogSettings, role: Outlet, errors: Outlet) -> Self {
         let (level, console) = (settings.level.filter(), settings.console.filter());
-        Self {
-            head,
-            level,
-            console,
-            role,
-            errors,
-        }
+        Self { head, level, console, role, errors }
     }
 
     fn write<S>(&self, event: &Event<'_>, ctx: &Context<'_, S>, scratch: &mut Scratch)

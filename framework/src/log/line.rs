@@ -208,13 +208,7 @@ mod tests {
 
     #[test]
     fn a_text_with_more_than_one_word_is_quoted() {
-        let table = [
-            ("", true),
-            ("a b", true),
-            ("a=b", true),
-            ("\"", true),
-            ("/path?x", false),
-        ];
+        let table = [("", true), ("a b", true), ("a=b", true), ("\"", true), ("/path?x", false)];
         for (text, quoted) in table {
             assert_eq!(needs_quotes(text), quoted, "{text}");
         }

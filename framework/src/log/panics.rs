@@ -33,10 +33,7 @@ fn describe(info: &PanicHookInfo<'_>) -> String {
     let payload = info.payload();
     let message = match payload.downcast_ref::<String>() {
         Some(text) => text.as_str(),
-        None => payload
-            .downcast_ref::<&str>()
-            .copied()
-            .unwrap_or("a value that is no text"),
+        None => payload.downcast_ref::<&str>().copied().unwrap_or("a value that is no text"),
     };
     let thread = std::thread::current();
     let thread = thread.name().unwrap_or("without a name");

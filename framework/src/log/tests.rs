@@ -10,10 +10,7 @@ use tracing::subscriber::with_default;
 use super::*;
 
 fn quiet(level: Level) -> LogSettings {
-    LogSettings {
-        level,
-        console: Level::Off,
-    }
+    LogSettings { level, console: Level::Off }
 }
 
 /// Runs `body` with logging as `web.0` into a directory, and returns that directory.
@@ -57,10 +54,7 @@ fn a_field_that_a_span_learns_late_is_shown() {
         span.record("user", "ann");
         span.in_scope(|| tracing::warn!(target: "shop", "slow"));
     });
-    assert_eq!(
-        lines(&dir, "web.log"),
-        ["WARN web.0 PID shop: request{id=3 user=ann}: slow"]
-    );
+    assert_eq!(lines(&dir, "web.log"), ["WARN web.0 PID shop: request{id=3 user=ann}: slow"]);
 }
 
 #[test]
@@ -98,10 +92,7 @@ fn a_value_that_logs_while_it_is_formatted_does_no_harm() {
     }
     let dir = logged(|_, _| tracing::info!(target: "shop", value = ?Chatty, "without"));
     // Under a scoped subscriber, as here, `tracing` itself leaves out the line within.
-    assert_eq!(
-        lines(&dir, "web.log").last().unwrap(),
-        "INFO web.0 PID shop: without value=chatty"
-    );
+    assert_eq!(lines(&dir, "web.log").last().unwrap(), "INFO web.0 PID shop: without value=chatty");
 }
 
 #[test]
@@ -190,18 +181,11 @@ fn logging_is_started_once_in_a_process_and_sees_panics() {
     assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
 
     log_panics();
-    let ended = thread::Builder::new()
-        .name("cook".into())
-        .spawn(|| panic!("no\nsalt"))
-        .unwrap()
-        .join();
+    let ended = thread::Builder::new().name("cook".into()).spawn(|| panic!("no\nsalt")).unwrap().join();
     let _ = std::panic::take_hook();
     assert!(ended.is_err());
     let seen = last_panic().unwrap();
-    assert!(
-        seen.starts_with("thread cook panicked at ") && seen.ends_with(": no\nsalt"),
-        "{seen}"
-    );
+    assert!(seen.starts_with("thread cook panicked at ") && seen.ends_with(": no\nsalt"), "{seen}");
     drop(log);
     let line = format!("ERROR web.0 PID panic: {}", seen.replace('\n', r"\n"));
     assert!(lines(&dir, "error.log").contains(&line));
@@ -210,16 +194,8 @@ fn logging_is_started_once_in_a_process_and_sees_panics() {
 #[test]
 fn settings_name_the_level_that_is_unknown() {
     let settings: LogSettings = toml::from_str("level = 'debug'").unwrap();
-    assert_eq!(
-        settings,
-        LogSettings {
-            level: Level::Debug,
-            console: Level::Warn
-        }
-    );
-    let error = toml::from_str::<LogSettings>("console = 'loud'")
-        .unwrap_err()
-        .to_string();
+    assert_eq!(settings, LogSettings { level: Level::Debug, console: Level::Warn });
+    let error = toml::from_str::<LogSettings>("console = 'loud'").unwrap_err().to_string();
     assert!(error.contains("`loud`") && error.contains("`warn`"), "{error}");
     assert!(toml::from_str::<LogSettings>("size = 3").is_err());
 }

@@ -68,18 +68,9 @@ impl Cluster {
             }
             Event::Stop { fast, timeout } => self.supervisor.stop(fast, timeout, &mut actions),
             Event::ReopenLogs => self.reopening.begin(None, self.relay.members(), &mut actions),
-            Event::Control {
-                request: Request::Status,
-                reply,
-            } => actions.push(Action::ReplyStatus { reply }),
-            Event::Control {
-                request: Request::Stop { fast, timeout_ms },
-                reply,
-            } => {
-                actions.push(Action::Reply {
-                    reply,
-                    answer: Answer::Stopping,
-                });
+            Event::Control { request: Request::Status, reply } => actions.push(Action::ReplyStatus { reply }),
+            Event::Control { request: Request::Stop { fast, timeout_ms }, reply } => {
+                actions.push(Action::Reply { reply, answer: Answer::Stopping });
                 let timeout = timeout_ms.map(std::time::Duration::from_millis);
                 self.supervisor.stop(fast, timeout, &mut actions);
             }
@@ -111,10 +102,13 @@ impl Cluster {
         now: Instant,
         actions: &mut Vec<Action>,
     ) -> Result<(), String> {
+        let greeted = self.relay.has(from);
         match frame.kind() {
+            Kind::Hello if greeted => return Err(format!("{slot} said hello twice")),
             Kind::Hello => self.on_hello(from, slot, frame, actions)?,
-            Kind::Ready => self.supervisor.ready(from, now, actions),
             Kind::Failed => self.supervisor.confessed(from, read(frame)?),
+            kind if !greeted => return Err(format!("{slot} sent {kind:?} before its hello")),
+            Kind::Ready => self.supervisor.ready(from, now, actions),
             Kind::Publish => self.relay.publish(from, frame, actions),
             Kind::Ack => self.relay.acknowledge(from, frame.topic(), frame.number()),
             Kind::Pulse => {
@@ -144,8 +138,7 @@ impl Cluster {
     ) -> Result<(), String> {
         match kind {
             Kind::Reopen => {
-                self.reopening
-                    .begin(Some((from, frame.number())), self.relay.members(), actions);
+                self.reopening.begin(Some((from, frame.number())), self.relay.members(), actions);
             }
             Kind::Duties => self.duties = read(frame)?,
             Kind::ConfigRefused => {
@@ -172,22 +165,13 @@ impl Cluster {
     ) -> Result<(), String> {
         let hello: Hello = read(frame)?;
         if hello.protocol != PROTOCOL {
-            return Err(format!(
-                "it speaks protocol {}, and this master speaks {PROTOCOL}",
-                hello.protocol
-            ));
+            return Err(format!("it speaks protocol {}, and this master speaks {PROTOCOL}", hello.protocol));
         }
         if hello.slot != *slot || hello.build != self.build {
-            return Err(format!(
-                "it says that it is {} of build {}",
-                hello.slot, hello.build
-            ));
+            return Err(format!("it says that it is {} of build {}", hello.slot, hello.build));
         }
         self.relay.join(from, slot.is_agent(), actions);
-        actions.push(Action::Welcome {
-            to: from,
-            slot: slot.clone(),
-        });
+        actions.push(Action::Welcome { to: from, slot: slot.clone() });
         Ok(())
     }
 
@@ -215,11 +199,7 @@ impl Cluster {
 
     /// The workers' part of the status, without their usage.
     pub(crate) fn worker_statuses(&self, now: Instant) -> Vec<WorkerStatus> {
-        self.supervisor
-            .posts()
-            .iter()
-            .filter_map(|post| self.worker_status(post, now))
-            .collect()
+        self.supervisor.posts().iter().filter_map(|post| self.worker_status(post, now)).collect()
     }
 
     fn worker_status(&self, post: &Post, now: Instant) -> Option<WorkerStatus> {
@@ -227,10 +207,7 @@ impl Cluster {
             return None;
         };
         let id = post.occupant.as_ref().map(|occupant| occupant.id);
-        let pulse = id
-            .and_then(|id| self.pulses.get(&id))
-            .copied()
-            .unwrap_or_default();
+        let pulse = id.and_then(|id| self.pulses.get(&id)).copied().unwrap_or_default();
         Some(WorkerStatus {
             group: group.clone(),
             index: *index,
@@ -244,9 +221,8 @@ impl Cluster {
 
     fn process_status(&self, post: &Post, now: Instant) -> ProcessStatus {
         let occupant = post.occupant.as_ref();
-        let uptime = occupant
-            .map(|occupant| now.saturating_duration_since(occupant.since))
-            .unwrap_or_default();
+        let uptime =
+            occupant.map(|occupant| now.saturating_duration_since(occupant.since)).unwrap_or_default();
         ProcessStatus {
             pid: occupant.and_then(|occupant| occupant.pid),
             state: post.state(self.state() != ClusterState::Stopping),
@@ -270,25 +246,16 @@ impl Cluster {
     }
 
     pub(crate) fn config_status(&self) -> ConfigStatus {
-        ConfigStatus {
-            version: self.relay.version(CONFIG),
-            refused: self.config_refused.clone(),
-        }
+        ConfigStatus { version: self.relay.version(CONFIG), refused: self.config_refused.clone() }
     }
 
     /// The traffic; `queued_bytes` and `dropped` are the links' to tell.
     pub(crate) fn bus_status(&self) -> BusStatus {
-        BusStatus {
-            relayed: self.relay.relayed(),
-            ..BusStatus::default()
-        }
+        BusStatus { relayed: self.relay.relayed(), ..BusStatus::default() }
     }
 }
 
 fn read<T: serde::de::DeserializeOwned>(frame: &Frame) -> Result<T, String> {
-    codec::decode(
-        &format!("a frame of the kind {:?}", frame.kind()),
-        frame.payload(),
-    )
-    .map_err(|e| e.to_string())
+    codec::decode(&format!("a frame of the kind {:?}", frame.kind()), frame.payload())
+        .map_err(|e| e.to_string())
 }

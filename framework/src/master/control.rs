@@ -25,10 +25,7 @@ const CALLERS: usize = 64;
 
 /// Binds the socket; only its owner may connect.
 pub(crate) fn listen(path: &Path) -> io::Result<Listener> {
-    ListenerOptions::new()
-        .name(path.to_fs_name::<GenericFilePath>()?)
-        .mode(0o600)
-        .create_tokio()
+    ListenerOptions::new().name(path.to_fs_name::<GenericFilePath>()?).mode(0o600).create_tokio()
 }
 
 /// Takes callers until the process ends.
@@ -71,14 +68,8 @@ async fn converse(stream: Stream, events: mpsc::Sender<Event>) -> Result<(), Str
         }
     };
     let (reply, answer) = oneshot::channel();
-    events
-        .send(Event::Control { request, reply })
-        .await
-        .map_err(|_| "the master is gone".to_owned())?;
-    say(
-        &sender,
-        &answer.await.map_err(|_| "the master did not answer".to_owned())?,
-    )?;
+    events.send(Event::Control { request, reply }).await.map_err(|_| "the master is gone".to_owned())?;
+    say(&sender, &answer.await.map_err(|_| "the master did not answer".to_owned())?)?;
     // The connection stays open until the caller leaves; if we leave first, it knows that we are gone.
     let _ = receiver.next().await;
     Ok(())
@@ -101,17 +92,12 @@ async fn receive(receiver: &mut Receiver) -> Result<Request, String> {
     let frame = receiver.next().await.map_err(|error| error.to_string())?;
     let frame = frame.ok_or("it left without asking")?;
     if frame.kind() != Kind::Request {
-        return Err(format!(
-            "it sent a frame of the kind {:?}, not a request",
-            frame.kind()
-        ));
+        return Err(format!("it sent a frame of the kind {:?}, not a request", frame.kind()));
     }
     codec::decode("a request", frame.payload()).map_err(|error| error.to_string())
 }
 
 fn say(sender: &Sender, answer: &Answer) -> Result<(), String> {
     let body = codec::encode("an answer", answer).map_err(|error| error.to_string())?;
-    sender
-        .push(Frame::new(Kind::Answer, 0, body))
-        .map_err(|error| error.to_string())
+    sender.push(Frame::new(Kind::Answer, 0, body)).map_err(|error| error.to_string())
 }

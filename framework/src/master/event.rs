@@ -23,30 +23,19 @@ pub(crate) enum Event {
     /// A child runs.
     Spawned { id: ChildId, pid: u32 },
     /// A child could not be started.
-    NotSpawned {
-        id: ChildId,
-        problem: String,
-        at: DateTime<Utc>,
-    },
+    NotSpawned { id: ChildId, problem: String, at: DateTime<Utc> },
     /// A child sent a frame.
     Frame { from: ChildId, frame: Frame },
     /// A child's link is closed or broken while the child may still live.
     LinkLost { id: ChildId, problem: Option<String> },
     /// A child ended; nothing comes from it any more.
-    Exited {
-        id: ChildId,
-        status: Status,
-        at: DateTime<Utc>,
-    },
+    Exited { id: ChildId, status: Status, at: DateTime<Utc> },
     /// Somebody wants the cluster to stop.
     Stop { fast: bool, timeout: Option<Duration> },
     /// Somebody renamed the log files.
     ReopenLogs,
     /// The command line asks.
-    Control {
-        request: Request,
-        reply: oneshot::Sender<Answer>,
-    },
+    Control { request: Request, reply: oneshot::Sender<Answer> },
     /// The time that the cluster asked to be woken at has come.
     Timer,
 }
@@ -55,11 +44,7 @@ pub(crate) enum Event {
 #[derive(Debug)]
 pub(crate) enum Action {
     /// Start a process.
-    Spawn {
-        id: ChildId,
-        slot: Slot,
-        generation: u64,
-    },
+    Spawn { id: ChildId, slot: Slot, generation: u64 },
     /// Send a frame; a receiver that is gone or too slow is noticed elsewhere.
     Send { to: ChildId, frame: Frame },
     /// Send the welcome: who it is, how to live, and the listeners if it serves.
@@ -73,10 +58,7 @@ pub(crate) enum Action {
     /// Open the master's own log files anew.
     ReopenOwnLogs,
     /// Answer the command line.
-    Reply {
-        reply: oneshot::Sender<Answer>,
-        answer: Answer,
-    },
+    Reply { reply: oneshot::Sender<Answer>, answer: Answer },
     /// Answer the command line with the status, completed by the figures that need a look at the system.
     ReplyStatus { reply: oneshot::Sender<Answer> },
     /// Write something down.
@@ -88,27 +70,12 @@ pub(crate) enum Action {
 /// What is worth a line in the master's log.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Report {
-    Ready {
-        slot: Slot,
-        took: Duration,
-    },
-    Killing {
-        slot: Slot,
-        reason: Reason,
-    },
-    Exited {
-        slot: Slot,
-        exit: Exit,
-        retry_in: Option<Duration>,
-    },
-    LinkLost {
-        slot: Slot,
-        problem: String,
-    },
+    Ready { slot: Slot, took: Duration },
+    Killing { slot: Slot, reason: Reason },
+    Exited { slot: Slot, exit: Exit, retry_in: Option<Duration> },
+    LinkLost { slot: Slot, problem: String },
     Stopping,
-    ConfigRefused {
-        problem: String,
-    },
+    ConfigRefused { problem: String },
 }
 
 /// How the whole run ended.
@@ -124,10 +91,6 @@ pub(crate) struct Outcome {
 
 impl Outcome {
     pub(crate) fn done() -> Self {
-        Self {
-            ending: Ending::Done,
-            reason: String::new(),
-            detail: String::new(),
-        }
+        Self { ending: Ending::Done, reason: String::new(), detail: String::new() }
     }
 }

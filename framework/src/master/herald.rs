@@ -32,15 +32,9 @@ impl Herald {
     /// unless it has left because all was well.
     pub(crate) async fn ended(&self, outcome: &Outcome) {
         let Self::Starter(sender) = self else { return };
-        let reason = if outcome.reason.is_empty() {
-            "it was stopped before it was ready"
-        } else {
-            &outcome.reason
-        };
-        let failure = Failure {
-            reason: reason.to_owned(),
-            detail: outcome.detail.clone(),
-        };
+        let reason =
+            if outcome.reason.is_empty() { "it was stopped before it was ready" } else { &outcome.reason };
+        let failure = Failure { reason: reason.to_owned(), detail: outcome.detail.clone() };
         let body = codec::encode("the reason", &failure).unwrap_or_default();
         let _ = sender.push(Frame::new(Kind::Failed, outcome.ending as u64, body));
         sender.flush().await;

@@ -33,23 +33,12 @@ pub(crate) struct BindError {
 
 /// Binds every address of `http.listen`. The first is called `http`, the next `http-2`.
 pub(crate) fn bind_all(addresses: &[String]) -> Result<Vec<Listener>, BindError> {
-    addresses
-        .iter()
-        .enumerate()
-        .map(|(nth, address)| bind_one(nth, address))
-        .collect()
+    addresses.iter().enumerate().map(|(nth, address)| bind_one(nth, address)).collect()
 }
 
 fn bind_one(nth: usize, address: &str) -> Result<Listener, BindError> {
-    let failed = |problem| BindError {
-        address: address.to_owned(),
-        problem,
-    };
-    let name = if nth == 0 {
-        "http".to_owned()
-    } else {
-        format!("http-{}", nth + 1)
-    };
+    let failed = |problem| BindError { address: address.to_owned(), problem };
+    let name = if nth == 0 { "http".to_owned() } else { format!("http-{}", nth + 1) };
     let (socket, bound, file) = match address.strip_prefix("unix:") {
         Some(path) => (
             bind_unix(Path::new(path)).map_err(|e| failed(explain(&e)))?,
@@ -62,40 +51,19 @@ fn bind_one(nth: usize, address: &str) -> Result<Listener, BindError> {
             (socket, bound.to_string(), None)
         }
     };
-    let status = ListenerStatus {
-        name,
-        address: bound,
-        policy: "shared".to_owned(),
-    };
-    Ok(Listener {
-        status,
-        socket: Arc::new(socket),
-        file,
-    })
+    let status = ListenerStatus { name, address: bound, policy: "shared".to_owned() };
+    Ok(Listener { status, socket: Arc::new(socket), file })
 }
 
 fn resolve(address: &str) -> Result<SocketAddr, String> {
     let advice = "write host:port, such as 127.0.0.1:7001, or unix:PATH";
-    let mut found = address
-        .to_socket_addrs()
-        .map_err(|error| format!("{error}; {advice}"))?;
-    found
-        .next()
-        .ok_or_else(|| format!("the name has no address; {advice}"))
+    let mut found = address.to_socket_addrs().map_err(|error| format!("{error}; {advice}"))?;
+    found.next().ok_or_else(|| format!("the name has no address; {advice}"))
 }
 
 fn bind_tcp(address: SocketAddr) -> io::Result<(OwnedFd, SocketAddr)> {
-    let family = if address.is_ipv4() {
-        AddressFamily::INET
-    } else {
-        AddressFamily::INET6
-    };
-    let socket = socket_with(
-        family,
-        SocketType::STREAM,
-        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
-        None,
-    )?;
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
     bind(&socket, &address)?;
     listen(&socket, BACKLOG)?;
@@ -142,20 +110,14 @@ mod tests {
     use super::*;
 
     fn bound(address: &str) -> Result<Listener, String> {
-        bind_all(&[address.to_owned()])
-            .map(|mut all| all.remove(0))
-            .map_err(|error| error.to_string())
+        bind_all(&[address.to_owned()]).map(|mut all| all.remove(0)).map_err(|error| error.to_string())
     }
 
     #[test]
     fn port_0_is_told_as_the_port_that_was_given() {
         let listener = bound("127.0.0.1:0").unwrap();
         assert_eq!(listener.status.name, "http");
-        assert!(
-            !listener.status.address.ends_with(":0"),
-            "{}",
-            listener.status.address
-        );
+        assert!(!listener.status.address.ends_with(":0"), "{}", listener.status.address);
     }
 
     #[test]
@@ -180,11 +142,7 @@ mod tests {
         drop(UnixListener::bind(&path).unwrap());
         let address = format!("unix:{}", path.display());
         let listener = bound(&address).unwrap();
-        assert!(
-            bound(&address)
-                .unwrap_err()
-                .contains("another process listens there")
-        );
+        assert!(bound(&address).unwrap_err().contains("another process listens there"));
         drop(listener);
         assert!(!path.exists());
     }

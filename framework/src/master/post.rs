@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::event::{Action, ChildId, Report};
-use super::rules::Rules;
+use super::rules::{Rules, later};
 use crate::bus::control::Failure;
 use crate::bus::frame::{Frame, Kind};
 use crate::exit::{Exit, Reason};
@@ -56,15 +56,7 @@ pub(crate) enum Stage {
 
 impl Post {
     pub(crate) fn new(slot: Slot, now: Instant) -> Self {
-        Self {
-            slot,
-            occupant: None,
-            tries: 0,
-            failures: 0,
-            restarts: 0,
-            due: now,
-            last_exit: None,
-        }
+        Self { slot, occupant: None, tries: 0, failures: 0, restarts: 0, due: now, last_exit: None }
     }
 
     pub(crate) fn holds(&self, id: ChildId) -> bool {
@@ -72,13 +64,7 @@ impl Post {
     }
 
     pub(crate) fn is_ready(&self) -> bool {
-        matches!(
-            &self.occupant,
-            Some(Occupant {
-                stage: Stage::Ready,
-                ..
-            })
-        )
+        matches!(&self.occupant, Some(Occupant { stage: Stage::Ready, .. }))
     }
 
     pub(crate) fn occupy(&mut self, occupant: Occupant) {
@@ -99,7 +85,7 @@ impl Post {
         }
         self.failures += 1;
         self.tries += 1;
-        self.due = now + rules.backoff.delay(self.failures, occupant.id.0);
+        self.due = later(now, rules.backoff.delay(self.failures, occupant.id.0));
         self.last_exit = Some(exit);
         occupant.last_words.map(|words| words.detail).unwrap_or_default()
     }
@@ -116,10 +102,7 @@ impl Post {
         };
         if until <= now {
             occupant.stage = Stage::Dying { blame };
-            actions.push(Action::Report(Report::Killing {
-                slot: self.slot.clone(),
-                reason: blame,
-            }));
+            actions.push(Action::Report(Report::Killing { slot: self.slot.clone(), reason: blame }));
             actions.push(Action::Kill { id: occupant.id });
         }
     }
@@ -136,28 +119,18 @@ impl Post {
         let Some(occupant) = &mut self.occupant else {
             return;
         };
-        let grace = if matches!(occupant.stage, Stage::Starting { .. }) {
-            Duration::ZERO
-        } else {
-            grace
-        };
-        let until = now + grace + margin;
+        let grace = if matches!(occupant.stage, Stage::Starting { .. }) { Duration::ZERO } else { grace };
+        let until = later(now, grace.saturating_add(margin));
         let asks = match occupant.stage {
             Stage::Starting { .. } | Stage::Ready => true,
             Stage::Leaving { until: earlier, .. } => until < earlier,
             Stage::Dying { .. } => false,
         };
         if asks {
-            occupant.stage = Stage::Leaving {
-                until,
-                blame: Reason::DrainDeadline,
-            };
+            occupant.stage = Stage::Leaving { until, blame: Reason::DrainDeadline };
             let milliseconds = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
             let frame = Frame::new(Kind::Shutdown, milliseconds, vec![]);
-            actions.push(Action::Send {
-                to: occupant.id,
-                frame,
-            });
+            actions.push(Action::Send { to: occupant.id, frame });
         }
     }
 
@@ -179,27 +152,12 @@ impl Post {
 impl Occupant {
     pub(crate) fn new(id: ChildId, generation: u64, since: Instant, until: Instant) -> Self {
         let stage = Stage::Starting { until };
-        Self {
-            id,
-            pid: None,
-            generation,
-            since,
-            stage,
-            ready_since: None,
-            told: false,
-            last_words: None,
-        }
+        Self { id, pid: None, generation, since, stage, ready_since: None, told: false, last_words: None }
     }
 
     /// Whether we asked it to leave.
     pub(crate) fn was_asked(&self) -> bool {
-        matches!(
-            self.stage,
-            Stage::Leaving {
-                blame: Reason::DrainDeadline,
-                ..
-            }
-        )
+        matches!(self.stage, Stage::Leaving { blame: Reason::DrainDeadline, .. })
     }
 
     /// Why we killed it, if we did.

@@ -28,24 +28,20 @@ struct Member {
 impl Relay {
     /// A process said hello: it gets the latest version of every state, and each new one from now on.
     pub(crate) fn join(&mut self, id: ChildId, may_publish: bool, actions: &mut Vec<Action>) {
-        self.members.insert(
-            id,
-            Member {
-                may_publish,
-                runs: BTreeMap::new(),
-            },
-        );
+        self.members.insert(id, Member { may_publish, runs: BTreeMap::new() });
         for frame in self.states.values() {
             self.relayed += 1;
-            actions.push(Action::Send {
-                to: id,
-                frame: frame.clone(),
-            });
+            actions.push(Action::Send { to: id, frame: frame.clone() });
         }
     }
 
     pub(crate) fn leave(&mut self, id: ChildId) {
         self.members.remove(&id);
+    }
+
+    /// Whether a process has said hello.
+    pub(crate) fn has(&self, id: ChildId) -> bool {
+        self.members.contains_key(&id)
     }
 
     pub(crate) fn members(&self) -> impl Iterator<Item = ChildId> {
@@ -62,10 +58,7 @@ impl Relay {
             Err(problem) => PublishAnswer::Refused(problem),
         };
         let body = codec::encode("the answer to a publish request", &answer).unwrap_or_default();
-        actions.push(Action::Send {
-            to: from,
-            frame: Frame::new(Kind::Published, frame.number(), body),
-        });
+        actions.push(Action::Send { to: from, frame: Frame::new(Kind::Published, frame.number(), body) });
     }
 
     fn number(&mut self, from: ChildId, frame: &Frame) -> Result<Frame, String> {
@@ -88,20 +81,14 @@ impl Relay {
                 member.runs.insert(state.topic().to_owned(), state.number());
             } else {
                 self.relayed += 1;
-                actions.push(Action::Send {
-                    to,
-                    frame: state.clone(),
-                });
+                actions.push(Action::Send { to, frame: state.clone() });
             }
         }
     }
 
     /// A process runs a version of a state.
     pub(crate) fn acknowledge(&mut self, from: ChildId, topic: &str, version: u64) {
-        let known = self
-            .states
-            .get(topic)
-            .is_some_and(|state| version <= state.number());
+        let known = self.states.get(topic).is_some_and(|state| version <= state.number());
         if let Some(member) = self.members.get_mut(&from).filter(|_| known) {
             let runs = member.runs.entry(topic.to_owned()).or_default();
             *runs = version.max(*runs);
@@ -110,10 +97,7 @@ impl Relay {
 
     /// The version of each state that a process runs.
     pub(crate) fn runs(&self, id: ChildId) -> BTreeMap<String, u64> {
-        self.members
-            .get(&id)
-            .map(|member| member.runs.clone())
-            .unwrap_or_default()
+        self.members.get(&id).map(|member| member.runs.clone()).unwrap_or_default()
     }
 
     pub(crate) fn version(&self, topic: &str) -> u64 {
@@ -126,12 +110,8 @@ impl Relay {
 
     /// The states, and whether all of `workers` run the latest version of each.
     pub(crate) fn states(&self, workers: &[ChildId]) -> Vec<StateStatus> {
-        let runs = |id, topic| {
-            self.members
-                .get(id)
-                .and_then(|member: &Member| member.runs.get(topic))
-                .copied()
-        };
+        let runs =
+            |id, topic| self.members.get(id).and_then(|member: &Member| member.runs.get(topic)).copied();
         self.states
             .iter()
             .map(|(name, frame)| StateStatus {
@@ -155,11 +135,7 @@ mod tests {
 
     fn publish(relay: &mut Relay, from: ChildId, topic: &str, payload: &[u8]) -> Vec<Action> {
         let mut actions = Vec::new();
-        relay.publish(
-            from,
-            &Frame::about(Kind::Publish, topic, 77, payload),
-            &mut actions,
-        );
+        relay.publish(from, &Frame::about(Kind::Publish, topic, 77, payload), &mut actions);
         actions
     }
 
@@ -199,10 +175,7 @@ mod tests {
         for (topic, payload) in [("a", b"1"), ("a", b"2"), ("b", b"1")] {
             publish(&mut relay, AGENT, topic, payload);
         }
-        assert_eq!(
-            sends(&join(&mut relay, ChildId(2), false)),
-            [(2, Kind::State, 2), (2, Kind::State, 1)]
-        );
+        assert_eq!(sends(&join(&mut relay, ChildId(2), false)), [(2, Kind::State, 2), (2, Kind::State, 1)]);
     }
 
     #[test]
@@ -231,11 +204,7 @@ mod tests {
         publish(&mut relay, AGENT, "flags", b"b");
         assert!(!converged(&relay));
         relay.acknowledge(workers[0], "flags", 900);
-        assert_eq!(
-            relay.runs(workers[0])["flags"],
-            1,
-            "a version that was never published is not believed"
-        );
+        assert_eq!(relay.runs(workers[0])["flags"], 1, "a version that was never published is not believed");
     }
 
     proptest! {

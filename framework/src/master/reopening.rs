@@ -32,19 +32,9 @@ impl Reopening {
         self.last += 1;
         let waiting: BTreeSet<_> = members.collect();
         actions.push(Action::ReopenOwnLogs);
-        let ask = |&to| Action::Send {
-            to,
-            frame: Frame::new(Kind::Reopen, self.last, vec![]),
-        };
+        let ask = |&to| Action::Send { to, frame: Frame::new(Kind::Reopen, self.last, vec![]) };
         actions.extend(waiting.iter().map(ask));
-        self.rounds.insert(
-            self.last,
-            Round {
-                asker,
-                waiting,
-                problems: Vec::new(),
-            },
-        );
+        self.rounds.insert(self.last, Round { asker, waiting, problems: Vec::new() });
         self.close_finished(actions);
     }
 
@@ -84,11 +74,9 @@ mod tests {
 
     fn answers(actions: &[Action]) -> Vec<(u64, u64, String)> {
         let answer = |action: &Action| match action {
-            Action::Send { to, frame } if frame.kind() == Kind::Reopened => Some((
-                to.0,
-                frame.number(),
-                String::from_utf8_lossy(frame.payload()).into_owned(),
-            )),
+            Action::Send { to, frame } if frame.kind() == Kind::Reopened => {
+                Some((to.0, frame.number(), String::from_utf8_lossy(frame.payload()).into_owned()))
+            }
             _ => None,
         };
         actions.iter().filter_map(answer).collect()
@@ -98,11 +86,7 @@ mod tests {
     fn the_asker_hears_of_the_end_when_the_last_has_answered_or_died() {
         let mut reopening = Reopening::default();
         let mut actions = Vec::new();
-        reopening.begin(
-            Some((ChildId(1), 42)),
-            [1, 2, 3].map(ChildId).into_iter(),
-            &mut actions,
-        );
+        reopening.begin(Some((ChildId(1), 42)), [1, 2, 3].map(ChildId).into_iter(), &mut actions);
         assert_eq!(actions.len(), 4);
         reopening.answered(ChildId(1), 1, "", &mut actions);
         reopening.answered(ChildId(2), 1, "no space", &mut actions);

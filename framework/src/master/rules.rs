@@ -1,7 +1,7 @@
 //! The section `[cluster]`, and the rules of supervision made of it. Pure.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -62,9 +62,7 @@ impl WorkerCount {
     #[must_use]
     pub fn resolve(self, processors: usize) -> u32 {
         match self {
-            Self::Auto => u32::try_from(processors)
-                .unwrap_or(MOST_WORKERS)
-                .clamp(1, MOST_WORKERS),
+            Self::Auto => u32::try_from(processors).unwrap_or(MOST_WORKERS).clamp(1, MOST_WORKERS),
             Self::Exactly(count) => count,
         }
     }
@@ -141,12 +139,15 @@ impl From<&ClusterSettings> for Rules {
             link_grace: Duration::from_secs(1),
             stable_after: settings.stable_after,
             boot_attempts: 3,
-            backoff: Backoff {
-                first: settings.restart_delay,
-                most: settings.restart_delay_max,
-            },
+            backoff: Backoff { first: settings.restart_delay, most: settings.restart_delay_max },
         }
     }
+}
+
+/// `now + duration`, or a year from now for those who mean for ever: an `Instant` cannot be arbitrarily far.
+pub(crate) fn later(now: Instant, duration: Duration) -> Instant {
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+    now + duration.min(YEAR)
 }
 
 #[cfg(test)]
@@ -155,9 +156,7 @@ mod tests {
 
     fn workers(text: &str) -> Result<WorkerCount, String> {
         let line = format!("workers = {text}");
-        toml::from_str::<ClusterSettings>(&line)
-            .map(|s| s.workers)
-            .map_err(|e| e.message().to_owned())
+        toml::from_str::<ClusterSettings>(&line).map(|s| s.workers).map_err(|e| e.message().to_owned())
     }
 
     #[test]
@@ -167,10 +166,7 @@ mod tests {
         assert_eq!(workers("\"3\"").unwrap().resolve(2), 3);
         for wrong in ["0", "-1", "1025", "\"many\"", "true"] {
             let error = workers(wrong).unwrap_err();
-            assert!(
-                error.contains("a number of workers from 1 to 1024, or `auto`"),
-                "{error}"
-            );
+            assert!(error.contains("a number of workers from 1 to 1024, or `auto`"), "{error}");
         }
     }
 }

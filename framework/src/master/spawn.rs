@@ -45,10 +45,7 @@ pub(crate) fn spawn(
     events: mpsc::Sender<Event>,
 ) -> io::Result<Handle> {
     let (ours, theirs) = link::pair()?;
-    let role = Role {
-        slot: slot.clone(),
-        generation,
-    };
+    let role = Role { slot: slot.clone(), generation };
     // The link is the child's stdin, which posix_spawn can arrange: a fork would stall a large master.
     let child = Command::new(image.path())
         .arg0(format!("{app}: {slot}"))
@@ -57,9 +54,7 @@ pub(crate) fn spawn(
         .process_group(0)
         .kill_on_drop(true)
         .spawn()?;
-    let pid = child
-        .id()
-        .ok_or_else(|| io::Error::other("the child ended before it began"))?;
+    let pid = child.id().ok_or_else(|| io::Error::other("the child ended before it began"))?;
     let (receiver, sender) = link::open(ours)?;
     let (kill, kills) = mpsc::channel(1);
     tokio::spawn(attend(id, child, receiver, kills, events));
@@ -93,22 +88,13 @@ async fn attend(
         let _ = events.send(Event::Frame { from: id, frame }).await;
     }
     let status = status.map_or(Status::Code(-1), classify);
-    let _ = events
-        .send(Event::Exited {
-            id,
-            status,
-            at: Utc::now(),
-        })
-        .await;
+    let _ = events.send(Event::Exited { id, status, at: Utc::now() }).await;
 }
 
 /// Kills the child and what it started. Its id is its own as long as nobody has waited for it, and only
 /// `attend` waits.
 fn kill_group(child: &Child) {
-    let pid = child
-        .id()
-        .and_then(|pid| i32::try_from(pid).ok())
-        .and_then(Pid::from_raw);
+    let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
     if let Some(pid) = pid {
         let _ = kill_process_group(pid, Signal::KILL);
     }

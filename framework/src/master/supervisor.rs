@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 
 use super::event::{Action, ChildId, Outcome, Report};
 use super::post::{Occupant, Post, Stage};
-use super::rules::Rules;
+use super::rules::{Rules, later};
 use crate::bus::control::Failure;
 use crate::bus::frame::{Frame, Kind};
 use crate::error::Ending;
@@ -35,20 +35,13 @@ pub(crate) struct Supervisor {
 #[derive(Debug)]
 enum Phase {
     Running,
-    Stopping {
-        fast: bool,
-        grace: Duration,
-        outcome: Outcome,
-    },
+    Stopping { fast: bool, grace: Duration, outcome: Outcome },
     Finished,
 }
 
 impl Supervisor {
     pub(crate) fn new(rules: Rules, workers: impl IntoIterator<Item = Slot>, now: Instant) -> Self {
-        let posts = std::iter::once(Slot::Agent)
-            .chain(workers)
-            .map(|slot| Post::new(slot, now))
-            .collect();
+        let posts = std::iter::once(Slot::Agent).chain(workers).map(|slot| Post::new(slot, now)).collect();
         Self {
             rules,
             posts,
@@ -77,10 +70,7 @@ impl Supervisor {
         occupant.stage = Stage::Ready;
         occupant.ready_since = Some(now);
         let took = now - occupant.since;
-        actions.push(Action::Report(Report::Ready {
-            slot: slot.clone(),
-            took,
-        }));
+        actions.push(Action::Report(Report::Ready { slot: slot.clone(), took }));
         self.agent_was_ready |= slot.is_agent();
     }
 
@@ -99,7 +89,7 @@ impl Supervisor {
         now: Instant,
         actions: &mut Vec<Action>,
     ) {
-        let until = now + self.rules.link_grace;
+        let until = later(now, self.rules.link_grace);
         let Some((slot, occupant)) = self.find(id) else {
             return;
         };
@@ -107,10 +97,7 @@ impl Supervisor {
             actions.push(Action::Report(Report::LinkLost { slot, problem }));
         }
         if matches!(occupant.stage, Stage::Starting { .. } | Stage::Ready) {
-            occupant.stage = Stage::Leaving {
-                until,
-                blame: Reason::LinkLost,
-            };
+            occupant.stage = Stage::Leaving { until, blame: Reason::LinkLost };
         }
     }
 
@@ -139,12 +126,7 @@ impl Supervisor {
         now: Instant,
         actions: &mut Vec<Action>,
     ) {
-        self.vacate(
-            id,
-            Exit::new(None, Reason::NotSpawned, Some(problem), at),
-            now,
-            actions,
-        );
+        self.vacate(id, Exit::new(None, Reason::NotSpawned, Some(problem), at), now, actions);
     }
 
     fn vacate(&mut self, id: ChildId, exit: Exit, now: Instant, actions: &mut Vec<Action>) {
@@ -214,23 +196,15 @@ impl Supervisor {
     /// The agent first; workers only after it has been ready once.
     fn fill_slots(&mut self, now: Instant, actions: &mut Vec<Action>) {
         let (agent_was_ready, generation) = (self.agent_was_ready, self.generation);
-        let until = now + self.rules.ready_timeout;
-        for post in self
-            .posts
-            .iter_mut()
-            .filter(|post| post.slot.is_agent() || agent_was_ready)
-        {
+        let until = later(now, self.rules.ready_timeout);
+        for post in self.posts.iter_mut().filter(|post| post.slot.is_agent() || agent_was_ready) {
             if post.occupant.is_some() || post.due > now {
                 continue;
             }
             let id = ChildId(self.next_id);
             self.next_id += 1;
             post.occupy(Occupant::new(id, generation, now, until));
-            actions.push(Action::Spawn {
-                id,
-                slot: post.slot.clone(),
-                generation,
-            });
+            actions.push(Action::Spawn { id, slot: post.slot.clone(), generation });
         }
     }
 
@@ -246,10 +220,8 @@ impl Supervisor {
         for occupant in self.posts.iter_mut().filter_map(|post| post.occupant.as_mut()) {
             if matches!(occupant.stage, Stage::Ready) && !occupant.told {
                 occupant.told = true;
-                actions.push(Action::Send {
-                    to: occupant.id,
-                    frame: Frame::new(Kind::ClusterReady, 0, vec![]),
-                });
+                actions
+                    .push(Action::Send { to: occupant.id, frame: Frame::new(Kind::ClusterReady, 0, vec![]) });
             }
         }
         if !self.announced {
@@ -263,11 +235,7 @@ impl Supervisor {
         let workers_left = self.posts[1..].iter().any(|post| post.occupant.is_some());
         let grace = if fast { Duration::ZERO } else { grace };
         let margin = self.rules.kill_margin;
-        for post in self
-            .posts
-            .iter_mut()
-            .filter(|post| fast || !workers_left || !post.slot.is_agent())
-        {
+        for post in self.posts.iter_mut().filter(|post| fast || !workers_left || !post.slot.is_agent()) {
             post.ask_to_leave(grace, margin, now, actions);
         }
         if self.posts.iter().all(|post| post.occupant.is_none())
@@ -308,10 +276,7 @@ impl Supervisor {
 
     /// Where a living child belongs.
     pub(crate) fn slot_of(&self, id: ChildId) -> Option<&Slot> {
-        self.posts
-            .iter()
-            .find(|post| post.holds(id))
-            .map(|post| &post.slot)
+        self.posts.iter().find(|post| post.holds(id)).map(|post| &post.slot)
     }
 
     fn post_of(&mut self, id: ChildId) -> Option<&mut Post> {
@@ -326,11 +291,7 @@ impl Supervisor {
 }
 
 fn failed_start(slot: &Slot, exit: &Exit, tries: u32, detail: String) -> Outcome {
-    let ending = if exit.reason == Reason::Config {
-        Ending::Config
-    } else {
-        Ending::StartFailed
-    };
+    let ending = if exit.reason == Reason::Config { Ending::Config } else { Ending::StartFailed };
     let reason = match (exit.reason, &exit.message) {
         (Reason::Config, Some(message)) => message.clone(),
         (Reason::NotReady, _) => format!(
@@ -339,11 +300,7 @@ fn failed_start(slot: &Slot, exit: &Exit, tries: u32, detail: String) -> Outcome
         _ if tries > 1 => format!("the start failed after {tries} attempts: {slot} {exit}"),
         _ => format!("the start failed: {slot} {exit}"),
     };
-    Outcome {
-        ending,
-        reason,
-        detail,
-    }
+    Outcome { ending, reason, detail }
 }
 
 #[cfg(test)]

@@ -10,9 +10,7 @@ pub(crate) fn of(pid: u32) -> Usage {
 }
 
 fn read(pid: u32) -> Option<Usage> {
-    let stat = Process::new(i32::try_from(pid).ok()?)
-        .and_then(|process| process.stat())
-        .ok()?;
+    let stat = Process::new(i32::try_from(pid).ok()?).and_then(|process| process.stat()).ok()?;
     let ticks_per_second = procfs::ticks_per_second().max(1);
     Some(Usage {
         rss_bytes: stat.rss * procfs::page_size(),

@@ -46,11 +46,7 @@ impl TryFrom<(u8, u8)> for Span {
     type Error = String;
 
     fn try_from((low, high): (u8, u8)) -> Result<Self, String> {
-        if low <= high {
-            Ok(Self)
-        } else {
-            Err(format!("{low} is above {high}:\nswap them"))
-        }
+        if low <= high { Ok(Self) } else { Err(format!("{low} is above {high}:\nswap them")) }
     }
 }
 
@@ -77,50 +73,27 @@ fn even<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
 
 pub(super) fn mistake(fixture: &Fixture) -> ConfigError {
     let merged = fixture.layers.read().and_then(|reading| reading.merge());
-    merged
-        .and_then(|merged: Merged| merged.without::<Shop>(&["http"]))
-        .unwrap_err()
+    merged.and_then(|merged: Merged| merged.without::<Shop>(&["http"])).unwrap_err()
 }
 
 const NOT_TOML: &[(&str, &str)] = &[
     ("a", "1:2: not valid TOML: key with no value, expected `=`"),
     ("port = 1\nport = 2", "2:1: not valid TOML: duplicate key"),
-    (
-        "[limits\nbody = 1",
-        "1:8: not valid TOML: unclosed table, expected `]`",
-    ),
-    (
-        "greeting = 'x",
-        "1:14: not valid TOML: invalid literal string, expected `'`",
-    ),
-    (
-        "größe = 1",
-        "1:3: not valid TOML: invalid unquoted key, expected letters, numbers, `-`, `_`",
-    ),
+    ("[limits\nbody = 1", "1:8: not valid TOML: unclosed table, expected `]`"),
+    ("greeting = 'x", "1:14: not valid TOML: invalid literal string, expected `'`"),
+    ("größe = 1", "1:3: not valid TOML: invalid unquoted key, expected letters, numbers, `-`, `_`"),
     (
         "port = 999999999999999999999999999999999999999",
         "1:8: the number 999999999999999999999999999999999999999 is out of range: write a smaller one",
     ),
-    (
-        "port = 1e999",
-        "1:8: the number 1e999 is out of range: write a smaller one",
-    ),
+    ("port = 1e999", "1:8: the number 1e999 is out of range: write a smaller one"),
 ];
 
 const UNKNOWN_KEYS: &[(&str, &str)] = &[
-    (
-        "greting = 'hi'",
-        "1:1: unknown key `greting`: did you mean `greeting`?",
-    ),
-    (
-        "\n  zzz = 1",
-        "2:3: unknown key `zzz`: remove it, or correct its name",
-    ),
+    ("greting = 'hi'", "1:1: unknown key `greting`: did you mean `greeting`?"),
+    ("\n  zzz = 1", "2:3: unknown key `zzz`: remove it, or correct its name"),
     ("[htpp]\na = 1", "1:2: unknown key `htpp`: did you mean `http`?"),
-    (
-        "[limits]\nbdy = 1",
-        "2:1: unknown key `limits.bdy`: did you mean `limits.body`?",
-    ),
+    ("[limits]\nbdy = 1", "2:1: unknown key `limits.bdy`: did you mean `limits.body`?"),
     (
         "[[upstream]]\nhost = 'a'\n[[upstream]]\nhost = 'b'\nwieght = 1",
         "5:1: unknown key `upstream[1].wieght`: did you mean `upstream[1].weight`?",
@@ -129,115 +102,48 @@ const UNKNOWN_KEYS: &[(&str, &str)] = &[
         "upstream = [{ host = 'a', port = 1 }]",
         "1:27: unknown key `upstream[0].port`: remove it, or correct its name",
     ),
-    (
-        "[[upstream]]\nhots = 'a'",
-        "2:1: unknown key `upstream[0].hots`: did you mean `upstream[0].host`?",
-    ),
+    ("[[upstream]]\nhots = 'a'", "2:1: unknown key `upstream[0].hots`: did you mean `upstream[0].host`?"),
     (
         "mode = { mixed = { share = 1, extra = 2 } }",
         "1:31: unknown key `mode.mixed.extra`: remove it, or correct its name",
     ),
-    (
-        "named.'a b'.bdy = 1",
-        "1:13: unknown key `named.\"a b\".bdy`: did you mean `named.\"a b\".body`?",
-    ),
-    (
-        "\"a\\nb\" = 1",
-        "1:1: unknown key `\"a\\nb\"`: remove it, or correct its name",
-    ),
-    (
-        "\u{feff}zzz = 1",
-        "1:2: unknown key `zzz`: remove it, or correct its name",
-    ),
+    ("named.'a b'.bdy = 1", "1:13: unknown key `named.\"a b\".bdy`: did you mean `named.\"a b\".body`?"),
+    ("\"a\\nb\" = 1", "1:1: unknown key `\"a\\nb\"`: remove it, or correct its name"),
+    ("\u{feff}zzz = 1", "1:2: unknown key `zzz`: remove it, or correct its name"),
 ];
 
 const WRONG_VALUES: &[(&str, &str)] = &[
-    (
-        "port = 'abc'",
-        "1:8: port: invalid type: string \"abc\", expected u16",
-    ),
-    (
-        "port = 80.5",
-        "1:8: port: invalid type: floating point `80.5`, expected u16",
-    ),
-    (
-        "port = true",
-        "1:8: port: invalid type: boolean `true`, expected u16",
-    ),
-    (
-        "greeting = 5",
-        "1:12: greeting: invalid type: integer `5`, expected a string",
-    ),
-    (
-        "open = 'maybe'",
-        "1:8: open: invalid type: string \"maybe\", expected true or false",
-    ),
-    (
-        "hosts = 'a'",
-        "1:9: hosts: invalid type: string \"a\", expected a list such as [\"a\", \"b\"]",
-    ),
-    (
-        "hosts = ['a',\n 5]",
-        "2:2: hosts[1]: invalid type: integer `5`, expected a string",
-    ),
-    (
-        "limits = 5",
-        "1:10: limits: invalid type: integer `5`, expected struct Limits",
-    ),
-    (
-        "[greeting]\na = 1",
-        "1:1: greeting: invalid type: map, expected a string",
-    ),
-    (
-        "small = 300",
-        "1:9: small: invalid value: integer `300`, expected u8",
-    ),
-    (
-        "small = -1",
-        "1:9: small: invalid value: integer `-1`, expected u8",
-    ),
+    ("port = 'abc'", "1:8: port: invalid type: string \"abc\", expected u16"),
+    ("port = 80.5", "1:8: port: invalid type: floating point `80.5`, expected u16"),
+    ("port = true", "1:8: port: invalid type: boolean `true`, expected u16"),
+    ("greeting = 5", "1:12: greeting: invalid type: integer `5`, expected a string"),
+    ("open = 'maybe'", "1:8: open: invalid type: string \"maybe\", expected true or false"),
+    ("hosts = 'a'", "1:9: hosts: invalid type: string \"a\", expected a list such as [\"a\", \"b\"]"),
+    ("hosts = ['a',\n 5]", "2:2: hosts[1]: invalid type: integer `5`, expected a string"),
+    ("limits = 5", "1:10: limits: invalid type: integer `5`, expected struct Limits"),
+    ("[greeting]\na = 1", "1:1: greeting: invalid type: map, expected a string"),
+    ("small = 300", "1:9: small: invalid value: integer `300`, expected u8"),
+    ("small = -1", "1:9: small: invalid value: integer `-1`, expected u8"),
     ("even = 3", "1:8: even: not even: write an even number"),
     ("span = [2, 1]", "1:8: span: 2 is above 1: swap them"),
-    (
-        "span = [1, 2, 3]",
-        "1:8: span: invalid length 3, expected 2 elements in sequence",
-    ),
-    (
-        "mode = 'scaled'",
-        "1:8: mode: invalid type: unit variant, expected newtype variant",
-    ),
-    (
-        "mode = 'odd'",
-        "1:8: mode: unknown variant `odd`, expected one of `plain`, `scaled`, `mixed`",
-    ),
-    (
-        "mode.scaled = 300",
-        "1:15: mode.scaled: invalid value: integer `300`, expected u8",
-    ),
-    (
-        "mode = { plain = 1 }",
-        "1:18: mode.plain: invalid type: integer `1`, expected unit",
-    ),
-    (
-        "mode = 5",
-        "1:8: mode: invalid type: integer `5`, expected enum Mode",
-    ),
+    ("span = [1, 2, 3]", "1:8: span: invalid length 3, expected 2 elements in sequence"),
+    ("mode = 'scaled'", "1:8: mode: invalid type: unit variant, expected newtype variant"),
+    ("mode = 'odd'", "1:8: mode: unknown variant `odd`, expected one of `plain`, `scaled`, `mixed`"),
+    ("mode.scaled = 300", "1:15: mode.scaled: invalid value: integer `300`, expected u8"),
+    ("mode = { plain = 1 }", "1:18: mode.plain: invalid type: integer `1`, expected unit"),
+    ("mode = 5", "1:8: mode: invalid type: integer `5`, expected enum Mode"),
 ];
 
 #[track_caller]
 fn assert_lines(mistakes: &[(&str, &str)]) {
     for (text, line) in mistakes {
-        for (fixture, file) in [
-            (Fixture::new(text, ""), "config/default.toml"),
-            (Fixture::new("", text), "config/prod.toml"),
-        ] {
+        for (fixture, file) in
+            [(Fixture::new(text, ""), "config/default.toml"), (Fixture::new("", text), "config/prod.toml")]
+        {
             let error = mistake(&fixture);
             assert_eq!(error.to_string(), format!("{file}:{line}"), "{text}");
             let place = error.place().unwrap();
-            assert!(
-                line.starts_with(&format!("{}:{}:", place.line, place.column)),
-                "{place:?}"
-            );
+            assert!(line.starts_with(&format!("{}:{}:", place.line, place.column)), "{place:?}");
         }
     }
 }

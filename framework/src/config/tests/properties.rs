@@ -38,10 +38,7 @@ fn tables(value: impl Strategy<Value = toml::Value>) -> impl Strategy<Value = to
 }
 
 fn merged(default: &toml::Table, prod: &toml::Table) -> Json {
-    Fixture::new(&default.to_string(), &prod.to_string())
-        .merged()
-        .without(&[])
-        .unwrap()
+    Fixture::new(&default.to_string(), &prod.to_string()).merged().without(&[]).unwrap()
 }
 
 /// The rule of merging, said once more.
@@ -62,23 +59,14 @@ fn overlay(below: Json, above: Json) -> Json {
 fn paths(at: &str, value: &Json) -> Vec<String> {
     let dot = if at.is_empty() { "" } else { "." };
     let children: Vec<(String, &Json)> = match value {
-        Json::Object(table) => table
-            .iter()
-            .map(|(key, value)| (format!("{at}{dot}{key}"), value))
-            .collect(),
-        Json::Array(items) => items
-            .iter()
-            .enumerate()
-            .map(|(index, value)| (format!("{at}[{index}]"), value))
-            .collect(),
+        Json::Object(table) => table.iter().map(|(key, value)| (format!("{at}{dot}{key}"), value)).collect(),
+        Json::Array(items) => {
+            items.iter().enumerate().map(|(index, value)| (format!("{at}[{index}]"), value)).collect()
+        }
         _ => Vec::new(),
     };
     let below = children.iter().flat_map(|(path, value)| paths(path, value));
-    children
-        .iter()
-        .map(|(path, _)| path.clone())
-        .chain(below)
-        .collect()
+    children.iter().map(|(path, _)| path.clone()).chain(below).collect()
 }
 
 fn read(layers: &Layers) -> Result<Shop, ConfigError> {

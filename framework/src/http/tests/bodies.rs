@@ -8,10 +8,7 @@ const TOO_MUCH: usize = 3 << 20;
 async fn a_body_up_to_the_limit_is_taken() {
     let served = Served::start(patient()).await;
     let mut client = served.connect().await;
-    let head = format!(
-        "POST /echo HTTP/1.1\r\nhost: test\r\ncontent-length: {}\r\n\r\n",
-        1 << 20
-    );
+    let head = format!("POST /echo HTTP/1.1\r\nhost: test\r\ncontent-length: {}\r\n\r\n", 1 << 20);
     client.write_all(head.as_bytes()).await.unwrap();
     client.write_all(&vec![b'x'; 1 << 20]).await.unwrap();
     assert_eq!(answer(&mut client).await.1.len(), 1 << 20);
@@ -61,10 +58,7 @@ async fn a_chunked_body_is_refused_when_it_grows_too_large() {
 async fn a_client_whose_body_is_ignored_sees_its_answer() {
     let served = Served::start(patient()).await;
     let mut client = served.connect().await;
-    let head = format!(
-        "POST /ignore HTTP/1.1\r\nhost: test\r\ncontent-length: {}\r\n\r\n",
-        1 << 20
-    );
+    let head = format!("POST /ignore HTTP/1.1\r\nhost: test\r\ncontent-length: {}\r\n\r\n", 1 << 20);
     client.write_all(head.as_bytes()).await.unwrap();
     within(client.write_all(&vec![b'x'; 1 << 20])).await.unwrap();
     assert!(rest(&mut client).await.ends_with("ignored\n"));

@@ -15,10 +15,7 @@ pub(super) async fn upgrade(request: Request) -> impl IntoResponse {
         let (mut reading, mut writing) = tokio::io::split(&mut io);
         let _ = tokio::io::copy(&mut reading, &mut writing).await;
     });
-    (
-        StatusCode::SWITCHING_PROTOCOLS,
-        [(CONNECTION, "upgrade"), (UPGRADE, "echo")],
-    )
+    (StatusCode::SWITCHING_PROTOCOLS, [(CONNECTION, "upgrade"), (UPGRADE, "echo")])
 }
 
 async fn upgraded(served: &Served) -> TcpStream {
@@ -140,11 +137,7 @@ async fn a_half_sent_head_may_finish() {
 
 #[tokio::test]
 async fn a_half_sent_head_does_not_hold_the_drain_beyond_its_time() {
-    let served = Served::start(HttpSettings {
-        header_timeout: SHORT,
-        ..patient()
-    })
-    .await;
+    let served = Served::start(HttpSettings { header_timeout: SHORT, ..patient() }).await;
     let mut client = served.connect().await;
     client.write_all(b"GET / HT").await.unwrap();
     served.drain.begin(None);

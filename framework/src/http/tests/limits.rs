@@ -4,22 +4,14 @@ use super::*;
 
 #[tokio::test]
 async fn a_silent_client_is_closed_without_a_word() {
-    let served = Served::start(HttpSettings {
-        first_byte_timeout: SHORT,
-        ..patient()
-    })
-    .await;
+    let served = Served::start(HttpSettings { first_byte_timeout: SHORT, ..patient() }).await;
     assert_eq!(rest(&mut served.connect().await).await, "");
     assert_eq!(served.gauges.timed_out(), 1);
 }
 
 #[tokio::test]
 async fn a_half_sent_head_is_answered_with_408() {
-    let served = Served::start(HttpSettings {
-        header_timeout: SHORT,
-        ..patient()
-    })
-    .await;
+    let served = Served::start(HttpSettings { header_timeout: SHORT, ..patient() }).await;
     let mut client = served.connect().await;
     client.write_all(b"GET / HT").await.unwrap();
     assert!(rest(&mut client).await.starts_with("HTTP/1.1 408 "));
@@ -27,11 +19,7 @@ async fn a_half_sent_head_is_answered_with_408() {
 
 #[tokio::test]
 async fn a_head_that_trickles_in_gains_no_time() {
-    let served = Served::start(HttpSettings {
-        header_timeout: SHORT,
-        ..patient()
-    })
-    .await;
+    let served = Served::start(HttpSettings { header_timeout: SHORT, ..patient() }).await;
     let (mut reading, mut writing) = served.connect().await.into_split();
     ask_over(&mut reading, &mut writing).await;
     let trickle = async {
@@ -57,11 +45,7 @@ async fn ask_over(reading: &mut (impl AsyncReadExt + Unpin), writing: &mut (impl
 
 #[tokio::test]
 async fn a_connection_is_closed_when_it_was_idle_too_long() {
-    let served = Served::start(HttpSettings {
-        keep_alive_timeout: SHORT,
-        ..patient()
-    })
-    .await;
+    let served = Served::start(HttpSettings { keep_alive_timeout: SHORT, ..patient() }).await;
     let mut client = served.connect().await;
     for _ in 0..3 {
         assert_eq!(ask(&mut client, GET).await.1, "hello\n");
@@ -94,10 +78,7 @@ const GET_LARGE: &[u8] = b"GET /large HTTP/1.1\r\nhost: test\r\n\r\n";
 
 #[tokio::test]
 async fn a_client_that_takes_nothing_of_its_answer_is_cut() {
-    let settings = HttpSettings {
-        send_timeout: SHORT,
-        ..patient()
-    };
+    let settings = HttpSettings { send_timeout: SHORT, ..patient() };
     let served = Served::start(settings).await;
     let mut client = served.connect().await;
     client.write_all(GET_LARGE).await.unwrap();
@@ -114,11 +95,7 @@ async fn a_client_that_takes_nothing_of_its_answer_is_cut() {
 #[tokio::test]
 async fn a_client_that_takes_its_answer_slowly_is_not_cut() {
     let (send_timeout, keep_alive_timeout) = (SHORT * 6, SHORT);
-    let settings = HttpSettings {
-        send_timeout,
-        keep_alive_timeout,
-        ..patient()
-    };
+    let settings = HttpSettings { send_timeout, keep_alive_timeout, ..patient() };
     let served = Served::start(settings).await;
     let mut client = served.connect().await;
     client.write_all(GET_LARGE).await.unwrap();
@@ -132,11 +109,7 @@ async fn a_client_that_takes_its_answer_slowly_is_not_cut() {
 
 #[tokio::test]
 async fn a_connection_over_the_cap_waits_until_another_leaves() {
-    let served = Served::start(HttpSettings {
-        max_connections: 1,
-        ..patient()
-    })
-    .await;
+    let served = Served::start(HttpSettings { max_connections: 1, ..patient() }).await;
     let mut first = served.connect().await;
     assert_eq!(ask(&mut first, GET).await.1, "hello\n");
     let mut second = served.connect().await;

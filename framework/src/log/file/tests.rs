@@ -24,8 +24,7 @@ fn lines_of_several_writers_do_not_mix() {
     let text = fs::read_to_string(&path).unwrap();
     assert_eq!(text.lines().count(), 6_000);
     assert!(
-        text.lines()
-            .all(|line| line.len() == 700 && line.bytes().all(|byte| byte == line.as_bytes()[0]))
+        text.lines().all(|line| line.len() == 700 && line.bytes().all(|byte| byte == line.as_bytes()[0]))
     );
 }
 
@@ -58,11 +57,7 @@ fn lines_wait_for_a_full_disk_and_what_is_too_much_is_counted_and_told() {
     file.write_out();
     let text = fs::read_to_string(&path).unwrap();
     let tail: Vec<&str> = text.lines().skip(1024).collect();
-    assert!(
-        tail[0].contains("WARN web.0") && tail[0].contains(": 6 lines are lost"),
-        "{}",
-        tail[0]
-    );
+    assert!(tail[0].contains("WARN web.0") && tail[0].contains(": 6 lines are lost"), "{}", tail[0]);
     assert!(tail[0].contains("No space left on device"));
     assert_eq!(tail[1..], ["after"]);
     assert_eq!(lost.load(Ordering::Relaxed), 6);

@@ -19,10 +19,7 @@ fn rules() -> Rules {
         link_grace: S,
         stable_after: 60 * S,
         boot_attempts: 3,
-        backoff: Backoff {
-            first: 100 * MS,
-            most: 30 * S,
-        },
+        backoff: Backoff { first: 100 * MS, most: 30 * S },
     }
 }
 
@@ -69,10 +66,7 @@ impl World {
         assert!(self.outcome.is_none(), "nothing comes after the end: {action:?}");
         match action {
             Action::Spawn { id, slot, .. } => {
-                assert!(
-                    !self.alive.values().any(|taken| *taken == slot),
-                    "two processes in {slot}"
-                );
+                assert!(!self.alive.values().any(|taken| *taken == slot), "two processes in {slot}");
                 self.seen.push(format!("spawn {slot}"));
                 self.alive.insert(id, slot);
             }
@@ -93,9 +87,7 @@ impl World {
     }
 
     fn name(&self, id: ChildId) -> String {
-        self.alive
-            .get(&id)
-            .map_or_else(|| "nobody".to_owned(), ToString::to_string)
+        self.alive.get(&id).map_or_else(|| "nobody".to_owned(), ToString::to_string)
     }
 
     fn id(&self, name: &str) -> ChildId {
@@ -145,11 +137,7 @@ impl World {
     }
 
     fn last_exit(&self, name: &str) -> Exit {
-        let post = self
-            .supervisor
-            .posts()
-            .iter()
-            .find(|post| post.slot.to_string() == name);
+        let post = self.supervisor.posts().iter().find(|post| post.slot.to_string() == name);
         post.and_then(|post| post.last_exit.clone()).expect("an exit")
     }
 }
@@ -169,12 +157,7 @@ fn workers_start_after_the_agent_is_ready_and_everybody_is_told_once() {
     world.ready("web.0");
     assert_eq!(
         world.happened(),
-        [
-            "ClusterReady agent",
-            "ClusterReady web.0",
-            "ClusterReady web.1",
-            "announce"
-        ]
+        ["ClusterReady agent", "ClusterReady web.0", "ClusterReady web.1", "announce"]
     );
     world.ready("web.0");
     assert_eq!(world.happened(), [""; 0]);
@@ -194,12 +177,7 @@ fn a_dead_worker_is_replaced_at_once_and_then_after_rising_delays() {
     assert_eq!(world.supervisor.posts()[1].state(true), ProcessState::BackingOff);
     world.wait(89 * MS);
     assert_eq!(world.happened(), [""; 0]);
-    assert!(
-        world
-            .supervisor
-            .deadline()
-            .is_some_and(|due| due - world.now <= 21 * MS)
-    );
+    assert!(world.supervisor.deadline().is_some_and(|due| due - world.now <= 21 * MS));
     world.wait(21 * MS);
     assert_eq!(world.happened(), ["spawn web.0"]);
     assert_eq!(world.supervisor.posts()[1].restarts, 2);
@@ -236,11 +214,7 @@ fn workers_live_on_while_the_agent_is_replaced() {
     world.exit("agent", KILLED);
     assert_eq!(world.happened(), ["spawn agent"]);
     world.exit("web.1", KILLED);
-    assert_eq!(
-        world.happened(),
-        ["spawn web.1"],
-        "a worker does not wait for the agent's second ready"
-    );
+    assert_eq!(world.happened(), ["spawn web.1"], "a worker does not wait for the agent's second ready");
     world.ready("agent");
     assert_eq!(world.happened(), ["ClusterReady agent"]);
 }
@@ -259,27 +233,18 @@ fn the_start_fails_after_three_deaths_of_one_slot_and_leaves_nobody() {
     world.exit("agent", Status::Code(0));
     let outcome = world.outcome.unwrap();
     assert_eq!(outcome.ending, Ending::StartFailed);
-    assert_eq!(
-        outcome.reason,
-        "the start failed after 3 attempts: web.0 failed with code 1"
-    );
+    assert_eq!(outcome.reason, "the start failed after 3 attempts: web.0 failed with code 1");
 }
 
 #[test]
 fn a_configuration_error_is_not_tried_again_and_is_told_in_its_own_words() {
     let mut world = World::new(2);
     let id = world.id("agent");
-    let words = Failure {
-        reason: "config/default.toml:1:1: no".to_owned(),
-        detail: "the line".to_owned(),
-    };
+    let words = Failure { reason: "config/default.toml:1:1: no".to_owned(), detail: "the line".to_owned() };
     world.step(|supervisor, _, _| supervisor.confessed(id, words));
     world.exit("agent", Status::Code(78));
     let outcome = world.outcome.unwrap();
-    assert_eq!(
-        (outcome.ending, outcome.reason.as_str()),
-        (Ending::Config, "config/default.toml:1:1: no")
-    );
+    assert_eq!((outcome.ending, outcome.reason.as_str()), (Ending::Config, "config/default.toml:1:1: no"));
     assert_eq!(outcome.detail, "the line");
 }
 
@@ -293,13 +258,7 @@ fn a_process_that_is_not_ready_in_time_is_killed_and_ends_the_start() {
     world.exit("agent", Status::Code(0));
     let outcome = world.outcome.unwrap();
     assert_eq!(outcome.ending, Ending::StartFailed);
-    assert!(
-        outcome
-            .reason
-            .contains("web.0 was not ready in time and was killed"),
-        "{}",
-        outcome.reason
-    );
+    assert!(outcome.reason.contains("web.0 was not ready in time and was killed"), "{}", outcome.reason);
 }
 
 #[test]
@@ -345,6 +304,14 @@ fn who_does_not_leave_in_time_is_killed() {
 }
 
 #[test]
+fn a_time_without_end_is_a_long_time() {
+    let mut world = World::up(1);
+    world.step(|supervisor, _, actions| supervisor.stop(false, Some(Duration::MAX), actions));
+    world.wait(24 * 3600 * S);
+    assert_eq!(world.happened(), ["withdraw", "Shutdown web.0"]);
+}
+
+#[test]
 fn a_fast_stop_asks_everybody_at_once_and_has_a_second_of_patience() {
     let mut world = World::up(1);
     world.stop(false);
@@ -387,12 +354,7 @@ enum Chance {
 }
 
 fn any_chance() -> impl Strategy<Value = Chance> {
-    let status = prop_oneof![
-        Just(FAILED),
-        Just(KILLED),
-        Just(Status::Code(0)),
-        Just(Status::Code(101))
-    ];
+    let status = prop_oneof![Just(FAILED), Just(KILLED), Just(Status::Code(0)), Just(Status::Code(101))];
     prop_oneof![
         4 => any::<usize>().prop_map(Chance::Ready),
         2 => (any::<usize>(), status).prop_map(|(nth, status)| Chance::Exit(nth, status)),
@@ -447,11 +409,7 @@ impl World {
                 }
             }
         }
-        panic!(
-            "the stop does not end; {:?} after {:?}",
-            self.alive,
-            self.now - self.began
-        );
+        panic!("the stop does not end; {:?} after {:?}", self.alive, self.now - self.began);
     }
 }
 

@@ -1,0 +1,34 @@
+//! The status of the moment: what the cluster knows, completed by a look at the system.
+
+use std::time::Instant;
+
+use super::{Master, usage};
+use crate::status::{MasterStatus, Status};
+
+/// Takes the status of everything.
+pub(crate) fn take(master: &Master) -> Status {
+    let now = Instant::now();
+    let mut agent = master.cluster.agent_status(now);
+    let mut workers = master.cluster.worker_statuses(now);
+    for process in workers.iter_mut().map(|worker| &mut worker.process).chain([&mut agent.process]) {
+        process.usage = process.pid.map(usage::of).unwrap_or_default();
+    }
+    let mut bus = master.cluster.bus_status();
+    bus.dropped = master.dropped;
+    bus.queued_bytes = master.children.values().map(|child| child.sender.waiting() as u64).sum();
+    Status {
+        app: master.launch.app.clone(),
+        version: master.launch.version.clone(),
+        env: master.launch.env.clone(),
+        state: master.cluster.state(),
+        generation: master.cluster.generation(),
+        uptime_ms: u64::try_from(master.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        master: MasterStatus { pid: std::process::id(), usage: usage::of(std::process::id()) },
+        agent,
+        workers,
+        listeners: master.listeners.iter().map(|listener| listener.status.clone()).collect(),
+        states: master.cluster.state_statuses(),
+        config: master.cluster.config_status(),
+        bus,
+    }
+}
