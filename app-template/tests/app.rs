@@ -52,9 +52,7 @@ fn the_shipped_configuration_is_sound() {
 fn a_changed_greeting_arrives_in_every_worker_without_a_restart() {
     let cluster = start_with("greeting = \"hello\"");
     let before = pids(&cluster);
-    cluster
-        .site()
-        .configure("default.toml", "greeting = \"good night\"");
+    cluster.site().configure("default.toml", "greeting = \"good night\"");
     let mut heard = BTreeSet::new();
     eventually("both workers say good night", || {
         heard.insert(cluster.get("/").body);
@@ -80,10 +78,7 @@ fn a_worker_says_who_it_is() {
     assert_eq!(who["generation"], 1);
     let status = cluster.status();
     let worker = status.workers.iter().find(|worker| who["index"] == worker.index);
-    assert_eq!(
-        Some(&who["pid"]),
-        worker.map(|worker| Value::from(worker.process.pid)).as_ref()
-    );
+    assert_eq!(Some(&who["pid"]), worker.map(|worker| Value::from(worker.process.pid)).as_ref());
 }
 
 #[test]
@@ -92,22 +87,14 @@ fn a_body_comes_back() {
     for body in ["", "hello", &"x".repeat(BODY_LIMIT)] {
         let answer = post_echo(&cluster, body);
         assert_eq!(answer.code, 200);
-        assert!(
-            answer.body == body,
-            "{} of {} bytes",
-            answer.body.len(),
-            body.len()
-        );
+        assert!(answer.body == body, "{} of {} bytes", answer.body.len(), body.len());
     }
 }
 
 #[test]
 fn a_body_over_the_limit_is_refused() {
     let cluster = start_with("");
-    let head = format!(
-        "POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n",
-        BODY_LIMIT + 1
-    );
+    let head = format!("POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n", BODY_LIMIT + 1);
     // The length alone is enough: the body need not be sent.
     assert_eq!(cluster.exchange(head.as_bytes()).expect("an answer").code, 413);
 }

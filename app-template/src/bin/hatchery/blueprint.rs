@@ -50,11 +50,7 @@ fn environment() -> hatchery::Result<Environment<'static>> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_syntax(
-        SyntaxConfig::builder()
-            .trim_blocks(true)
-            .lstrip_blocks(true)
-            .keep_trailing_newline(true)
-            .build()?,
+        SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true).build()?,
     );
     Ok(environment)
 }
@@ -89,9 +85,7 @@ mod tests {
     }
 
     fn manifest(home: &Home) -> Table {
-        text(&draw("web-shop", home), "Cargo.toml")
-            .parse()
-            .expect("a manifest")
+        text(&draw("web-shop", home), "Cargo.toml").parse().expect("a manifest")
     }
 
     #[test]
@@ -110,15 +104,9 @@ mod tests {
             let table = manifest[table].as_table().expect("a table");
             table.keys().cloned().collect()
         };
-        assert_eq!(
-            names("dependencies"),
-            ["axum", "hatchery", "hatchery-agent", "serde"]
-        );
+        assert_eq!(names("dependencies"), ["axum", "hatchery", "hatchery-agent", "serde"]);
         assert_eq!(names("dev-dependencies"), ["serde_json"]);
-        assert_eq!(
-            manifest["dependencies"]["hatchery"].as_str(),
-            Some(env!("CARGO_PKG_VERSION"))
-        );
+        assert_eq!(manifest["dependencies"]["hatchery"].as_str(), Some(env!("CARGO_PKG_VERSION")));
     }
 
     #[test]

@@ -77,19 +77,14 @@ impl Dependency {
         {
             requirement = replaced_by_path(requirement, &root.join(folder))?;
         }
-        Ok(Self {
-            name: name.to_owned(),
-            requirement,
-        })
+        Ok(Self { name: name.to_owned(), requirement })
     }
 }
 
 /// What a package adds to an inherited requirement: features.
 fn extended(mut inherited: Table, own: &Table) -> Table {
     if let Some(Value::Array(more)) = own.get("features") {
-        let features = inherited
-            .entry("features")
-            .or_insert_with(|| Value::Array(Vec::new()));
+        let features = inherited.entry("features").or_insert_with(|| Value::Array(Vec::new()));
         if let Value::Array(features) = features {
             features.extend_from_slice(more);
         }
@@ -99,12 +94,9 @@ fn extended(mut inherited: Table, own: &Table) -> Table {
 
 /// A path in place of the version: whatever version lies there is meant.
 fn replaced_by_path(mut requirement: Table, folder: &Path) -> hatchery::Result<Table> {
-    let path = folder.to_str().ok_or_else(|| {
-        format!(
-            "{} cannot be written in a manifest: it is not UTF-8",
-            folder.display()
-        )
-    })?;
+    let path = folder
+        .to_str()
+        .ok_or_else(|| format!("{} cannot be written in a manifest: it is not UTF-8", folder.display()))?;
     requirement.remove("version");
     requirement.insert("path".to_owned(), path.into());
     Ok(requirement)
@@ -141,15 +133,10 @@ impl fmt::Display for Dependency {
             Some(version) if self.requirement.len() == 1 => return write!(f, "{version}"),
             _ => {}
         }
-        let (first, rest): (Vec<_>, Vec<_>) = self
-            .requirement
-            .iter()
-            .partition(|(key, _)| ["version", "path"].contains(&key.as_str()));
-        let entries: Vec<String> = first
-            .into_iter()
-            .chain(rest)
-            .map(|(key, value)| format!("{key} = {value}"))
-            .collect();
+        let (first, rest): (Vec<_>, Vec<_>) =
+            self.requirement.iter().partition(|(key, _)| ["version", "path"].contains(&key.as_str()));
+        let entries: Vec<String> =
+            first.into_iter().chain(rest).map(|(key, value)| format!("{key} = {value}")).collect();
         write!(f, "{{ {} }}", entries.join(", "))
     }
 }
@@ -172,11 +159,7 @@ mod tests {
         let package: Table = format!("{package}\n[dev-dependencies]").parse().expect("TOML");
         let shared = SHARED.parse().expect("TOML");
         let requirements = Requirements::read(&package, &shared, home).expect("requirements");
-        requirements
-            .dependencies
-            .iter()
-            .map(ToString::to_string)
-            .collect()
+        requirements.dependencies.iter().map(ToString::to_string).collect()
     }
 
     #[test]
@@ -219,9 +202,7 @@ mod tests {
 
     #[test]
     fn what_the_workspace_does_not_know_is_named() {
-        let package = "[dependencies]\nodd.workspace = true\n[dev-dependencies]"
-            .parse()
-            .expect("TOML");
+        let package = "[dependencies]\nodd.workspace = true\n[dev-dependencies]".parse().expect("TOML");
         let shared = SHARED.parse().expect("TOML");
         let error = Requirements::read(&package, &shared, &Home::Release).expect_err("an odd dependency");
         assert_eq!(error.to_string(), "the workspace has no dependency `odd`");

@@ -24,17 +24,13 @@ impl Home {
             let built_from = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
             return Ok(built_from.and_then(checkout).unwrap_or(Self::Release));
         };
-        checkout(asked)
-            .or_else(|| checkout(&asked.join("..")))
-            .ok_or_else(|| NoCheckout(asked.to_owned()))
+        checkout(asked).or_else(|| checkout(&asked.join(".."))).ok_or_else(|| NoCheckout(asked.to_owned()))
     }
 }
 
 fn checkout(root: &Path) -> Option<Home> {
     let root = root.canonicalize().ok()?;
-    let whole = ["framework", "agent"]
-        .iter()
-        .all(|part| root.join(part).join("Cargo.toml").is_file());
+    let whole = ["framework", "agent"].iter().all(|part| root.join(part).join("Cargo.toml").is_file());
     whole.then_some(Home::Checkout(root))
 }
 

@@ -58,19 +58,11 @@ fn main() -> ExitCode {
         Err(error) => {
             // Help and version are answers, not errors; a reader that is gone does not matter.
             let _ = error.print();
-            let ending = if error.use_stderr() {
-                Ending::Usage
-            } else {
-                Ending::Done
-            };
+            let ending = if error.use_stderr() { Ending::Usage } else { Ending::Done };
             return ending.into();
         }
     };
-    let Command::New {
-        name,
-        dir,
-        framework_path,
-    } = args.command;
+    let Command::New { name, dir, framework_path } = args.command;
     match make(&name, &dir, framework_path.as_deref()) {
         Ok(next_steps) => {
             let _ = std::io::stdout().write_all(next_steps.as_bytes());

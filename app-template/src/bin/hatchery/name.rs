@@ -65,10 +65,7 @@ impl FromStr for AppName {
             return Err(NameError::Long);
         }
         match taken_by(&name.replace('-', "_")) {
-            Some(what) => Err(NameError::Taken {
-                name: name.to_owned(),
-                what,
-            }),
+            Some(what) => Err(NameError::Taken { name: name.to_owned(), what }),
             None => Ok(Self(name.to_owned())),
         }
     }
@@ -95,15 +92,7 @@ mod tests {
 
     #[test]
     fn the_name_of_a_package_is_a_name() {
-        for name in [
-            "shop",
-            "a",
-            "Shop",
-            "web-shop_2",
-            "app",
-            "testing",
-            "hatchery-shop",
-        ] {
+        for name in ["shop", "a", "Shop", "web-shop_2", "app", "testing", "hatchery-shop"] {
             assert_eq!(name.parse(), Ok(AppName(name.to_owned())));
         }
     }
@@ -117,13 +106,7 @@ mod tests {
 
     #[test]
     fn letters_digits_and_two_signs_make_a_name() {
-        for (name, sign) in [
-            ("web shop", ' '),
-            ("a/b", '/'),
-            ("a.b", '.'),
-            ("café", 'é'),
-            ("a\"", '"'),
-        ] {
+        for (name, sign) in [("web shop", ' '), ("a/b", '/'), ("a.b", '.'), ("café", 'é'), ("a\"", '"')] {
             assert_eq!(name.parse::<AppName>(), Err(NameError::Character(sign)), "{name}");
         }
     }
@@ -150,10 +133,7 @@ mod tests {
         ];
         for name in names {
             let error = name.parse::<AppName>().expect_err(name);
-            assert!(
-                error.to_string().contains(&format!("such as `{name}-app`")),
-                "{error}"
-            );
+            assert!(error.to_string().contains(&format!("such as `{name}-app`")), "{error}");
         }
     }
 }

@@ -81,13 +81,7 @@ mod tests {
     fn entries(folder: &Path) -> Vec<String> {
         let entries = fs::read_dir(folder).expect("a folder");
         let mut names: Vec<String> = entries
-            .map(|entry| {
-                entry
-                    .expect("an entry")
-                    .file_name()
-                    .to_string_lossy()
-                    .into_owned()
-            })
+            .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
             .collect();
         names.sort();
         names
@@ -135,9 +129,7 @@ mod tests {
                 fs::create_dir(path.with_file_name("empty")).expect("a folder");
                 symlink("empty", path).expect("a link");
             }),
-            ("a link to nothing", |path| {
-                symlink("nothing", path).expect("a link")
-            }),
+            ("a link to nothing", |path| symlink("nothing", path).expect("a link")),
         ];
         for (what, put) in obstacles {
             let parent = tempfile::tempdir().expect("a folder");

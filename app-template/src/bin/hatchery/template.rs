@@ -82,9 +82,6 @@ mod tests {
     fn what_differs_is_little() {
         let mut paths: Vec<PathBuf> = stamped().map(|(path, _)| path).collect();
         paths.sort();
-        assert_eq!(
-            paths,
-            [".gitignore", "Cargo.toml", "README.md"].map(PathBuf::from)
-        );
+        assert_eq!(paths, [".gitignore", "Cargo.toml", "README.md"].map(PathBuf::from));
     }
 }
