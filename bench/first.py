@@ -49,13 +49,20 @@ def load(server, seconds, options):
     """One run of the load generator: what it says, and the CPU time that each server process took."""
     url = f"http://127.0.0.1:{server.port}/"
     command = [tool("wrk"), "-t1", f"-c{CONNECTIONS}", *options, url]
-    subprocess.run([*command, "-d1s"], check=True, stdout=subprocess.DEVNULL)
+    run_wrk([*command, "-d1s"])
     before = server.cpu_seconds()
-    said = subprocess.run([*command, f"-d{seconds}s"], check=True, stdout=subprocess.PIPE, text=True).stdout
+    said = run_wrk([*command, f"-d{seconds}s"])
     after = server.cpu_seconds()
     if before.keys() != after.keys():
         raise Failed(f"{server.name}: a process ended or began under load")
     return read_wrk(said), [after[process] - before[process] for process in before]
+
+
+def run_wrk(command):
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        raise Failed(f"wrk ended with {done.returncode}: {' '.join(command)}")
+    return done.stdout
 
 
 def read_wrk(said):
