@@ -1,6 +1,7 @@
 //! The app: what its agent and its workers do, and its configuration.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use axum::extract::State;
 use axum::routing::{get, post};
@@ -33,7 +34,7 @@ fn main() -> ExitCode {
 }
 
 /// What every handler may use.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Shop {
     worker: Worker,
     config: Observed<AppConfig>,
@@ -47,12 +48,12 @@ async fn serve_pages(worker: Worker) -> hatchery::Result {
         .route("/whoami", get(tell_who))
         .route("/config", get(tell_config))
         .route("/echo", post(echo))
-        .with_state(Shop { worker: worker.clone(), config });
+        .with_state(Arc::new(Shop { worker: worker.clone(), config }));
     worker.serve(pages).await?;
     Ok(())
 }
 
-async fn greet(State(shop): State<Shop>) -> String {
+async fn greet(State(shop): State<Arc<Shop>>) -> String {
     format!("{} from worker {}\n", shop.config.get().greeting, shop.worker.index())
 }
 
@@ -64,8 +65,8 @@ struct Who {
     generation: u64,
 }
 
-async fn tell_who(State(shop): State<Shop>) -> Json<Who> {
-    let Shop { worker, .. } = shop;
+async fn tell_who(State(shop): State<Arc<Shop>>) -> Json<Who> {
+    let worker = &shop.worker;
     Json(Who {
         group: worker.group().to_owned(),
         index: worker.index(),
@@ -80,7 +81,7 @@ struct ConfigInForce {
     config: AppConfig,
 }
 
-async fn tell_config(State(shop): State<Shop>) -> Json<ConfigInForce> {
+async fn tell_config(State(shop): State<Arc<Shop>>) -> Json<ConfigInForce> {
     let config = shop.config.get();
     Json(ConfigInForce { version: config.version(), config: AppConfig::clone(&config) })
 }

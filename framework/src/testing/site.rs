@@ -1,6 +1,7 @@
 //! A folder for one instance, and the commands that are given in it.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,10 +19,8 @@ impl Site {
     /// A new folder for instances of `program`, with an empty `config/`.
     #[must_use]
     pub fn new(program: impl Into<PathBuf>) -> Self {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        let nth = COUNT.fetch_add(1, Ordering::Relaxed);
-        let dir = std::env::temp_dir().join(format!("hatchery-{}-{nth}", std::process::id()));
-        fs::create_dir_all(dir.join("config")).expect("a folder for the test");
+        let dir = new_folder();
+        fs::create_dir(dir.join("config")).expect("a folder for the configuration");
         Self { program: program.into(), dir }
     }
 
@@ -63,6 +62,20 @@ impl Site {
     pub fn status(&self) -> Option<Status> {
         let output = self.run(&["status", "--json"]);
         output.status.success().then(|| serde_json::from_slice(&output.stdout).expect("a status"))
+    }
+}
+
+/// A folder that nobody has used before, not even a test that was killed.
+fn new_folder() -> PathBuf {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    loop {
+        let nth = COUNT.fetch_add(1, Ordering::Relaxed);
+        let dir = std::env::temp_dir().join(format!("hatchery-{}-{nth}", std::process::id()));
+        match fs::create_dir(&dir) {
+            Ok(()) => return dir,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => panic!("no folder for the test: {error}"),
+        }
     }
 }
 
