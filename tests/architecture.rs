@@ -25,10 +25,13 @@ const FLOORS: &[&[&str]] = &[
 const PURE: &[&str] = &[
     "backoff.rs",
     "bus/codec.rs",
+    "bus/control.rs",
     "bus/frame.rs",
     "bus/outbox.rs",
     "bus/topic.rs",
+    "cli/view.rs",
     "exit.rs",
+    "http/phase.rs",
     "master/cluster.rs",
     "master/post.rs",
     "master/relay.rs",
@@ -77,14 +80,38 @@ fn room_of(file: &str) -> &str {
     file.split(['/', '.']).next().unwrap_or_default()
 }
 
-/// What is imported behind `prefix`, such as `crate::`: the first words after it, in braces too.
+/// What is imported behind `prefix`, such as `crate::`: the first words after it, those in braces too.
 fn imports<'a>(code: &'a str, prefix: &str) -> BTreeSet<&'a str> {
     let code_lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
-    code_lines
-        .flat_map(|line| line.match_indices(prefix).map(move |(at, _)| &line[at + prefix.len()..]))
-        .map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default())
-        .filter(|word| !word.is_empty())
-        .collect()
+    let rests = code_lines.flat_map(|line| {
+        line.match_indices(prefix).map(move |(at, _)| at + prefix.len()).zip(std::iter::repeat(line))
+    });
+    let mut words = BTreeSet::new();
+    for (at, line) in rests {
+        // A use in braces may go on over lines: look at the whole code from here.
+        let start = line.as_ptr() as usize - code.as_ptr() as usize + at;
+        match code[start..].strip_prefix('{') {
+            Some(inside) => {
+                words.extend(inside.split('}').next().unwrap_or_default().split(',').map(first_word))
+            }
+            None => {
+                words.insert(first_word(&code[start..]));
+            }
+        }
+    }
+    words.remove("");
+    words
+}
+
+fn first_word(text: &str) -> &str {
+    text.trim_start().split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default()
+}
+
+#[test]
+fn imports_are_found_in_every_form() {
+    let code = "use crate::one::X;\nuse crate::{two, three::{Y}};\n// crate::four\nfn f() { crate::five::g() }\nuse crate::{\n    six,\n    seven::Z,\n};";
+    let found: Vec<_> = imports(code, "crate::").into_iter().collect();
+    assert_eq!(found, ["five", "one", "seven", "six", "three", "two"]);
 }
 
 fn floor_of(room: &str) -> usize {

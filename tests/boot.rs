@@ -1,5 +1,6 @@
 //! The order of the start, and starts that fail.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -34,13 +35,17 @@ fn everybody_hears_once_that_the_cluster_is_ready() {
     heard(3);
     crate::harness::kill(cluster.status().workers[1].process.pid.unwrap());
     heard(4);
+    // Everybody once: as many writers as lines.
+    let writer = |line: &String| line.split(' ').nth(3).map(str::to_owned);
+    let lines = ["agent.log", "web.log"].map(|name| log_lines(cluster.site(), name, NEWS));
+    let writers: BTreeSet<_> = lines.iter().flatten().filter_map(writer).collect();
+    assert_eq!(writers.len(), 4);
 }
 
+const NEWS: &str = "knows that the cluster is ready";
+
 fn knowing(site: &Site) -> usize {
-    ["agent.log", "web.log"]
-        .map(|name| log_lines(site, name, "knows that the cluster is ready").len())
-        .iter()
-        .sum()
+    ["agent.log", "web.log"].map(|name| log_lines(site, name, NEWS).len()).iter().sum()
 }
 
 /// Runs a start that must fail, and returns its exit code and its words.

@@ -124,16 +124,14 @@ fn the_run_dir_is_private() {
 #[test]
 fn what_a_dead_master_left_does_not_block_a_start_or_harm_a_stranger() {
     let site = site("");
-    let mut stranger = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+    let stranger = crate::harness::Running(std::process::Command::new("sleep").arg("60").spawn().unwrap());
     fs::create_dir_all(site.dir().join("run")).unwrap();
-    fs::write(site.dir().join("run/master.lock"), format!("{} 1\n", stranger.id())).unwrap();
+    fs::write(site.dir().join("run/master.lock"), format!("{} 1\n", stranger.0.id())).unwrap();
     drop(std::os::unix::net::UnixListener::bind(site.dir().join("run/control.sock")).unwrap());
     assert_eq!(run(&site, &["stop"]).0, Some(3));
     let mut cluster = hatchery::testing::Cluster::start_at(site, FAST);
     assert_eq!(cluster.stop().code(), Some(0));
-    assert!(is_running(stranger.id()));
-    stranger.kill().unwrap();
-    stranger.wait().unwrap();
+    assert!(is_running(stranger.0.id()));
 }
 
 #[test]
@@ -191,6 +189,45 @@ fn a_master_that_does_not_answer_is_named() {
     assert_eq!(words, format!("error: the master with pid {} does not answer\n", cluster.pid()));
     send_signal(cluster.pid(), Signal::CONT);
     let _ = cluster.wait_for("it answers again", |status| status.workers.len() == 2);
+}
+
+#[test]
+fn a_command_run_by_a_child_is_a_command() {
+    let cluster = cluster("");
+    let output =
+        cluster.site().command(&["status", "--json"]).env("HATCHERY_ROLE", "web.0@1").output().unwrap();
+    assert_eq!(json(&stdout(&output))["app"], "probe");
+}
+
+#[test]
+fn signals_that_are_reserved_change_nothing() {
+    let cluster = cluster("");
+    for signal in [Signal::HUP, Signal::USR2, Signal::TTIN, Signal::TTOU] {
+        cluster.signal(signal);
+    }
+    let said = || {
+        crate::harness::log_lines(cluster.site(), "master.log", "is reserved and changes nothing yet").len()
+    };
+    eventually("all are noted", || (said() == 4).then_some(()));
+    assert_eq!(cluster.get("/healthz").code, 200);
+}
+
+#[test]
+fn a_program_that_was_touched_and_removed_still_replaces_its_workers() {
+    let site = site("");
+    let copy = site.dir().join("app");
+    fs::copy(crate::harness::probe(), &copy).unwrap();
+    let other = Site::new(&copy);
+    other.configure("default.toml", "");
+    let cluster = hatchery::testing::Cluster::start_at(other, FAST);
+    let victim = cluster.status().workers[0].process.pid.unwrap();
+    fs::File::open(&copy).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+    fs::remove_file(&copy).unwrap();
+    kill(victim);
+    eventually("a replacement", || {
+        let answer = json(&cluster.get("/whoami").body);
+        (answer["index"] == 0 && answer["pid"] != victim).then_some(())
+    });
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use hatchery::testing::{Cluster, Site};
+use hatchery::status::ClusterState;
+use hatchery::testing::{Cluster, Site, eventually};
 
 use crate::harness::{FAST, ask_all, cluster, kill, pids, probe, site, stderr, stdout};
 
@@ -59,20 +60,50 @@ fn a_mistake_changes_nothing_and_is_told_with_its_line() {
 }
 
 #[test]
-fn an_agent_that_is_restarted_over_a_mistake_keeps_the_last_good_configuration() {
-    let cluster = cluster("greeting = 'good'");
+fn an_agent_that_is_restarted_over_a_mistake_keeps_all_of_the_last_good_configuration() {
+    let cluster =
+        cluster("greeting = 'good'\n[log_rotation]\nkeep = 0\nmax_size = '4KiB'\ncheck_interval = '5ms'");
     cluster.site().configure("default.toml", "greeting = 5");
     let before = cluster.wait_for("the refusal", |status| status.config.refused.is_some());
     let victim = before.agent.process.pid.unwrap();
     kill(victim);
     let after = cluster.wait_for("a new agent", |status| {
-        status.state == hatchery::status::ClusterState::Running && status.agent.process.pid != Some(victim)
+        status.state == ClusterState::Running && status.agent.process.pid != Some(victim)
     });
     assert!(after.config.refused.is_some());
     kill(after.workers[0].process.pid.unwrap());
     assert_eq!(greetings(&cluster), ["good", "good"]);
+    let rotated = || {
+        let entries = fs::read_dir(cluster.site().dir().join("logs")).unwrap();
+        entries
+            .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("web.log."))
+            .count()
+    };
+    eventually("more files than are kept by default", || {
+        assert_eq!(cluster.get("/log?from=0&count=100").code, 200);
+        (rotated() > 10).then_some(())
+    });
     cluster.site().configure("default.toml", "greeting = 'better'");
     wait_for_version(&cluster, 2);
+}
+
+#[test]
+fn values_that_no_server_can_work_with_are_mistakes() {
+    for (text, place) in [
+        ("[http]\nmax_connections = 0", "2:19: http.max_connections"),
+        ("[http]\nlisten = []", "2:10: http.listen"),
+        ("[http]\nheader_timeout = '0s'", "2:18: http.header_timeout"),
+        ("[http]\nfirst_byte_timeout = '300000000000years'", "2:22: http.first_byte_timeout"),
+        ("[cluster]\nready_timeout = '0s'", "2:17: cluster.ready_timeout"),
+        ("[cluster]\nworkers = 0", "2:11: cluster.workers"),
+        ("[config_polling]\ninterval = '0s'", "2:12: config_polling.interval"),
+        ("[log_rotation]\ncheck_interval = '0s'", "2:18: log_rotation.check_interval"),
+    ] {
+        let output = site(text).run(&["config", "check"]);
+        let words = stderr(&output);
+        assert_eq!(output.status.code(), Some(78), "{text}: {words}");
+        assert!(words.starts_with(&format!("error: config/default.toml:{place}: ")), "{words}");
+    }
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! Log files: who writes where, and rotation without a lost line.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::thread;
 
+use hatchery::status::ClusterState;
 use hatchery::testing::{Cluster, eventually};
 use rustix::process::Signal;
 
@@ -24,17 +25,19 @@ fn every_line_is_there_exactly_once_over_rotations_by_size() {
     const REQUESTS: u32 = 50;
     const LINES: u32 = 100;
     let mut cluster = Cluster::start_at(site(""), &[FAST, ROTATING].concat());
-    thread::scope(|scope| {
-        for client in 0..CLIENTS {
-            let cluster = &cluster;
-            scope.spawn(move || {
-                for request in 0..REQUESTS {
-                    let from = (client * REQUESTS + request) * LINES;
-                    assert_eq!(cluster.get(&format!("/log?from={from}&count={LINES}")).code, 200);
-                }
-            });
-        }
+    let write = |client: u32| {
+        let one = |request: u32| {
+            let from = (client * REQUESTS + request) * LINES;
+            cluster.get(&format!("/log?from={from}&count={LINES}")).body
+        };
+        (0..REQUESTS).map(one).collect::<BTreeSet<String>>()
+    };
+    let writers: BTreeSet<String> = thread::scope(|scope| {
+        let write = &write;
+        let clients: Vec<_> = (0..CLIENTS).map(|client| scope.spawn(move || write(client))).collect();
+        clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
     });
+    assert_eq!(writers.len(), 2, "both workers have written");
     let status = cluster.status();
     assert_eq!(status.workers.iter().map(|worker| worker.lost_log_lines).sum::<u64>(), 0);
     assert_eq!(cluster.stop().code(), Some(0));
@@ -52,6 +55,26 @@ fn every_line_is_there_exactly_once_over_rotations_by_size() {
         .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("web.log."))
         .count();
     assert!(rotated >= 5, "{rotated} rotated files");
+}
+
+#[test]
+fn an_agent_that_dies_while_it_rotates_leaves_no_writer_behind() {
+    let cluster = Cluster::start_at(site(""), &[FAST, ROTATING].concat());
+    let current = cluster.site().dir().join("logs/web.log");
+    for round in 0..20 {
+        assert_eq!(cluster.get(&format!("/log?from={}&count=800", round * 800)).code, 200);
+        let victim = cluster.status().agent.process.pid.unwrap();
+        crate::harness::kill(victim);
+        let _ = cluster.wait_for("a new agent", |status| {
+            status.state == ClusterState::Running && status.agent.process.pid != Some(victim)
+        });
+    }
+    eventually("a line is in the file that bears the log's name", || {
+        assert_eq!(cluster.get("/log?from=900000&count=1").code, 200);
+        std::fs::read_to_string(&current)
+            .is_ok_and(|text| text.contains("numbered line 900000"))
+            .then_some(())
+    });
 }
 
 #[test]

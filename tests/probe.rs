@@ -21,6 +21,8 @@ struct ProbeConfig {
     /// Has to fit a byte, to be out of range.
     small: u8,
     limits: Limits,
+    /// A worker from this index on waits until the file `go` exists, if it is not 0.
+    late: u32,
     agent: Fault,
     worker: Fault,
     duty: Fault,
@@ -122,6 +124,10 @@ async fn serve(worker: Worker) -> hatchery::Result {
     let config = worker.config::<ProbeConfig>().await?;
     let fault = config.get().worker;
     commit(fault).await?;
+    let late = config.get().late;
+    if late > 0 && worker.index() >= late {
+        commit(Fault::Wait).await?;
+    }
     if fault == Fault::Leave {
         return Ok(());
     }

@@ -1,12 +1,13 @@
 //! HTTP as users of an app see it.
 
-use std::io::{BufReader, Write};
+use std::io::{BufReader, Read, Write};
 use std::net::TcpStream;
 
-use hatchery::testing::{Answer, PATIENCE, eventually};
-use rustix::process::Signal;
+use hatchery::status::{ProcessState, Status};
+use hatchery::testing::{Answer, Cluster, PATIENCE, eventually};
+use rustix::process::{Pid, Resource, Rlimit, Signal};
 
-use crate::harness::{cluster, json, site};
+use crate::harness::{Running, cluster, json, log_lines, site};
 
 fn post(path: &str, body: &[u8]) -> Vec<u8> {
     let head = format!(
@@ -33,27 +34,101 @@ fn health_and_readiness_are_answered() {
     assert_eq!(cluster.get("/nowhere").code, 404);
 }
 
+fn connect(cluster: &Cluster) -> BufReader<TcpStream> {
+    let stream = TcpStream::connect(cluster.address()).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    BufReader::new(stream)
+}
+
+fn ask(stream: &mut BufReader<TcpStream>, path: &str) -> std::io::Result<Answer> {
+    write!(stream.get_mut(), "GET {path} HTTP/1.1\r\nHost: test\r\n\r\n")?;
+    Answer::read(stream)
+}
+
 #[test]
-fn a_draining_worker_is_alive_and_not_ready() {
-    let mut cluster = cluster("");
-    let connect = || {
-        let stream = TcpStream::connect(cluster.address()).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        BufReader::new(stream)
-    };
+fn a_draining_worker_says_so_with_its_last_answer() {
+    let mut cluster = Cluster::start_at(site(""), &["--workers", "1"]);
     let marker = cluster.site().dir().join("slow-began");
-    let mut slow = connect();
-    slow.get_mut()
-        .write_all(
-            b"GET /slow?ms=1000 HTTP/1.1\r\nHost: test\r\n\r\nGET /readyz HTTP/1.1\r\nHost: test\r\n\r\n",
-        )
-        .unwrap();
+    let (mut slow, mut asking) = (connect(&cluster), connect(&cluster));
+    slow.get_mut().write_all(b"GET /slow?ms=3000 HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
     eventually("the request is in flight", || marker.exists().then_some(()));
+    assert_eq!(ask(&mut asking, "/healthz").unwrap().code, 200);
     cluster.signal(Signal::TERM);
-    let last = Answer::read(&mut slow).unwrap();
-    assert_eq!((last.code, last.header("connection")), (200, Some("close")));
-    assert!(Answer::read(&mut slow).is_err(), "nothing comes after the last answer");
+    // The connection is never idle, so its next answer is the last.
+    let last = eventually("the worker drains", || {
+        let answer = ask(&mut asking, "/readyz").unwrap();
+        (answer.code != 200).then_some(answer)
+    });
+    assert_eq!(
+        (last.code, last.body.as_str(), last.header("connection")),
+        (503, "draining\n", Some("close"))
+    );
+    assert!(TcpStream::connect(cluster.address()).is_err(), "nobody can connect any more");
+    let slow = Answer::read(&mut slow).unwrap();
+    assert_eq!((slow.code, slow.header("connection")), (200, Some("close")));
     assert_eq!(cluster.wait().code(), Some(0));
+}
+
+#[test]
+fn a_worker_that_waits_for_the_others_is_alive_and_not_ready() {
+    let site = site("late = 1");
+    let _master = Running::start(&site, &[]);
+    let serving =
+        |status: &Status| status.workers.iter().any(|worker| worker.process.state == ProcessState::Ready);
+    let status = eventually("one worker serves", || site.status().filter(serving));
+    let address = &status.listeners[0].address;
+    let ask = |path: &str| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").unwrap();
+        Answer::read(&mut BufReader::new(stream)).unwrap()
+    };
+    assert_eq!(ask("/healthz").code, 200);
+    let answer = ask("/readyz");
+    assert_eq!((answer.code, answer.body.as_str()), (503, "starting\n"));
+    std::fs::write(site.dir().join("go"), "").unwrap();
+    eventually("the cluster is ready", || (ask("/readyz").code == 200).then_some(()));
+}
+
+#[test]
+fn a_client_that_does_not_finish_its_head_is_cut_in_the_configured_time() {
+    let options = ["--set", "http.header_timeout=100ms", "--set", "http.first_byte_timeout=100ms"];
+    let cluster = Cluster::start_at(site(""), &options);
+    for beginning in [&b""[..], b"GET / HT"] {
+        let mut stream = connect(&cluster);
+        stream.get_mut().write_all(beginning).unwrap();
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).unwrap();
+        assert!(rest.is_empty() || rest.starts_with(b"HTTP/1.1 408"), "{}", String::from_utf8_lossy(&rest));
+    }
+    let _ = cluster.wait_for("both are counted", |status| {
+        status.workers.iter().map(|worker| worker.timed_out).sum::<u64>() == 2
+    });
+}
+
+#[test]
+fn a_full_worker_leaves_further_connections_waiting() {
+    let cluster = Cluster::start_at(site(""), &["--workers", "1", "--set", "http.max_connections=1"]);
+    let mut first = connect(&cluster);
+    assert_eq!(ask(&mut first, "/").unwrap().code, 200);
+    let mut second = connect(&cluster);
+    write!(second.get_mut(), "GET / HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+    let _ = cluster.wait_for("the figures", |status| status.workers[0].accepted == 1);
+    drop(first);
+    assert_eq!(Answer::read(&mut second).unwrap().code, 200);
+}
+
+#[test]
+fn a_worker_without_free_descriptors_serves_on_when_it_has_some_again() {
+    let cluster = Cluster::start_at(site("greeting = 'hi'"), &["--workers", "1"]);
+    let worker = Pid::from_raw(cluster.status().workers[0].process.pid.unwrap().cast_signed());
+    let few = Rlimit { current: Some(32), maximum: Some(32) };
+    rustix::process::prlimit(worker, Resource::Nofile, few).unwrap();
+    let crowd: Vec<_> = (0..100).map(|_| connect(&cluster)).collect();
+    let shortage = || log_lines(cluster.site(), "web.log", "cannot accept connections for now");
+    eventually("the shortage is logged", || (!shortage().is_empty()).then_some(()));
+    drop(crowd);
+    assert_eq!(cluster.get("/").body, "hi");
+    assert_eq!(cluster.status().workers[0].process.restarts, 0);
 }
 
 #[test]
@@ -61,12 +136,11 @@ fn several_listeners_and_a_unix_socket_serve_the_same_pages() {
     let site = site("");
     let socket = site.dir().join("web.sock");
     let address = format!("unix:{}", socket.display());
-    let cluster =
-        hatchery::testing::Cluster::start_at(site, &["--listen", "127.0.0.1:0", "--listen", &address]);
+    let cluster = Cluster::start_at(site, &["--listen", "127.0.0.1:0", "--listen", &address]);
     let listeners = cluster.status().listeners;
     assert_eq!(
         listeners.iter().map(|listener| listener.name.as_str()).collect::<Vec<_>>(),
-        ["http", "http-2", "http-3"]
+        ["http", "http-2"]
     );
     let mut stream = std::os::unix::net::UnixStream::connect(&socket).unwrap();
     stream.write_all(b"GET /whoami HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();

@@ -44,3 +44,17 @@ fn versions_rise_across_restarts_of_the_agent() {
     }
     assert_eq!(cluster.status().config.version, 1, "the same configuration is the same version");
 }
+
+#[test]
+fn a_state_larger_than_any_queue_reaches_workers_and_their_replacements() {
+    let greeting = "x".repeat(9 << 20);
+    let cluster = cluster(&format!("greeting = '{greeting}'"));
+    let victim = cluster.status().workers[0].process.pid.unwrap();
+    kill(victim);
+    let _ = cluster.wait_for("a replacement", |status| {
+        status.state == ClusterState::Running
+            && status.workers[0].process.pid != Some(victim)
+            && has_converged(status, "config", 1)
+    });
+    assert_eq!(cluster.get("/").body.len(), greeting.len());
+}

@@ -18,7 +18,7 @@ const SETTLING: Duration = Duration::from_millis(10);
 #[serde(default, deny_unknown_fields)]
 pub struct PollingSettings {
     /// How long to wait between two looks. Default 1 s.
-    #[serde(with = "hatchery::duration")]
+    #[serde(with = "hatchery::duration::positive")]
     pub interval: Duration,
 }
 

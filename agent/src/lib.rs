@@ -12,10 +12,11 @@
 
 mod config_polling;
 mod log_rotation;
-pub mod rotation;
+mod rotation;
 
 pub use config_polling::{PollingSettings, config_polling};
 pub use log_rotation::log_rotation;
+pub use rotation::{Period, RotationSettings};
 
 /// The examples of the README compile.
 #[cfg(doctest)]

@@ -26,6 +26,8 @@ pub fn log_rotation() -> Duty {
 }
 
 async fn rotate(agent: Agent) -> Result {
+    // An earlier run may have ended between renaming and this.
+    reopen(&agent).await?;
     loop {
         let settings = agent.section::<RotationSettings>("log_rotation")?;
         if agent.until_shutdown(sleep(settings.check_interval)).await.is_none() {
@@ -39,14 +41,16 @@ async fn rotate(agent: Agent) -> Result {
         let Some(removals) = removals.await?? else {
             continue;
         };
-        timeout(REOPENING, agent.reopen_logs()).await.map_err(|_| {
-            format!(
-                "some process has not opened its log files anew for {REOPENING:?}: nothing is removed yet"
-            )
-        })??;
+        reopen(&agent).await?;
         let dir = agent.log_dir().to_owned();
         spawn_blocking(move || remove_all(&dir, &removals)).await??;
     }
+}
+
+async fn reopen(agent: &Agent) -> Result {
+    let late =
+        format!("some process has not opened its log files anew for {REOPENING:?}: nothing is removed yet");
+    Ok(timeout(REOPENING, agent.reopen_logs()).await.map_err(|_| late)??)
 }
 
 fn look_and_plan(dir: &Path, files: &[String], settings: &RotationSettings) -> io::Result<Vec<Step>> {

@@ -27,7 +27,7 @@ pub struct RotationSettings {
     /// How many rotated files are kept of each log, the newest ones; 0 keeps all.
     pub keep: usize,
     /// How often sizes and the clock are looked at.
-    #[serde(with = "hatchery::duration")]
+    #[serde(with = "hatchery::duration::positive")]
     pub check_interval: Duration,
 }
 
@@ -68,7 +68,7 @@ impl Period {
 
 /// A log that is being written. A log without a file yet is one of 0 bytes: its old files are still counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileFacts {
+pub(crate) struct FileFacts {
     /// The name in the log directory, such as `web.log`.
     pub name: String,
     /// The size; an empty file is never rotated.
@@ -79,7 +79,7 @@ pub struct FileFacts {
 
 /// A change in the log directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
+pub(crate) enum Step {
     /// Renames a log; the processes that write it must reopen it then.
     Rename {
         /// The log's name.
@@ -99,7 +99,7 @@ pub enum Step {
 /// `existing` holds all names in the log directory. Done as planned, a second call at the same `now` returns
 /// nothing.
 #[must_use]
-pub fn plan(
+pub(crate) fn plan(
     settings: &RotationSettings,
     now: NaiveDateTime,
     files: &[FileFacts],
@@ -122,7 +122,7 @@ pub fn plan(
 
 /// The local time that a log line starts with, as its writer's clock showed it.
 #[must_use]
-pub fn line_time(line: &str) -> Option<NaiveDateTime> {
+pub(crate) fn line_time(line: &str) -> Option<NaiveDateTime> {
     let time = line.split(' ').next()?;
     Some(chrono::DateTime::parse_from_rfc3339(time).ok()?.naive_local())
 }

@@ -110,7 +110,8 @@ impl App {
     pub fn run(self) -> ExitCode {
         log::log_panics();
         let sections = Sections::new(self.schema, self.section_checks());
-        let Some(role) = env::var_os(ROLE_VARIABLE) else {
+        // A child gets no arguments. A command that a child runs inherits the variable and has some.
+        let Some(role) = env::var_os(ROLE_VARIABLE).filter(|_| env::args_os().len() <= 1) else {
             let about = About { name: self.name, version: self.version, sections };
             return cli::run(&about);
         };

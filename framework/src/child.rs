@@ -82,7 +82,7 @@ where
         Err(_) => return confess(&sender, &*BoxError::from("the master sent no welcome")).await,
     };
     let Welcomed { process, sockets, receiver, log } = welcomed;
-    let code = work_until_the_end(&process, receiver, work(process.clone(), sockets)).await;
+    let code = work_until_the_end(&process, &sender, receiver, work(process.clone(), sockets)).await;
     drop(log);
     code
 }
@@ -117,7 +117,7 @@ async fn be_welcomed(role: Role, mut receiver: Receiver, sender: Sender) -> Resu
 }
 
 /// Does the work while serving the link and the signals. The master's death ends everything at once.
-async fn work_until_the_end<F>(process: &Process, receiver: Receiver, work: F) -> ExitCode
+async fn work_until_the_end<F>(process: &Process, sender: &Sender, receiver: Receiver, work: F) -> ExitCode
 where
     F: Future<Output = Result> + Send + 'static,
 {
@@ -131,9 +131,9 @@ where
         biased;
         () = process.abort().cancelled() => Ending::Done.into(),
         done = work => match done {
-            Ok(Ok(())) => { process.flush().await; Ending::Done.into() }
-            Ok(Err(error)) => confess_of(process, &*error).await,
-            Err(panic) => confess_panic(process, &panic).await,
+            Ok(Ok(())) => { sender.flush().await; Ending::Done.into() }
+            Ok(Err(error)) => confess(sender, &*error).await,
+            Err(panic) => confess_panic(sender, &panic).await,
         },
         () = attending => {
             tracing::warn!("the master is gone: leaving");
@@ -143,7 +143,8 @@ where
     }
 }
 
-/// TERM asks this one process to finish and leave; its successor takes its place.
+/// TERM asks this one process to finish and leave, in the time that a worker has for that; its successor
+/// takes its place. A second one, and QUIT, leave no time.
 async fn obey_signals(process: &Process) {
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
@@ -152,38 +153,31 @@ async fn obey_signals(process: &Process) {
             return std::future::pending().await;
         }
     };
-    loop {
-        match signals.next().await {
-            Wish::Stop { fast: false } => process.leave(None),
-            Wish::Stop { fast: true } => return,
-            Wish::ReopenLogs => {}
-        }
-    }
+    while !matches!(signals.next().await, Wish::Stop | Wish::StopFast) {}
+    let patience = process.launch().http.drain_timeout;
+    process.leave(Some(patience));
+    let again = async { while !matches!(signals.next().await, Wish::Stop | Wish::StopFast) {} };
+    // A little longer, so that what is cut at the deadline is told.
+    let _ = tokio::time::timeout(patience + RUNTIME_END, again).await;
 }
 
-async fn confess_of(process: &Process, error: &(dyn std::error::Error + Send + Sync + 'static)) -> ExitCode {
-    let (ending, failure) = describe(error);
-    let body = codec::encode("the last words", &failure).unwrap_or_default();
-    let _ = process.send(Frame::new(Kind::Failed, 0, body)).await;
-    process.flush().await;
-    ending.into()
-}
-
+/// Says why this process ends, if the master still listens.
 async fn confess(sender: &Sender, error: &(dyn std::error::Error + Send + Sync + 'static)) -> ExitCode {
     let (ending, failure) = describe(error);
-    let body = codec::encode("the last words", &failure).unwrap_or_default();
-    let _ = sender.push(Frame::new(Kind::Failed, 0, body));
-    sender.flush().await;
+    last_words(sender, &failure).await;
     ending.into()
 }
 
-async fn confess_panic(process: &Process, panic: &tokio::task::JoinError) -> ExitCode {
+async fn confess_panic(sender: &Sender, panic: &tokio::task::JoinError) -> ExitCode {
     let reason = log::last_panic().unwrap_or_else(|| panic.to_string());
-    let failure = Failure { reason, detail: String::new() };
-    let body = codec::encode("the last words", &failure).unwrap_or_default();
-    let _ = process.send(Frame::new(Kind::Failed, 0, body)).await;
-    process.flush().await;
+    last_words(sender, &Failure { reason, detail: String::new() }).await;
     ExitCode::from(u8::try_from(PANICKED).unwrap_or(1))
+}
+
+async fn last_words(sender: &Sender, failure: &Failure) {
+    let body = codec::encode("the last words", failure).unwrap_or_default();
+    let _ = sender.send(Frame::new(Kind::Failed, 0, body)).await;
+    sender.flush().await;
 }
 
 fn describe(error: &(dyn std::error::Error + Send + Sync + 'static)) -> (Ending, Failure) {

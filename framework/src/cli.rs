@@ -6,29 +6,22 @@ mod daemon;
 mod places;
 mod start;
 mod view;
+mod words;
 
 use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
 
+pub(crate) use self::args::About;
 use self::args::{Args, Command, ConfigCommand, Location};
 use self::client::Client;
 use self::places::Places;
+use self::words::{failed, say, with_runtime};
 use crate::bus::control::{Answer, Request};
-use crate::config::ConfigError;
 use crate::error::{Ending, chain};
 use crate::master::Outcome;
-use crate::sections::Sections;
 use crate::status::Status;
-
-/// What the command line knows of the app.
-#[derive(Debug)]
-pub(crate) struct About {
-    pub(crate) name: &'static str,
-    pub(crate) version: &'static str,
-    pub(crate) sections: Sections,
-}
 
 /// Runs the command that the arguments name.
 pub(crate) fn run(about: &About) -> ExitCode {
@@ -65,36 +58,15 @@ fn conclude(outcome: &Outcome) -> ExitCode {
     outcome.ending.into()
 }
 
-/// Writes an answer to stdout; a reader that is gone does not matter.
-fn say(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
-}
-
-fn failed(ending: Ending, reason: impl Into<String>) -> Outcome {
-    Outcome { ending, reason: reason.into(), detail: String::new() }
-}
-
-impl From<ConfigError> for Outcome {
-    fn from(error: ConfigError) -> Self {
-        Self { ending: Ending::Config, reason: error.to_string(), detail: error.detail() }
-    }
-}
-
-fn with_runtime(work: impl Future<Output = Result<(), Outcome>>) -> Outcome {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return failed(Ending::Failed, format!("no runtime: {error}")),
-    };
-    runtime.block_on(work).err().unwrap_or_else(Outcome::done)
-}
-
 async fn stop(about: &About, location: &Location, request: Request) -> Result<(), Outcome> {
     let mut client = Client::connect(&Places::of(location)?).await?;
-    match client.ask(&request).await? {
-        Answer::Stopping => {}
-        other => return Err(unexpected(&other)),
+    match client.ask(&request).await {
+        Ok(Answer::Stopping) => client.until_gone().await,
+        // It was there a moment ago: what had nothing to finish is gone before it can answer.
+        Err(outcome) if outcome.ending == Ending::NotRunning => {}
+        Ok(other) => return Err(unexpected(&other)),
+        Err(outcome) => return Err(outcome),
     }
-    client.until_gone().await;
     say(&format!("{} has stopped", about.name));
     Ok(())
 }

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 
 use crate::bus::codec;
 use crate::bus::frame::{Frame, Kind};
-use crate::bus::topic::CONFIG;
+use crate::bus::topic::{CONFIG, READING};
 use crate::config::{ConfigError, Layers, Merged, Reading};
 use crate::error::Result;
 use crate::process::{MasterGone, Process};
@@ -33,21 +33,41 @@ pub enum Verdict {
     Refused(ConfigError),
 }
 
+/// A configuration that is good.
+#[derive(Debug)]
+struct Accepted {
+    reading: Reading,
+    merged: Merged,
+    payload: Vec<u8>,
+}
+
+fn judge(sections: &Sections, reading: Result<Reading, ConfigError>) -> Result<Accepted, ConfigError> {
+    let reading = reading?;
+    let merged = reading.merge()?;
+    let payload = sections.encode(&merged)?;
+    Ok(Accepted { reading, merged, payload })
+}
+
+/// What the agent before this one had in force.
+fn left_by_predecessor(process: &Process, sections: &Sections) -> Option<Accepted> {
+    let (_, bytes) = process.latest_state(READING)?;
+    judge(sections, Ok(codec::decode("the last good configuration", &bytes).ok()?)).ok()
+}
+
 impl ConfigDesk {
     /// Loads the first configuration. If it is wrong and an earlier agent left a good one, that one stays.
     pub(crate) async fn open(process: Process, sections: Sections) -> Result<Self> {
-        let layers = &process.launch().layers;
-        let read = layers.read().and_then(|reading| reading.merge());
-        let checked = read.and_then(|merged| sections.encode(&merged).map(|payload| (merged, payload)));
-        let (merged, payload) = match checked {
-            Ok((merged, payload)) => (merged, Ok(payload)),
-            Err(error) if process.latest_state(CONFIG).is_some() => (Merged::default(), Err(error)),
-            Err(error) => return Err(error.into()),
+        let (accepted, refused) = match judge(&sections, process.launch().layers.read()) {
+            Ok(accepted) => (accepted, None),
+            Err(error) => match left_by_predecessor(&process, &sections) {
+                Some(accepted) => (accepted, Some(error)),
+                None => return Err(error.into()),
+            },
         };
-        let desk = Self { process, sections, merged: Mutex::new(merged.clone()) };
-        match payload {
-            Ok(payload) => drop(desk.put_in_force(merged, payload).await?),
-            Err(error) => desk.refuse(&error).await?,
+        let desk = Self { process, sections, merged: Mutex::default() };
+        desk.put_in_force(accepted).await?;
+        if let Some(error) = refused {
+            desk.tell_refusal(Some(&error)).await?;
         }
         Ok(desk)
     }
@@ -61,38 +81,36 @@ impl ConfigDesk {
     /// Validates what was read, and publishes or refuses it. Cancel safe, but it may have been published.
     ///
     /// # Errors
-    /// When the master is gone. A wrong configuration is a [`Verdict`].
+    /// When the master is gone, or does not take it. A wrong configuration is a [`Verdict`].
     pub async fn submit(&self, reading: Result<Reading, ConfigError>) -> Result<Verdict, PublishError> {
-        let checked = reading
-            .and_then(|reading| reading.merge())
-            .and_then(|merged| self.sections.encode(&merged).map(|payload| (merged, payload)));
-        match checked {
-            Ok((merged, payload)) => self.put_in_force(merged, payload).await,
+        match judge(&self.sections, reading) {
+            Ok(accepted) => self.put_in_force(accepted).await,
             Err(error) => {
-                self.refuse(&error).await?;
+                self.tell_refusal(Some(&error)).await?;
                 Ok(Verdict::Refused(error))
             }
         }
     }
 
-    async fn put_in_force(&self, merged: Merged, payload: Vec<u8>) -> Result<Verdict, PublishError> {
-        let unchanged = self.process.latest_state(CONFIG).is_some_and(|(_, current)| current == payload);
-        let verdict = if unchanged {
-            Verdict::Unchanged
-        } else {
-            Verdict::Published(publish(&self.process, CONFIG, payload).await?)
-        };
+    async fn put_in_force(&self, accepted: Accepted) -> Result<Verdict, PublishError> {
+        let Accepted { reading, merged, payload } = accepted;
+        let version = self.publish_if_new(CONFIG, payload).await?;
+        self.publish_if_new(READING, codec::encode("the configuration", &reading)?).await?;
         *self.merged.lock().unwrap_or_else(PoisonError::into_inner) = merged;
         self.tell_refusal(None).await?;
-        Ok(verdict)
+        Ok(version.map_or(Verdict::Unchanged, Verdict::Published))
     }
 
-    async fn refuse(&self, error: &ConfigError) -> Result<(), MasterGone> {
-        self.tell_refusal(Some(error.to_string())).await
+    /// The new version, unless the payload is that of the latest.
+    async fn publish_if_new(&self, topic: &str, payload: Vec<u8>) -> Result<Option<u64>, PublishError> {
+        match self.process.latest_state(topic) {
+            Some((_, latest)) if latest == payload => Ok(None),
+            _ => publish(&self.process, topic, payload).await.map(Some),
+        }
     }
 
-    async fn tell_refusal(&self, refused: Option<String>) -> Result<(), MasterGone> {
-        let body = codec::encode("the refusal", &refused).unwrap_or_default();
+    async fn tell_refusal(&self, refused: Option<&ConfigError>) -> Result<(), MasterGone> {
+        let body = codec::encode("the refusal", &refused.map(ToString::to_string)).unwrap_or_default();
         self.process.send(Frame::new(Kind::ConfigRefused, 0, body)).await
     }
 

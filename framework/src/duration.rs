@@ -5,13 +5,19 @@ use std::time::Duration;
 
 use serde::{Deserializer, Serializer, de};
 
-/// Reads a duration such as `250ms` or `1m 30s`.
+/// The longest duration; whoever means for ever means this.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// Reads a duration such as `250ms` or `1m 30s`, of at most 365 days.
 ///
 /// # Errors
-/// When the text is not numbers with units.
+/// When the text is not numbers with units, or means more.
 pub fn parse(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text)
-        .map_err(|_| format!("`{text}` is not a duration: write one such as 250ms, 30s or 5m"))
+    match humantime::parse_duration(text) {
+        Ok(duration) if duration <= LONGEST => Ok(duration),
+        Ok(_) => Err(format!("`{text}` is longer than 365 days")),
+        Err(_) => Err(format!("`{text}` is not a duration: write one such as 250ms, 30s or 5m")),
+    }
 }
 
 /// For `#[serde(with = "hatchery::duration")]`.
@@ -41,5 +47,39 @@ impl de::Visitor<'_> for DurationVisitor {
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Duration, E> {
         parse(text).map_err(E::custom)
+    }
+}
+
+/// For `#[serde(with = "hatchery::duration::positive")]`: like this module, but 0 is refused.
+pub mod positive {
+    use std::time::Duration;
+
+    use serde::{Deserializer, de};
+
+    pub use super::serialize;
+
+    /// For `#[serde(with = "hatchery::duration::positive")]`.
+    ///
+    /// # Errors
+    /// When the value is not a text that [`parse`](super::parse) accepts, or is 0.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        let duration = super::deserialize(deserializer)?;
+        if duration.is_zero() {
+            return Err(de::Error::custom("0 is too short: write a duration such as 250ms, 30s or 5m"));
+        }
+        Ok(duration)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_has_a_unit_and_an_end() {
+        assert_eq!(parse("1m 30s").unwrap(), Duration::from_secs(90));
+        for wrong in ["", "5", "soon", "366d", "300000000000years"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
     }
 }

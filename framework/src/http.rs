@@ -32,9 +32,9 @@ use axum::Router;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-pub use drain::{Drain, Drained};
-pub use gauges::{Gauges, Readiness, Standing};
-pub use listener::Listener;
+pub(crate) use drain::{Drain, Drained};
+pub(crate) use gauges::{Gauges, Readiness, Standing};
+pub(crate) use listener::Listener;
 pub use settings::HttpSettings;
 
 use house::{CutOnDrop, House, Stage};
@@ -50,7 +50,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// When a listener does not take its options.
-pub async fn serve(
+pub(crate) async fn serve(
     listeners: Vec<Listener>,
     router: Router,
     settings: &HttpSettings,

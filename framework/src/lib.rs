@@ -9,9 +9,9 @@
 //!
 //! | room | answers for |
 //! |---|---|
-//! | [`error`], [`duration`], [`size`], [`role`], `backoff`, `exit` | words: endings, durations, slots, delays, reasons |
+//! | [`error`], [`duration`], [`size`], `role`, `backoff`, `exit` | words: endings, durations, slots, delays, reasons |
 //! | [`status`] | what `status --json` says |
-//! | [`config`], [`log`], [`http`] | layers of configuration; log files; serving HTTP |
+//! | [`config`], `log`, `http` | layers of configuration; log files; serving HTTP |
 //! | `image`, `instance`, `signals` | the executable held open; the run dir; what signals mean |
 //! | `bus` | frames, links, the bodies of the framework's own frames |
 //! | `launch`, `sections` | what a child is told; who owns which part of the configuration |
@@ -33,16 +33,16 @@ pub mod duration;
 mod duty;
 pub mod error;
 mod exit;
-pub mod http;
+mod http;
 mod image;
 mod instance;
 mod launch;
 mod lives;
-pub mod log;
+mod log;
 mod master;
 mod process;
 mod published;
-pub mod role;
+mod role;
 mod sections;
 mod signals;
 pub mod size;
@@ -58,6 +58,8 @@ pub use desk::{ConfigDesk, Verdict};
 pub use duty::Duty;
 pub use error::{BoxError, Ending, Result};
 pub use exit::{Exit, Reason};
+pub use http::HttpSettings;
+pub use log::{Level, LogSettings};
 pub use master::{ClusterSettings, WorkerCount};
 pub use process::MasterGone;
 pub use published::{PublishError, Published};

@@ -23,7 +23,7 @@ mod panics;
 use file::SharedFile;
 use layer::{LogLayer, Outlet};
 use line::Head;
-pub use panics::{last_panic, log_panics};
+pub(crate) use panics::{last_panic, log_panics};
 
 /// The file, without its ending, that the errors of all processes are written to.
 pub(crate) const ERRORS: &str = "error";
@@ -87,7 +87,7 @@ impl Level {
 /// # Errors
 /// When a file cannot be opened; when `name` is no file name or is `error`; with
 /// [`io::ErrorKind::AlreadyExists`] when this process has a `tracing` subscriber already, be it ours.
-pub fn start(dir: &Path, name: &str, label: &str, settings: &LogSettings) -> io::Result<Log> {
+pub(crate) fn start(dir: &Path, name: &str, label: &str, settings: &LogSettings) -> io::Result<Log> {
     let taken = |_| {
         let text = "logging has been started in this process already: start it once";
         io::Error::new(io::ErrorKind::AlreadyExists, text)
@@ -111,9 +111,10 @@ fn build(
     let ended = Arc::new(AtomicBool::new(false));
     let (role, role_guard) = outlet(&role_file, ROLE_QUEUE, "log", &ended);
     let (errors, error_guard) = outlet(&error_file, ERROR_QUEUE, "log-errors", &ended);
-    let layer = LogLayer::new(head, settings, role, errors);
+    let quiet = Arc::new(AtomicBool::new(false));
+    let layer = LogLayer::new(head, settings, role, errors).silenced_by(Arc::clone(&quiet));
     let reopener = Reopener { files: [role_file, error_file], lost };
-    let log = Log { guards: vec![role_guard, error_guard], ended, reopener };
+    let log = Log { guards: vec![role_guard, error_guard], ended, quiet, reopener };
     Ok((tracing_subscriber::registry().with(layer), log))
 }
 
@@ -138,17 +139,23 @@ fn outlet(file: &SharedFile, lines: usize, thread: &str, ended: &Arc<AtomicBool>
 /// directly, without the queue.
 #[derive(Debug)]
 #[must_use = "dropping it ends buffered logging"]
-pub struct Log {
+pub(crate) struct Log {
     guards: Vec<WorkerGuard>,
     ended: Arc<AtomicBool>,
+    quiet: Arc<AtomicBool>,
     reopener: Reopener,
 }
 
 impl Log {
     /// A handle on the files, for the part of the process that hears about rotation.
     #[must_use]
-    pub fn reopener(&self) -> Reopener {
+    pub(crate) fn reopener(&self) -> Reopener {
         self.reopener.clone()
+    }
+
+    /// From now on nothing goes to stderr any more: somebody else will speak there.
+    pub(crate) fn silence_console(&self) {
+        self.quiet.store(true, Ordering::Relaxed);
     }
 }
 
@@ -162,7 +169,7 @@ impl Drop for Log {
 
 /// Opens the log files of this process anew, after they were renamed.
 #[derive(Debug, Clone)]
-pub struct Reopener {
+pub(crate) struct Reopener {
     files: [SharedFile; 2],
     lost: Arc<AtomicU64>,
 }
@@ -176,14 +183,14 @@ impl Reopener {
     /// # Errors
     /// When a path cannot be opened: that file stays the old one, the others are reopened all the same. The
     /// first such error is returned; it names the path.
-    pub fn reopen(&self) -> io::Result<()> {
+    pub(crate) fn reopen(&self) -> io::Result<()> {
         let results = self.files.each_ref().map(SharedFile::reopen);
         results.into_iter().collect()
     }
 
     /// How many lines could not be written, of all files, since the start of the process.
     #[must_use]
-    pub fn lost(&self) -> u64 {
+    pub(crate) fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }
 }

@@ -20,7 +20,7 @@ mod usage;
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use chrono::Utc;
@@ -79,6 +79,8 @@ struct Master {
     queue: VecDeque<Event>,
     dropped: u64,
     started: Instant,
+    /// What was announced when everybody was ready for the first time.
+    ready_line: Option<String>,
     log: Log,
     lock: Lock,
 }
@@ -129,6 +131,7 @@ impl Master {
             queue: VecDeque::from([Event::Started]),
             dropped: 0,
             started,
+            ready_line: None,
             log,
             lock,
         })
@@ -142,6 +145,7 @@ impl Master {
             }
             for action in self.cluster.on(event, Instant::now()) {
                 if let Action::Finish(outcome) = action {
+                    self.log_failure(&outcome);
                     return outcome;
                 }
                 self.apply(action, herald);
@@ -172,6 +176,7 @@ impl Master {
             }
             Action::AnnounceReady => self.announce(herald),
             Action::WithdrawReady => self.lock.withdraw(),
+            Action::CloseListeners => self.listeners.clear(),
             Action::ReopenOwnLogs => {
                 if let Err(error) = self.log.reopener().reopen() {
                     tracing::error!("{error}");
@@ -218,29 +223,42 @@ impl Master {
         self.send(to, Frame::new(Kind::Welcome, 0, self.welcome.clone()).with_descriptors(descriptors));
     }
 
-    fn announce(&self, herald: &Herald) {
-        let took = self.started.elapsed();
-        let line = format!("{} is ready: {} ({})", self.launch.app, self.urls(), self.crew(took));
+    /// The first time it is also said aloud.
+    fn announce(&mut self, herald: &Herald) {
+        let first = self.ready_line.is_none();
+        let line = self.ready_line.get_or_insert_with(|| {
+            let crew = crew(self.cluster.worker_statuses(Instant::now()).len());
+            let took = self.started.elapsed().as_millis();
+            format!("{} is ready: {} ({crew}, {took} ms)", self.launch.app, urls(&self.listeners))
+        });
         tracing::info!("{line}");
-        if let Err(error) = self.lock.announce(&line) {
+        if let Err(error) = self.lock.announce(line) {
             tracing::error!("cannot write the ready file: {error}");
         }
-        herald.ready(&line);
+        if first {
+            herald.ready(line);
+        }
     }
 
-    fn urls(&self) -> String {
-        let url = |listener: &Listener| match listener.status.address.as_str() {
-            address if address.starts_with("unix:") => address.to_owned(),
-            address => format!("http://{address}"),
-        };
-        self.listeners.iter().map(url).collect::<Vec<_>>().join(", ")
+    /// Into the files; on the terminal the command says it, in its own form.
+    fn log_failure(&self, outcome: &Outcome) {
+        if !outcome.reason.is_empty() {
+            self.log.silence_console();
+            tracing::error!("{}", outcome.reason);
+        }
     }
+}
 
-    fn crew(&self, took: Duration) -> String {
-        let workers = self.cluster.worker_statuses(Instant::now()).len();
-        let noun = if workers == 1 { "worker" } else { "workers" };
-        format!("{workers} {noun}, {} ms", took.as_millis())
-    }
+fn urls(listeners: &[Listener]) -> String {
+    let url = |listener: &Listener| match listener.status.address.as_str() {
+        address if address.starts_with("unix:") => address.to_owned(),
+        address => format!("http://{address}"),
+    };
+    listeners.iter().map(url).collect::<Vec<_>>().join(", ")
+}
+
+fn crew(workers: usize) -> String {
+    format!("{workers} {}", if workers == 1 { "worker" } else { "workers" })
 }
 
 /// Waits for a moment that may never come.
@@ -254,8 +272,13 @@ async fn at(deadline: Option<tokio::time::Instant>) {
 async fn forward_signals(mut signals: Signals, events: mpsc::Sender<Event>) {
     loop {
         let event = match signals.next().await {
-            Wish::Stop { fast } => Event::Stop { fast, timeout: None },
+            Wish::Stop => Event::StopSignal { fast: false },
+            Wish::StopFast => Event::StopSignal { fast: true },
             Wish::ReopenLogs => Event::ReopenLogs,
+            Wish::Reserved(name) => {
+                tracing::warn!("{name} is reserved and changes nothing yet");
+                continue;
+            }
         };
         if events.send(event).await.is_err() {
             return;

@@ -121,10 +121,6 @@ impl Process {
         self.shared.sender.send(frame).await.map_err(|_| MasterGone)
     }
 
-    pub(crate) async fn flush(&self) {
-        self.shared.sender.flush().await;
-    }
-
     /// Sends the figures; when the queue is full they are skipped, the next ones will do.
     pub(crate) fn pulse(&self, pulse: Pulse) {
         let body = codec::encode("the pulse", &pulse).unwrap_or_default();

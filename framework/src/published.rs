@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use crate::bus::control::PublishAnswer;
-use crate::bus::frame::{Frame, Kind};
+use crate::bus::frame::{Frame, Kind, MAX_LENGTH};
 use crate::bus::{CodecError, Topic, codec, topic};
 use crate::process::{MasterGone, Process};
 
@@ -16,6 +16,14 @@ pub enum PublishError {
     /// The value cannot be encoded, or the answer cannot be decoded.
     #[error(transparent)]
     Codec(#[from] CodecError),
+    /// The value is too large for one frame.
+    #[error("the state `{topic}` has {length} bytes, and {MAX_LENGTH} are the most")]
+    TooLarge {
+        /// The topic's name.
+        topic: String,
+        /// The size of the encoded value.
+        length: usize,
+    },
     /// The master does not take it.
     #[error("the master refused the state: {0}")]
     Refused(String),
@@ -52,6 +60,9 @@ impl<T: Topic> Published<T> {
 
 /// Sends a payload to the master, and takes it into this process's own view under the version it got.
 pub(crate) async fn publish(process: &Process, topic: &str, payload: Vec<u8>) -> Result<u64, PublishError> {
+    if topic.len() + payload.len() > MAX_LENGTH {
+        return Err(PublishError::TooLarge { topic: topic.to_owned(), length: payload.len() });
+    }
     let answer = process.request(|number| Frame::about(Kind::Publish, topic, number, &payload)).await?;
     match codec::decode("the answer to a publish request", &answer)? {
         PublishAnswer::Refused(reason) => Err(PublishError::Refused(reason)),

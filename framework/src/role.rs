@@ -6,12 +6,12 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 /// The group of workers that serve HTTP, unless an app says otherwise.
-pub const WEB: &str = "web";
+pub(crate) const WEB: &str = "web";
 
 /// A place in the cluster that one process fills; it is kept over restarts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Slot {
+pub(crate) enum Slot {
     /// The one agent.
     Agent,
     /// A worker by its group and its index in it, counted from 0.
@@ -26,19 +26,19 @@ pub enum Slot {
 impl Slot {
     /// The slot of worker `index` of the group `web`.
     #[must_use]
-    pub fn web(index: u32) -> Self {
+    pub(crate) fn web(index: u32) -> Self {
         Self::Worker { group: WEB.to_owned(), index }
     }
 
     /// Whether this is the agent's slot.
     #[must_use]
-    pub fn is_agent(&self) -> bool {
+    pub(crate) fn is_agent(&self) -> bool {
         matches!(self, Self::Agent)
     }
 
     /// The name of the log file that this slot's processes write: `agent`, or the group's name.
     #[must_use]
-    pub fn log_name(&self) -> &str {
+    pub(crate) fn log_name(&self) -> &str {
         match self {
             Self::Agent => "agent",
             Self::Worker { group, .. } => group,
@@ -59,7 +59,7 @@ impl fmt::Display for Slot {
 /// A text that names no slot.
 #[derive(Debug, thiserror::Error)]
 #[error("`{0}` names no slot: write `agent`, or a worker as `web.0`")]
-pub struct UnknownSlot(String);
+pub(crate) struct UnknownSlot(String);
 
 impl FromStr for Slot {
     type Err = UnknownSlot;
@@ -80,6 +80,9 @@ impl FromStr for Slot {
 
 /// The environment variable that makes a process a child: [`Role`] as text.
 pub(crate) const ROLE_VARIABLE: &str = "HATCHERY_ROLE";
+
+/// Set for a master that was started in the background, and for nobody else.
+pub(crate) const DAEMON_VARIABLE: &str = "HATCHERY_DAEMON";
 
 /// What a child is told when it is spawned. As text: `agent@1`, `web.0@3`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,9 +8,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wish {
     /// TERM or INT: finish and leave. A second one means leave at once.
-    Stop { fast: bool },
+    Stop,
+    /// QUIT: leave at once.
+    StopFast,
     /// USR1: the log files were renamed.
     ReopenLogs,
+    /// One that is reserved for what this version cannot do; its default would end or stop the process.
+    Reserved(&'static str),
 }
 
 /// The signals of this process.
@@ -20,30 +24,38 @@ pub(crate) struct Signals {
     interrupt: Signal,
     quit: Signal,
     reopen: Signal,
-    asked_before: bool,
+    hang_up: Signal,
+    upgrade: Signal,
+    more: Signal,
+    fewer: Signal,
 }
 
 impl Signals {
-    /// Takes over TERM, INT, QUIT and USR1. Must be called inside a runtime.
+    /// Takes the signals over. Must be called inside a runtime.
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             quit: signal(SignalKind::quit())?,
             reopen: signal(SignalKind::user_defined1())?,
-            asked_before: false,
+            hang_up: signal(SignalKind::hangup())?,
+            upgrade: signal(SignalKind::user_defined2())?,
+            more: signal(SignalKind::from_raw(rustix::process::Signal::TTIN.as_raw()))?,
+            fewer: signal(SignalKind::from_raw(rustix::process::Signal::TTOU.as_raw()))?,
         })
     }
 
     /// The next wish. Cancel safe.
     pub(crate) async fn next(&mut self) -> Wish {
-        let fast = tokio::select! {
-            _ = self.terminate.recv() => self.asked_before,
-            _ = self.interrupt.recv() => self.asked_before,
-            _ = self.quit.recv() => true,
-            _ = self.reopen.recv() => return Wish::ReopenLogs,
-        };
-        self.asked_before = true;
-        Wish::Stop { fast }
+        tokio::select! {
+            _ = self.terminate.recv() => Wish::Stop,
+            _ = self.interrupt.recv() => Wish::Stop,
+            _ = self.quit.recv() => Wish::StopFast,
+            _ = self.reopen.recv() => Wish::ReopenLogs,
+            _ = self.hang_up.recv() => Wish::Reserved("SIGHUP"),
+            _ = self.upgrade.recv() => Wish::Reserved("SIGUSR2"),
+            _ = self.more.recv() => Wish::Reserved("SIGTTIN"),
+            _ = self.fewer.recv() => Wish::Reserved("SIGTTOU"),
+        }
     }
 }

@@ -95,11 +95,11 @@ struct Cell<T> {
 }
 
 /// A cell whose type only its observers know.
-trait Slot: Any + Send + Sync {
+trait Feed: Any + Send + Sync {
     fn put(&self, topic: &str, number: u64, payload: &[u8]) -> Result<(), CodecError>;
 }
 
-impl<T: DeserializeOwned + Send + Sync + 'static> Slot for Cell<T> {
+impl<T: DeserializeOwned + Send + Sync + 'static> Feed for Cell<T> {
     fn put(&self, topic: &str, number: u64, payload: &[u8]) -> Result<(), CodecError> {
         let value = codec::decode(&describe(topic), payload)?;
         self.current.store(Arc::new(Version { number, value }));
@@ -111,7 +111,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Slot for Cell<T> {
 struct Entry {
     number: u64,
     payload: Bytes,
-    slot: Option<Arc<dyn Slot>>,
+    feed: Option<Arc<dyn Feed>>,
     changes: watch::Sender<u64>,
 }
 
@@ -141,8 +141,8 @@ impl States {
         if number <= entry.number {
             return Ok(());
         }
-        if let Some(slot) = &entry.slot {
-            slot.put(topic, number, &payload)?;
+        if let Some(feed) = &entry.feed {
+            feed.put(topic, number, &payload)?;
         }
         entry.number = number;
         entry.payload = payload;
@@ -184,10 +184,10 @@ impl States {
         if entry.number == 0 {
             return Ok(Err(changes));
         }
-        let cell = match &entry.slot {
-            Some(slot) => {
-                let slot: Arc<dyn Any + Send + Sync> = slot.clone();
-                slot.downcast::<Cell<T>>().map_err(|_| ObserveError::OtherType(topic.to_owned()))?
+        let cell = match &entry.feed {
+            Some(feed) => {
+                let feed: Arc<dyn Any + Send + Sync> = feed.clone();
+                feed.downcast::<Cell<T>>().map_err(|_| ObserveError::OtherType(topic.to_owned()))?
             }
             None => {
                 let value = codec::decode(&describe(topic), &entry.payload)?;
@@ -195,14 +195,14 @@ impl States {
                 Arc::new(Cell { current: ArcSwap::from_pointee(version) })
             }
         };
-        entry.slot = Some(cell.clone());
+        entry.feed = Some(cell.clone());
         Ok(Ok(Observed { cell, changes }))
     }
 }
 
 impl Entry {
     fn empty() -> Self {
-        Self { number: 0, payload: Bytes::new(), slot: None, changes: watch::Sender::new(0) }
+        Self { number: 0, payload: Bytes::new(), feed: None, changes: watch::Sender::new(0) }
     }
 }
 

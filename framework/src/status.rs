@@ -155,6 +155,14 @@ pub struct WorkerStatus {
     pub connections: u64,
     /// The requests that it has answered, as it said last.
     pub requests: u64,
+    /// The connections that it has accepted.
+    pub accepted: u64,
+    /// The requests that it has refused with 413.
+    pub refused: u64,
+    /// The connections that a time-out has ended.
+    pub timed_out: u64,
+    /// The handlers that have panicked.
+    pub panics: u64,
     /// Log lines that it could not write.
     pub lost_log_lines: u64,
     /// The version of each state that it runs.

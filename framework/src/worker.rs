@@ -142,9 +142,14 @@ impl Worker {
             self.draining().await;
             drain.begin(self.process.grace());
         };
-        let (drained, told, ()) = tokio::join!(serving, telling_or_leaving(telling, self), leaving);
-        told?;
-        let drained = drained?;
+        let serving = async { serving.await.map_err(ServeError::Socket) };
+        let telling = async { telling_or_leaving(telling, self).await.map_err(ServeError::MasterGone) };
+        // Serving ends without having been asked to only when it fails, and then at once.
+        let leaving = async {
+            leaving.await;
+            Ok(())
+        };
+        let (drained, (), ()) = tokio::try_join!(serving, telling, leaving)?;
         if drained.cut > 0 {
             tracing::warn!("{} connections were cut at the deadline for draining", drained.cut);
         }
@@ -167,11 +172,18 @@ impl Worker {
     /// Tells the figures each second, from the loop that serves.
     pub(crate) async fn pulse(&self) {
         let mut ticks = tokio::time::interval(PULSE);
+        // After a suspension one pulse is enough.
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
+            let gauges = &self.shared.gauges;
             self.process.pulse(Pulse {
-                connections: self.shared.gauges.connections() as u64,
-                requests: self.shared.gauges.requests(),
+                connections: gauges.connections() as u64,
+                accepted: gauges.accepted(),
+                requests: gauges.requests(),
+                refused: gauges.refused(),
+                timed_out: gauges.timed_out(),
+                panics: gauges.panics(),
                 lost_log_lines: self.process.lost_log_lines(),
             });
         }

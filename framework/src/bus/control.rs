@@ -32,7 +32,11 @@ pub(crate) struct Failure {
 #[serde(default)]
 pub(crate) struct Pulse {
     pub(crate) connections: u64,
+    pub(crate) accepted: u64,
     pub(crate) requests: u64,
+    pub(crate) refused: u64,
+    pub(crate) timed_out: u64,
+    pub(crate) panics: u64,
     pub(crate) lost_log_lines: u64,
 }
 

@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 
 use super::frame::{Frame, Kind};
 
-/// The most bytes that may wait for one receiver, beside one frame of any size.
+/// The most bytes that may wait for one receiver, beside one frame of any size, the latest version of each
+/// state, and the welcome.
 pub(crate) const LIMIT: usize = 8 << 20;
 
 /// The most frames that one write gathers.
@@ -16,6 +17,8 @@ const BATCH: usize = 64;
 pub(crate) struct Outbox {
     queue: VecDeque<Frame>,
     bytes: usize,
+    /// Of these the bytes of frames that can pile up.
+    message_bytes: usize,
     limit: usize,
 }
 
@@ -28,11 +31,11 @@ pub(crate) struct Full {
 
 impl Outbox {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { queue: VecDeque::new(), bytes: 0, limit }
+        Self { queue: VecDeque::new(), bytes: 0, message_bytes: 0, limit }
     }
 
-    /// Queues a frame. A state takes the place of an older version of itself and is therefore never refused
-    /// for long; anything else is refused when the limit is reached.
+    /// Queues a frame. A state takes the place of an older version of itself, so that there is one of each at
+    /// most: it is never refused, and neither is the one welcome. Anything else is refused over the limit.
     pub(crate) fn push(&mut self, frame: Frame) -> Result<(), Full> {
         if frame.kind() == Kind::State
             && let Some(older) = self.queue.iter_mut().find(|queued| is_same_state(queued, &frame))
@@ -41,8 +44,11 @@ impl Outbox {
             *older = frame;
             return Ok(());
         }
-        if !self.queue.is_empty() && self.bytes + frame.wire_length() > self.limit {
-            return Err(Full { waiting: self.bytes });
+        if piles_up(&frame) {
+            if self.message_bytes > 0 && self.message_bytes + frame.wire_length() > self.limit {
+                return Err(Full { waiting: self.message_bytes });
+            }
+            self.message_bytes += frame.wire_length();
         }
         self.bytes += frame.wire_length();
         self.queue.push_back(frame);
@@ -56,6 +62,8 @@ impl Outbox {
         let count = plain.clamp(1, BATCH).min(self.queue.len());
         let batch: Vec<Frame> = self.queue.drain(..count).collect();
         self.bytes -= batch.iter().map(Frame::wire_length).sum::<usize>();
+        self.message_bytes -=
+            batch.iter().filter(|frame| piles_up(frame)).map(Frame::wire_length).sum::<usize>();
         batch
     }
 
@@ -67,6 +75,10 @@ impl Outbox {
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
+}
+
+fn piles_up(frame: &Frame) -> bool {
+    !matches!(frame.kind(), Kind::State | Kind::Welcome)
 }
 
 fn is_same_state(queued: &Frame, newer: &Frame) -> bool {
@@ -104,13 +116,20 @@ mod tests {
     }
 
     #[test]
-    fn a_full_outbox_refuses_messages_and_still_takes_newer_states() {
+    fn a_full_outbox_refuses_messages_and_never_states() {
         let mut outbox = Outbox::new(100);
-        outbox.push(state("a", 1, 60)).unwrap();
-        let message = Frame::new(Kind::Pulse, 0, vec![0; 60]);
-        assert_eq!(outbox.push(message), Err(Full { waiting: 77 }));
+        let message = || Frame::new(Kind::Pulse, 0, vec![0; 60]);
+        outbox.push(state("a", 1, 500)).unwrap();
+        outbox.push(message()).unwrap();
+        assert_eq!(outbox.push(message()), Err(Full { waiting: 76 }));
         outbox.push(state("a", 2, 60)).unwrap();
-        assert_eq!(outbox.bytes(), 77);
+        outbox.push(state("b", 1, 500)).unwrap();
+        assert_eq!(outbox.bytes(), 77 + 76 + 517);
+        while !outbox.is_empty() {
+            outbox.take_batch();
+        }
+        assert_eq!((outbox.bytes(), outbox.message_bytes), (0, 0));
+        outbox.push(message()).unwrap();
     }
 
     #[test]

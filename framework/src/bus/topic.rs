@@ -6,8 +6,11 @@ use serde::de::DeserializeOwned;
 /// The state that carries the author's configuration.
 pub(crate) const CONFIG: &str = "config";
 
-/// Names that begin so belong to the framework.
-const RESERVED_PREFIX: &str = "hatchery.";
+/// The layers that the configuration in force was made of.
+pub(crate) const READING: &str = "hatchery.reading";
+
+/// Names that begin so belong to the framework: what one agent leaves for the next.
+pub(crate) const RESERVED_PREFIX: &str = "hatchery.";
 
 /// A type that travels on the bus, under a name.
 ///

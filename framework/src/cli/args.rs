@@ -5,6 +5,16 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
+use crate::sections::Sections;
+
+/// What the command line knows of the app.
+#[derive(Debug)]
+pub(crate) struct About {
+    pub(crate) name: &'static str,
+    pub(crate) version: &'static str,
+    pub(crate) sections: Sections,
+}
+
 #[derive(Debug, Parser)]
 #[command(arg_required_else_help = true, disable_help_subcommand = true)]
 pub(crate) struct Args {

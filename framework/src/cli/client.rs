@@ -11,8 +11,8 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::{PidfdFlags, pidfd_open};
 
-use super::failed;
 use super::places::Places;
+use super::words::failed;
 use crate::bus::codec;
 use crate::bus::control::{Answer, Request};
 use crate::bus::frame::{Frame, Kind};
@@ -37,7 +37,9 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) async fn connect(places: &Places) -> Result<Self, Outcome> {
         let run_dir = places.run_dir.clone();
-        let socket = open(&run_dir).await.map_err(|error| absent(&run_dir, &error))?;
+        let opened = tokio::time::timeout(PATIENCE, open(&run_dir)).await;
+        let opened = opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        let socket = opened.map_err(|error| absent(&run_dir, &error))?;
         let master = socket_peercred(&socket).and_then(|peer| pidfd_open(peer.pid, PidfdFlags::empty())).ok();
         let (receiver, sender) = link::open(socket).map_err(|error| absent(&run_dir, &error))?;
         Ok(Self { receiver, sender, run_dir, master })

@@ -8,20 +8,18 @@ use std::process::{Command, Stdio};
 
 use super::args::Start;
 use super::places::Places;
-use super::{failed, say};
+use super::words::{failed, say};
 use crate::bus::codec;
 use crate::bus::control::Failure;
 use crate::bus::frame::{Frame, Kind};
 use crate::bus::link;
 use crate::error::Ending;
 use crate::master::{Herald, Outcome};
-
-/// Set for the process in the background.
-const VARIABLE: &str = "HATCHERY_DAEMON";
+use crate::role::DAEMON_VARIABLE;
 
 /// Whether this process is the one in the background.
 pub(crate) fn is_one() -> bool {
-    env::var_os(VARIABLE).is_some()
+    env::var_os(DAEMON_VARIABLE).is_some()
 }
 
 /// Where news of the start goes; a process in the background also leaves its session.
@@ -29,8 +27,9 @@ pub(crate) fn herald() -> Result<Herald, Outcome> {
     if !is_one() {
         return Ok(Herald::Terminal);
     }
-    let unusable =
-        |error: io::Error| failed(Ending::Usage, format!("{VARIABLE} is set, but nobody waits: {error}"));
+    let unusable = |error: io::Error| {
+        failed(Ending::Usage, format!("{DAEMON_VARIABLE} is set, but nobody waits: {error}"))
+    };
     let (_, sender) = link::inherit().and_then(link::open).map_err(unusable)?;
     // Fails only for the leader of a group, which a spawned process is not.
     let _ = rustix::process::setsid();
@@ -50,7 +49,7 @@ pub(crate) async fn launch(args: &Start) -> Result<(), Outcome> {
         })?;
     let mut child = Command::new(env::current_exe().map_err(impossible)?)
         .args(env::args_os().skip(1))
-        .env(VARIABLE, "1")
+        .env(DAEMON_VARIABLE, "1")
         .stdin(Stdio::from(theirs))
         .stdout(output.try_clone().map_err(impossible)?)
         .stderr(output)

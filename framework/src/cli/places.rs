@@ -4,7 +4,7 @@ use std::env;
 use std::path::PathBuf;
 
 use super::args::Location;
-use super::failed;
+use super::words::failed;
 use crate::config::Layers;
 use crate::error::Ending;
 use crate::instance::RunDir;

@@ -1,13 +1,14 @@
 //! `start`: from the arguments and the configuration to a running master.
 
-use super::args::Start;
+use super::args::{About, Start};
+use super::daemon;
 use super::places::Places;
-use super::{About, daemon, with_runtime};
+use super::words::with_runtime;
 use crate::config::{Layers, Merged};
 use crate::http::HttpSettings;
 use crate::launch::Launch;
 use crate::log::{Level, LogSettings};
-use crate::master::{self, ClusterSettings, Outcome, Plan};
+use crate::master::{self, Outcome, Plan};
 
 /// Starts in the foreground or in the background.
 pub(crate) fn run(about: &About, args: &Start) -> Outcome {
@@ -65,8 +66,6 @@ fn layers(places: &Places, args: &Start) -> Result<(Layers, Merged), Outcome> {
     }
     let layers = places.layers(overrides)?;
     let merged = layers.read()?.merge()?;
-    // Read here for their errors' sake, before anything is started.
-    merged.section::<ClusterSettings>("cluster")?;
     Ok((layers, merged))
 }
 

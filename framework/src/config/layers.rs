@@ -104,14 +104,14 @@ impl fmt::Debug for Layers {
 }
 
 /// What the layers said at one moment, not yet merged.
-#[derive(Clone, Hash)]
+#[derive(Clone, Hash, Serialize, Deserialize)]
 pub struct Reading {
     files: [TextFile; 2],
     environment: Vec<(String, String)>,
     overrides: Vec<String>,
 }
 
-#[derive(Clone, Hash)]
+#[derive(Clone, Hash, Serialize, Deserialize)]
 struct TextFile {
     name: String,
     text: String,

@@ -52,44 +52,36 @@ enum Turn {
     Failed(io::Error),
     /// As many connections are open as may be.
     Full,
-    /// Nothing will arrive any more.
-    Ended,
 }
 
 /// Accepts from `listener` until the house drains, then closes it.
-pub(super) async fn run(mut listener: Listener, house: Arc<House>) {
+pub(super) async fn run(listener: Listener, house: Arc<House>) {
+    let mut logged = None;
+    let accepting = async {
+        loop {
+            match next(&listener, &house).await {
+                Turn::Arrived(stream, peer) => connection::spawn(stream, peer, &house),
+                Turn::Failed(error) => recover(&error, &house, &mut logged).await,
+                Turn::Full => house.room().await,
+            }
+        }
+    };
     tokio::select! {
         biased;
         () = house.reached(Stage::Draining) => {}
-        () = accept_all(&mut listener, &house) => return,
-    }
-    for (stream, peer) in listener.close() {
-        connection::spawn(stream, peer, &house);
+        () = accepting => {}
     }
 }
 
-async fn accept_all(listener: &mut Listener, house: &Arc<House>) {
-    let mut logged = None;
-    loop {
-        match next(listener, house).await {
-            Turn::Arrived(stream, peer) => connection::spawn(stream, peer, house),
-            Turn::Failed(error) => recover(&error, house, &mut logged).await,
-            Turn::Full => house.room().await,
-            Turn::Ended => return,
-        }
-    }
-}
-
-async fn next(listener: &mut Listener, house: &House) -> Turn {
+async fn next(listener: &Listener, house: &House) -> Turn {
     // Room is looked for in the very poll that accepts: several listeners share the places.
     poll_fn(|cx| {
         if !house.has_room() {
             return Poll::Ready(Turn::Full);
         }
         listener.poll_accept(cx).map(|arrival| match arrival {
-            Some(Ok((stream, peer))) => Turn::Arrived(stream, peer),
-            Some(Err(error)) => Turn::Failed(error),
-            None => Turn::Ended,
+            Ok((stream, peer)) => Turn::Arrived(stream, peer),
+            Err(error) => Turn::Failed(error),
         })
     })
     .await

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Tells a server to drain. Clones tell the same server.
 #[derive(Debug, Clone, Default)]
-pub struct Drain {
+pub(crate) struct Drain {
     signal: CancellationToken,
     timeout: Arc<OnceLock<Duration>>,
 }
@@ -15,13 +15,13 @@ pub struct Drain {
 impl Drain {
     /// A drain that has not begun.
     #[must_use]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
     /// Begins the drain; `timeout` runs from now, and `None` stands for the server's own `drain_timeout`.
     /// Only the first call counts.
-    pub fn begin(&self, timeout: Option<Duration>) {
+    pub(crate) fn begin(&self, timeout: Option<Duration>) {
         if let Some(timeout) = timeout {
             // A second call must not move a deadline that is already running.
             let _ = self.timeout.set(timeout);
@@ -30,26 +30,20 @@ impl Drain {
     }
 
     /// Waits until the drain begins. Cancel safe.
-    pub async fn begun(&self) {
+    pub(crate) async fn begun(&self) {
         self.signal.cancelled().await;
-    }
-
-    /// Whether the drain has begun.
-    #[must_use]
-    pub fn has_begun(&self) -> bool {
-        self.signal.is_cancelled()
     }
 
     /// The time that was named when the drain began.
     #[must_use]
-    pub fn timeout(&self) -> Option<Duration> {
+    pub(crate) fn timeout(&self) -> Option<Duration> {
         self.timeout.get().copied()
     }
 }
 
 /// How a drain ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Drained {
+pub(crate) struct Drained {
     /// How many connections were still open at the deadline and closed by force.
     pub cut: usize,
 }

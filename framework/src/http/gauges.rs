@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 /// The counters of a server. All but the connections only grow.
 #[derive(Debug, Default)]
-pub struct Gauges {
+pub(crate) struct Gauges {
     pub(super) connections: AtomicUsize,
     pub(super) accepted: AtomicU64,
     pub(super) requests: AtomicU64,
@@ -16,44 +16,44 @@ pub struct Gauges {
 impl Gauges {
     /// Connections open now, upgraded ones among them.
     #[must_use]
-    pub fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.connections.load(Relaxed)
     }
 
     /// Connections accepted so far.
     #[must_use]
-    pub fn accepted(&self) -> u64 {
+    pub(crate) fn accepted(&self) -> u64 {
         self.accepted.load(Relaxed)
     }
 
     /// Requests whose head was read so far.
     #[must_use]
-    pub fn requests(&self) -> u64 {
+    pub(crate) fn requests(&self) -> u64 {
         self.requests.load(Relaxed)
     }
 
     /// Requests answered with 413 so far.
     #[must_use]
-    pub fn refused(&self) -> u64 {
+    pub(crate) fn refused(&self) -> u64 {
         self.refused.load(Relaxed)
     }
 
     /// Connections closed by a time-out so far.
     #[must_use]
-    pub fn timed_out(&self) -> u64 {
+    pub(crate) fn timed_out(&self) -> u64 {
         self.timed_out.load(Relaxed)
     }
 
     /// Handlers that panicked so far.
     #[must_use]
-    pub fn panics(&self) -> u64 {
+    pub(crate) fn panics(&self) -> u64 {
         self.panics.load(Relaxed)
     }
 }
 
 /// Where a worker stands, as `/readyz` tells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub(crate) enum Standing {
     /// The author's start has not finished.
     Starting,
     /// The worker serves.
@@ -64,12 +64,12 @@ pub enum Standing {
 
 /// A [`Standing`] that the process and its server share.
 #[derive(Debug, Default)]
-pub struct Readiness(AtomicU8);
+pub(crate) struct Readiness(AtomicU8);
 
 impl Readiness {
     /// Where the worker stands now; at first it is starting.
     #[must_use]
-    pub fn get(&self) -> Standing {
+    pub(crate) fn get(&self) -> Standing {
         match self.0.load(Relaxed) {
             0 => Standing::Starting,
             1 => Standing::Ready,
@@ -78,7 +78,7 @@ impl Readiness {
     }
 
     /// Moves on to `standing`. A worker that drains stays draining, whoever says ready afterwards.
-    pub fn set(&self, standing: Standing) {
+    pub(crate) fn set(&self, standing: Standing) {
         self.0.fetch_max(standing as u8, Relaxed);
     }
 }

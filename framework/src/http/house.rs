@@ -93,7 +93,7 @@ impl House {
     }
 
     pub(super) fn has_room(&self) -> bool {
-        self.open() < self.settings.max_connections
+        self.open() < self.settings.max_connections.get()
     }
 
     pub(super) async fn room(&self) {

@@ -9,20 +9,17 @@ use std::task::{Context, Poll, ready};
 use rustix::net::{AddressFamily, RecvFlags, SocketType, getsockname, recv, sockopt};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::mpsc;
 
 /// The address of a client, where it has one.
 pub(super) type Peer = Option<SocketAddr>;
 
 /// A source of connections.
 #[derive(Debug)]
-pub enum Listener {
+pub(crate) enum Listener {
     /// A TCP socket, accepted from by this process.
     Tcp(TcpListener),
     /// A Unix socket, accepted from by this process.
     Unix(UnixListener),
-    /// Connections that another process or thread accepted. When draining begins, no more are taken than wait by then.
-    Handed(mpsc::Receiver<OwnedFd>),
 }
 
 enum Family {
@@ -50,7 +47,7 @@ impl Listener {
     ///
     /// # Errors
     /// When it is neither, does not listen, or no runtime with I/O is running.
-    pub fn from_fd(fd: OwnedFd) -> io::Result<Self> {
+    pub(crate) fn from_fd(fd: OwnedFd) -> io::Result<Self> {
         if !sockopt::socket_acceptconn(&fd)? {
             return Err(unfit("the inherited socket does not listen"));
         }
@@ -65,31 +62,20 @@ impl Listener {
     pub(super) fn prepare(&self) -> io::Result<()> {
         match self {
             Self::Tcp(listener) => Ok(sockopt::set_tcp_nodelay(listener, true)?),
-            Self::Unix(_) | Self::Handed(_) => Ok(()),
+            Self::Unix(_) => Ok(()),
         }
     }
 
-    /// The next connection; `None` when there will be no more.
-    pub(super) fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<(Stream, Peer)>>> {
+    /// The next connection.
+    pub(super) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Stream, Peer)>> {
         Poll::Ready(match self {
             Self::Tcp(listener) => {
-                Some(ready!(listener.poll_accept(cx)).map(|(stream, peer)| (Stream::Tcp(stream), Some(peer))))
+                ready!(listener.poll_accept(cx)).map(|(stream, peer)| (Stream::Tcp(stream), Some(peer)))
             }
             Self::Unix(listener) => {
-                Some(ready!(listener.poll_accept(cx)).map(|(stream, _)| (Stream::Unix(stream), None)))
+                ready!(listener.poll_accept(cx)).map(|(stream, _)| (Stream::Unix(stream), None))
             }
-            Self::Handed(queue) => ready!(queue.poll_recv(cx)).map(Stream::from_fd),
         })
-    }
-
-    /// Stops accepting. A connection that was already handed over is nobody else's, so it is still served.
-    pub(super) fn close(self) -> Vec<(Stream, Peer)> {
-        let Self::Handed(mut queue) = self else {
-            return Vec::new();
-        };
-        queue.close();
-        let waiting = std::iter::from_fn(|| queue.try_recv().ok());
-        waiting.filter_map(|fd| Stream::from_fd(fd).ok()).collect()
     }
 }
 
@@ -98,21 +84,6 @@ impl Listener {
 pub(super) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
-}
-
-impl Stream {
-    fn from_fd(fd: OwnedFd) -> io::Result<(Self, Peer)> {
-        rustix::io::ioctl_fionbio(&fd, true)?;
-        match family(&fd)? {
-            Family::Inet => {
-                let stream = TcpStream::from_std(fd.into())?;
-                stream.set_nodelay(true)?;
-                let peer = stream.peer_addr()?;
-                Ok((Self::Tcp(stream), Some(peer)))
-            }
-            Family::Unix => Ok((Self::Unix(UnixStream::from_std(fd.into())?), None)),
-        }
-    }
 }
 
 /// Up to this many bytes, copying a head and its body together costs less than a vectored write.

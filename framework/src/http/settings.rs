@@ -1,29 +1,31 @@
 //! The section `[http]` of the configuration. Every limit that a connection meets has its key here.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 /// The section `[http]`: where to listen, and what a client may ask of a worker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpSettings {
     /// Where to listen: `host:port` or `unix:PATH`.
+    #[serde(deserialize_with = "some_addresses")]
     pub listen: Vec<String>,
     /// How many connections one worker holds at a time; further ones wait in the queue for any worker.
-    pub max_connections: usize,
+    pub max_connections: NonZeroUsize,
     /// How long a new connection may stay silent.
-    #[serde(with = "crate::duration")]
+    #[serde(with = "crate::duration::positive")]
     pub first_byte_timeout: Duration,
     /// How long the head of a request may take, from its first byte to its last.
-    #[serde(with = "crate::duration")]
+    #[serde(with = "crate::duration::positive")]
     pub header_timeout: Duration,
     /// How long a connection may stay silent between two requests.
-    #[serde(with = "crate::duration")]
+    #[serde(with = "crate::duration::positive")]
     pub keep_alive_timeout: Duration,
     /// How long a client may refuse to take one more byte of an answer.
-    #[serde(with = "crate::duration")]
+    #[serde(with = "crate::duration::positive")]
     pub send_timeout: Duration,
     /// The largest body of a request; a larger one is answered with 413.
     #[serde(with = "crate::size")]
@@ -39,7 +41,7 @@ impl Default for HttpSettings {
     fn default() -> Self {
         Self {
             listen: vec!["127.0.0.1:7001".to_owned()],
-            max_connections: 10_000,
+            max_connections: NonZeroUsize::new(10_000).unwrap_or(NonZeroUsize::MIN),
             first_byte_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(10),
             keep_alive_timeout: Duration::from_secs(75),
@@ -49,4 +51,14 @@ impl Default for HttpSettings {
             health_routes: true,
         }
     }
+}
+
+fn some_addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let addresses = Vec::<String>::deserialize(deserializer)?;
+    if addresses.is_empty() {
+        return Err(de::Error::custom(
+            "nowhere to listen: write at least one address, such as 127.0.0.1:7001",
+        ));
+    }
+    Ok(addresses)
 }

@@ -5,7 +5,6 @@ mod draining;
 mod limits;
 
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,8 +13,8 @@ use axum::body::Bytes;
 use axum::extract::{ConnectInfo, State};
 use axum::routing::{get, post};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream, UnixStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -226,22 +225,6 @@ async fn the_health_routes_can_be_left_to_the_router() {
     let served = Served::start(HttpSettings { health_routes: false, ..patient() }).await;
     let (head, _) = ask(&mut served.connect().await, b"GET /healthz HTTP/1.1\r\nhost: test\r\n\r\n").await;
     assert!(head.starts_with("HTTP/1.1 404 "), "{head}");
-}
-
-#[tokio::test]
-async fn a_connection_accepted_elsewhere_is_served_also_when_draining_has_begun() {
-    let (sender, receiver) = mpsc::channel(4);
-    let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
-    ours.set_nonblocking(true).unwrap();
-    sender.try_send(OwnedFd::from(theirs)).unwrap();
-    let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-    let served = Served::over(Listener::Handed(receiver), nowhere, patient());
-    served.drain.begin(None);
-    let mut client = UnixStream::from_std(ours).unwrap();
-    let (head, body) = ask(&mut client, GET).await;
-    assert!(head.contains("connection: close\r\n"), "{head}");
-    assert_eq!(body, "hello\n");
-    assert_eq!(served.drained().await, Drained { cut: 0 });
 }
 
 #[tokio::test]

@@ -48,6 +48,7 @@ pub(super) struct LogLayer {
     head: Arc<Head>,
     level: LevelFilter,
     console: LevelFilter,
+    quiet: Arc<AtomicBool>,
     role: Outlet,
     errors: Outlet,
 }
@@ -55,7 +56,12 @@ pub(super) struct LogLayer {
 impl LogLayer {
     pub(super) fn new(head: Arc<Head>, settings: &LogSettings, role: Outlet, errors: Outlet) -> Self {
         let (level, console) = (settings.level.filter(), settings.console.filter());
-        Self { head, level, console, role, errors }
+        Self { head, level, console, quiet: Arc::default(), role, errors }
+    }
+
+    /// Once this is true, nothing goes to the console.
+    pub(super) fn silenced_by(self, quiet: Arc<AtomicBool>) -> Self {
+        Self { quiet, ..self }
     }
 
     fn write<S>(&self, event: &Event<'_>, ctx: &Context<'_, S>, scratch: &mut Scratch)
@@ -70,7 +76,7 @@ impl LogLayer {
                 self.errors.send(&scratch.line);
             }
         }
-        if level <= self.console {
+        if level <= self.console && !self.quiet.load(Ordering::Relaxed) {
             scratch.console_line(&self.head, event);
             // Nobody can be told that nobody listens on stderr.
             let _ = io::stderr().write_all(scratch.line.as_bytes());

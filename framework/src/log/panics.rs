@@ -9,7 +9,7 @@ static LAST: Mutex<Option<String>> = Mutex::new(None);
 
 /// Writes every panic from now on as one line of level ERROR instead of the usual text and backtrace on
 /// stderr. Before logging is started that line goes to stderr.
-pub fn log_panics() {
+pub(crate) fn log_panics() {
     panic::set_hook(Box::new(|info| {
         let text = describe(info);
         *LAST.lock().unwrap_or_else(PoisonError::into_inner) = Some(text.clone());
@@ -25,7 +25,7 @@ pub fn log_panics() {
 /// The last panic of this process that [`log_panics`] saw, such as
 /// `thread main panicked at src/main.rs:7:5: no shop`. It may hold line breaks.
 #[must_use]
-pub fn last_panic() -> Option<String> {
+pub(crate) fn last_panic() -> Option<String> {
     LAST.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 

@@ -16,8 +16,8 @@ use crate::bus::frame::{Frame, Kind, PROTOCOL};
 use crate::bus::topic::CONFIG;
 use crate::role::Slot;
 use crate::status::{
-    AgentStatus, BusStatus, ClusterState, ConfigStatus, DutyStatus, ProcessState, ProcessStatus, StateStatus,
-    Usage, WorkerStatus,
+    AgentStatus, BusStatus, ClusterState, ConfigStatus, DutyState, DutyStatus, ProcessState, ProcessStatus,
+    StateStatus, Usage, WorkerStatus,
 };
 
 /// All that the master knows and decides.
@@ -66,7 +66,10 @@ impl Cluster {
                 self.forget(id, &mut actions);
                 self.supervisor.exited(id, status, at, now, &mut actions);
             }
-            Event::Stop { fast, timeout } => self.supervisor.stop(fast, timeout, &mut actions),
+            Event::StopSignal { fast } => {
+                let again = self.supervisor.state() == ClusterState::Stopping;
+                self.supervisor.stop(fast || again, None, &mut actions);
+            }
             Event::ReopenLogs => self.reopening.begin(None, self.relay.members(), &mut actions),
             Event::Control { request: Request::Status, reply } => actions.push(Action::ReplyStatus { reply }),
             Event::Control { request: Request::Stop { fast, timeout_ms }, reply } => {
@@ -84,12 +87,13 @@ impl Cluster {
         self.supervisor.deadline()
     }
 
-    /// A child that sends what makes no sense loses its link.
+    /// A child that sends what makes no sense is no member any more, and has a moment to end.
     fn on_frame(&mut self, from: ChildId, frame: &Frame, now: Instant, actions: &mut Vec<Action>) {
         let Some(slot) = self.supervisor.slot_of(from).cloned() else {
             return;
         };
         if let Err(problem) = self.take(from, &slot, frame, now, actions) {
+            self.forget(from, actions);
             self.supervisor.link_lost(from, Some(problem), now, actions);
         }
     }
@@ -179,6 +183,9 @@ impl Cluster {
         self.relay.leave(id);
         self.reopening.leave(id, actions);
         self.pulses.remove(&id);
+        if self.supervisor.slot_of(id).is_some_and(Slot::is_agent) {
+            self.duties.iter_mut().for_each(|duty| duty.state = DutyState::BackingOff);
+        }
     }
 
     pub(crate) fn state(&self) -> ClusterState {
@@ -214,6 +221,10 @@ impl Cluster {
             process: self.process_status(post, now),
             connections: pulse.connections,
             requests: pulse.requests,
+            accepted: pulse.accepted,
+            refused: pulse.refused,
+            timed_out: pulse.timed_out,
+            panics: pulse.panics,
             lost_log_lines: pulse.lost_log_lines,
             states: id.map(|id| self.relay.runs(id)).unwrap_or_default(),
         })

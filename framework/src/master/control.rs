@@ -23,9 +23,14 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How many callers are heard at the same time.
 const CALLERS: usize = 64;
 
-/// Binds the socket; only its owner may connect.
+/// Binds the socket; only its owner may connect. Its file is removed by who holds the lock, not by the
+/// listener, which may outlive the lock and would remove a successor's.
 pub(crate) fn listen(path: &Path) -> io::Result<Listener> {
-    ListenerOptions::new().name(path.to_fs_name::<GenericFilePath>()?).mode(0o600).create_tokio()
+    ListenerOptions::new()
+        .name(path.to_fs_name::<GenericFilePath>()?)
+        .mode(0o600)
+        .reclaim_name(false)
+        .create_tokio()
 }
 
 /// Takes callers until the process ends.

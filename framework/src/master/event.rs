@@ -30,8 +30,8 @@ pub(crate) enum Event {
     LinkLost { id: ChildId, problem: Option<String> },
     /// A child ended; nothing comes from it any more.
     Exited { id: ChildId, status: Status, at: DateTime<Utc> },
-    /// Somebody wants the cluster to stop.
-    Stop { fast: bool, timeout: Option<Duration> },
+    /// A signal wants the cluster to stop; while it is stopping, to do so at once.
+    StopSignal { fast: bool },
     /// Somebody renamed the log files.
     ReopenLogs,
     /// The command line asks.
@@ -51,10 +51,12 @@ pub(crate) enum Action {
     Welcome { to: ChildId, slot: Slot },
     /// SIGKILL a child and all in its process group.
     Kill { id: ChildId },
-    /// Everybody is ready: say so to whoever started us.
+    /// Everybody is ready: leave the `ready` file, and the first time say so to whoever started us.
     AnnounceReady,
-    /// Not ready any more: take the announcement back.
+    /// Nothing serves any more: remove the `ready` file.
     WithdrawReady,
+    /// Let nobody connect any more.
+    CloseListeners,
     /// Open the master's own log files anew.
     ReopenOwnLogs,
     /// Answer the command line.
@@ -92,5 +94,18 @@ pub(crate) struct Outcome {
 impl Outcome {
     pub(crate) fn done() -> Self {
         Self { ending: Ending::Done, reason: String::new(), detail: String::new() }
+    }
+    /// The start failed, because of how the process in `slot` ended.
+    pub(crate) fn failed_start(slot: &Slot, exit: &Exit, tries: u32, detail: String) -> Self {
+        let ending = if exit.reason == Reason::Config { Ending::Config } else { Ending::StartFailed };
+        let reason = match (exit.reason, &exit.message) {
+            (Reason::Config, Some(message)) => message.clone(),
+            (Reason::NotReady, _) => format!(
+                "the start failed: {slot} {exit}; `--ready-timeout` or `cluster.ready_timeout` allow it more time"
+            ),
+            _ if tries > 1 => format!("the start failed after {tries} attempts: {slot} {exit}"),
+            _ => format!("the start failed: {slot} {exit}"),
+        };
+        Self { ending, reason, detail }
     }
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -76,12 +77,23 @@ fn bind_tcp(address: SocketAddr) -> io::Result<(OwnedFd, SocketAddr)> {
 fn bind_unix(path: &Path) -> io::Result<OwnedFd> {
     match UnixStream::connect(path) {
         Ok(_) => return Err(io::ErrorKind::AddrInUse.into()),
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path)?,
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => remove_socket(path)?,
         Err(_) => {}
     }
     let listener = UnixListener::bind(path)?;
     listener.set_nonblocking(true)?;
     Ok(listener.into())
+}
+
+/// What refuses connections may also be somebody's file.
+fn remove_socket(path: &Path) -> io::Result<()> {
+    if std::fs::symlink_metadata(path)?.file_type().is_socket() {
+        return std::fs::remove_file(path);
+    }
+    Err(io::Error::new(
+        io::ErrorKind::AlreadyExists,
+        "a file that is no socket lies there; choose another path",
+    ))
 }
 
 fn explain(error: &io::Error) -> String {
@@ -145,5 +157,15 @@ mod tests {
         assert!(bound(&address).unwrap_err().contains("another process listens there"));
         drop(listener);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_file_that_is_no_socket_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("precious");
+        std::fs::write(&path, "words").unwrap();
+        let error = bound(&format!("unix:{}", path.display())).unwrap_err();
+        assert!(error.contains("no socket lies there"), "{error}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "words");
     }
 }

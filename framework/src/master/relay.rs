@@ -7,7 +7,11 @@ use super::event::{Action, ChildId};
 use crate::bus::codec;
 use crate::bus::control::PublishAnswer;
 use crate::bus::frame::{Frame, Kind};
+use crate::bus::topic::RESERVED_PREFIX;
 use crate::status::StateStatus;
+
+/// The most bytes of all retained states together.
+const RETAINED: usize = 256 << 20;
 
 /// Passes states from the agent to everybody.
 #[derive(Debug, Default)]
@@ -29,7 +33,7 @@ impl Relay {
     /// A process said hello: it gets the latest version of every state, and each new one from now on.
     pub(crate) fn join(&mut self, id: ChildId, may_publish: bool, actions: &mut Vec<Action>) {
         self.members.insert(id, Member { may_publish, runs: BTreeMap::new() });
-        for frame in self.states.values() {
+        for frame in self.states.values().filter(|frame| may_publish || !is_private(frame.topic())) {
             self.relayed += 1;
             actions.push(Action::Send { to: id, frame: frame.clone() });
         }
@@ -69,6 +73,11 @@ impl Relay {
         if !self.members.get(&from).is_some_and(|member| member.may_publish) {
             return Err(format!("only the agent may publish the state `{topic}`"));
         }
+        let others: usize =
+            self.states.values().filter(|state| state.topic() != topic).map(Frame::wire_length).sum();
+        if others + frame.wire_length() > RETAINED {
+            return Err(format!("with the state `{topic}` all states together pass {RETAINED} bytes"));
+        }
         let version = self.states.get(topic).map_or(0, Frame::number) + 1;
         let state = frame.readdressed(Kind::State, version);
         self.states.insert(topic.to_owned(), state.clone());
@@ -79,7 +88,7 @@ impl Relay {
         for (&to, member) in &mut self.members {
             if to == publisher {
                 member.runs.insert(state.topic().to_owned(), state.number());
-            } else {
+            } else if member.may_publish || !is_private(state.topic()) {
                 self.relayed += 1;
                 actions.push(Action::Send { to, frame: state.clone() });
             }
@@ -114,14 +123,21 @@ impl Relay {
             |id, topic| self.members.get(id).and_then(|member: &Member| member.runs.get(topic)).copied();
         self.states
             .iter()
+            .filter(|(name, _)| !is_private(name))
             .map(|(name, frame)| StateStatus {
                 name: name.clone(),
                 version: frame.number(),
                 bytes: frame.payload().len() as u64,
-                converged: workers.iter().all(|id| runs(id, name) == Some(frame.number())),
+                converged: !workers.is_empty()
+                    && workers.iter().all(|id| runs(id, name) == Some(frame.number())),
             })
             .collect()
     }
+}
+
+/// What one agent leaves for the next concerns nobody else.
+fn is_private(topic: &str) -> bool {
+    topic.starts_with(RESERVED_PREFIX)
 }
 
 #[cfg(test)]
@@ -176,6 +192,29 @@ mod tests {
             publish(&mut relay, AGENT, topic, payload);
         }
         assert_eq!(sends(&join(&mut relay, ChildId(2), false)), [(2, Kind::State, 2), (2, Kind::State, 1)]);
+    }
+
+    #[test]
+    fn what_one_agent_leaves_for_the_next_goes_to_no_worker() {
+        let mut relay = Relay::default();
+        join(&mut relay, AGENT, true);
+        join(&mut relay, ChildId(2), false);
+        assert_eq!(sends(&publish(&mut relay, AGENT, "hatchery.reading", b"a")), [(1, Kind::Published, 77)]);
+        assert_eq!(sends(&join(&mut relay, ChildId(3), false)), []);
+        relay.leave(AGENT);
+        assert_eq!(sends(&join(&mut relay, NEXT_AGENT, true)), [(9, Kind::State, 1)]);
+        assert!(relay.states(&[ChildId(2)]).is_empty());
+    }
+
+    #[test]
+    fn all_states_together_are_bounded() {
+        let mut relay = Relay::default();
+        join(&mut relay, AGENT, true);
+        let half = vec![0; RETAINED / 2];
+        publish(&mut relay, AGENT, "a", &half);
+        publish(&mut relay, AGENT, "b", &half);
+        publish(&mut relay, AGENT, "a", &half[1000..]);
+        assert_eq!((relay.version("a"), relay.version("b")), (2, 0));
     }
 
     #[test]

@@ -29,6 +29,8 @@ impl Reopening {
         members: impl Iterator<Item = ChildId>,
         actions: &mut Vec<Action>,
     ) {
+        // What a new round does covers an older one that nobody waits for.
+        self.rounds.retain(|_, round| round.asker.is_some());
         self.last += 1;
         let waiting: BTreeSet<_> = members.collect();
         actions.push(Action::ReopenOwnLogs);
@@ -101,6 +103,11 @@ mod tests {
     fn rounds_do_not_mix() {
         let mut reopening = Reopening::default();
         let mut actions = Vec::new();
+        for _ in 0..1000 {
+            reopening.begin(None, std::iter::once(ChildId(2)), &mut actions);
+        }
+        assert_eq!(reopening.rounds.len(), 1);
+        reopening = Reopening::default();
         reopening.begin(Some((ChildId(1), 7)), std::iter::once(ChildId(2)), &mut actions);
         reopening.begin(None, std::iter::once(ChildId(2)), &mut actions);
         reopening.answered(ChildId(2), 2, "", &mut actions);

@@ -15,7 +15,7 @@ pub struct ClusterSettings {
     /// (affinity and the container's quota counted). Default `auto`.
     pub workers: WorkerCount,
     /// How long a process may take to say ready. Default 30 s.
-    #[serde(with = "crate::duration")]
+    #[serde(with = "crate::duration::positive")]
     pub ready_timeout: Duration,
     /// How long workers may take to finish their requests at a stop, and then the agent. Default 30 s.
     #[serde(with = "crate::duration")]

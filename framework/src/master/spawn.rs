@@ -14,7 +14,7 @@ use super::event::{ChildId, Event};
 use crate::bus::link::{self, Receiver, Sender};
 use crate::exit::Status;
 use crate::image::Image;
-use crate::role::{ROLE_VARIABLE, Role, Slot};
+use crate::role::{DAEMON_VARIABLE, ROLE_VARIABLE, Role, Slot};
 
 /// How long the last frames of a dead child may take, should a process that it left behind hold its link.
 const LAST_FRAMES: Duration = Duration::from_millis(200);
@@ -50,6 +50,7 @@ pub(crate) fn spawn(
     let child = Command::new(image.path())
         .arg0(format!("{app}: {slot}"))
         .env(ROLE_VARIABLE, role.to_string())
+        .env_remove(DAEMON_VARIABLE)
         .stdin(Stdio::from(theirs))
         .process_group(0)
         .kill_on_drop(true)

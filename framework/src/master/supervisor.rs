@@ -12,7 +12,6 @@ use super::post::{Occupant, Post, Stage};
 use super::rules::{Rules, later};
 use crate::bus::control::Failure;
 use crate::bus::frame::{Frame, Kind};
-use crate::error::Ending;
 use crate::exit::{Exit, Reason, Status, explain};
 use crate::role::Slot;
 use crate::status::ClusterState;
@@ -93,11 +92,12 @@ impl Supervisor {
         let Some((slot, occupant)) = self.find(id) else {
             return;
         };
+        if !matches!(occupant.stage, Stage::Starting { .. } | Stage::Ready) {
+            return;
+        }
+        occupant.stage = Stage::Leaving { until, blame: Reason::LinkLost };
         if let Some(problem) = problem {
             actions.push(Action::Report(Report::LinkLost { slot, problem }));
-        }
-        if matches!(occupant.stage, Stage::Starting { .. } | Stage::Ready) {
-            occupant.stage = Stage::Leaving { until, blame: Reason::LinkLost };
         }
     }
 
@@ -138,24 +138,24 @@ impl Supervisor {
         let hopeless =
             matches!(exit.reason, Reason::Config | Reason::NotReady) || tries >= rules.boot_attempts;
         let fails = running && !up && hopeless;
-        actions.push(Action::Report(Report::Exited {
-            slot: slot.clone(),
-            exit: exit.clone(),
-            retry_in: retry_in.filter(|_| !fails),
-        }));
         if fails {
-            self.begin_stop(true, None, failed_start(&slot, &exit, tries, detail), actions);
+            // The outcome says it all.
+            return self.begin_stop(true, None, Outcome::failed_start(&slot, &exit, tries, detail), actions);
         }
+        actions.push(Action::Report(Report::Exited { slot, exit, retry_in }));
     }
 
-    /// Begins to stop; a second call can make it a fast one.
+    /// Begins to stop; a second call can make it a faster one.
     pub(crate) fn stop(&mut self, fast: bool, timeout: Option<Duration>, actions: &mut Vec<Action>) {
         match &mut self.phase {
             Phase::Running => {
                 actions.push(Action::Report(Report::Stopping));
                 self.begin_stop(fast, timeout, Outcome::done(), actions);
             }
-            Phase::Stopping { fast: already, .. } => *already |= fast,
+            Phase::Stopping { fast: already, grace, .. } => {
+                *already |= fast;
+                *grace = timeout.map_or(*grace, |timeout| timeout.min(*grace));
+            }
             Phase::Finished => {}
         }
     }
@@ -169,8 +169,12 @@ impl Supervisor {
     ) {
         let grace = timeout.unwrap_or(self.rules.stop_timeout);
         self.phase = Phase::Stopping { fast, grace, outcome };
-        if self.announced {
-            self.announced = false;
+        self.withdraw(actions);
+        actions.push(Action::CloseListeners);
+    }
+
+    fn withdraw(&mut self, actions: &mut Vec<Action>) {
+        if std::mem::take(&mut self.announced) {
             actions.push(Action::WithdrawReady);
         }
     }
@@ -208,7 +212,8 @@ impl Supervisor {
         }
     }
 
-    /// Tells everybody, once each, that the whole cluster has been ready.
+    /// Tells everybody, once each, that the whole cluster has been ready. Outside, it counts as ready again
+    /// when everybody is, and as not ready when nobody serves.
     fn announce(&mut self, actions: &mut Vec<Action>) {
         if !self.up && self.posts.iter().all(Post::is_ready) {
             self.up = true;
@@ -224,9 +229,12 @@ impl Supervisor {
                     .push(Action::Send { to: occupant.id, frame: Frame::new(Kind::ClusterReady, 0, vec![]) });
             }
         }
-        if !self.announced {
+        if !self.announced && self.posts.iter().all(Post::is_ready) {
             self.announced = true;
             actions.push(Action::AnnounceReady);
+        }
+        if !self.posts[1..].iter().any(Post::is_ready) {
+            self.withdraw(actions);
         }
     }
 
@@ -288,19 +296,6 @@ impl Supervisor {
         let slot = post.slot.clone();
         post.occupant.as_mut().map(|occupant| (slot, occupant))
     }
-}
-
-fn failed_start(slot: &Slot, exit: &Exit, tries: u32, detail: String) -> Outcome {
-    let ending = if exit.reason == Reason::Config { Ending::Config } else { Ending::StartFailed };
-    let reason = match (exit.reason, &exit.message) {
-        (Reason::Config, Some(message)) => message.clone(),
-        (Reason::NotReady, _) => format!(
-            "the start failed: {slot} {exit}; `--ready-timeout` or `cluster.ready_timeout` allow it more time"
-        ),
-        _ if tries > 1 => format!("the start failed after {tries} attempts: {slot} {exit}"),
-        _ => format!("the start failed: {slot} {exit}"),
-    };
-    Outcome { ending, reason, detail }
 }
 
 #[cfg(test)]

@@ -24,8 +24,8 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts `program` with two workers in a folder of its own, on a free port, and waits until it is ready.
-    /// `options` are more options of `start`.
+    /// Starts `program` in a folder of its own and waits until it is ready. `options` are options of `start`;
+    /// without others it has two workers and listens on a free port.
     #[must_use]
     pub fn start(program: impl Into<PathBuf>, options: &[&str]) -> Self {
         Self::start_at(Site::new(program), options)
@@ -145,9 +145,11 @@ impl Drop for Master {
 
 /// Starts in the foreground and reads the line that says ready; what was said instead is the error.
 fn launch(site: &Site, options: &[&str]) -> Result<(Master, String), String> {
-    let mut command = site.command(&["start", "--listen", "127.0.0.1:0"]);
-    if !options.contains(&"--workers") {
-        command.args(["--workers", "2"]);
+    let mut command = site.command(&["start"]);
+    for (option, value) in [("--listen", "127.0.0.1:0"), ("--workers", "2")] {
+        if !options.contains(&option) {
+            command.args([option, value]);
+        }
     }
     let child = command.args(options).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut master = Master { child: child.map_err(|error| error.to_string())? };

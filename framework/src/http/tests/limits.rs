@@ -109,7 +109,8 @@ async fn a_client_that_takes_its_answer_slowly_is_not_cut() {
 
 #[tokio::test]
 async fn a_connection_over_the_cap_waits_until_another_leaves() {
-    let served = Served::start(HttpSettings { max_connections: 1, ..patient() }).await;
+    let served =
+        Served::start(HttpSettings { max_connections: std::num::NonZeroUsize::MIN, ..patient() }).await;
     let mut first = served.connect().await;
     assert_eq!(ask(&mut first, GET).await.1, "hello\n");
     let mut second = served.connect().await;

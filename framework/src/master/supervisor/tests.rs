@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::backoff::Backoff;
+use crate::error::Ending;
 use crate::status::ProcessState;
 
 const MS: Duration = Duration::from_millis(1);
@@ -32,6 +33,9 @@ struct World {
     alive: BTreeMap<ChildId, Slot>,
     /// Living processes that were sent SIGKILL.
     condemned: Vec<ChildId>,
+    /// Whether an agent has said ready, as this world saw it.
+    agent_was_ready: bool,
+    stopping: bool,
     seen: Vec<String>,
     outcome: Option<Outcome>,
 }
@@ -45,6 +49,8 @@ impl World {
             began: now,
             alive: BTreeMap::new(),
             condemned: Vec::new(),
+            agent_was_ready: false,
+            stopping: false,
             seen: Vec::new(),
             outcome: None,
         };
@@ -67,6 +73,8 @@ impl World {
         match action {
             Action::Spawn { id, slot, .. } => {
                 assert!(!self.alive.values().any(|taken| *taken == slot), "two processes in {slot}");
+                assert!(slot.is_agent() || self.agent_was_ready, "{slot} before the agent is ready");
+                assert!(!self.stopping, "{slot} starts during the stop");
                 self.seen.push(format!("spawn {slot}"));
                 self.alive.insert(id, slot);
             }
@@ -96,7 +104,11 @@ impl World {
     }
 
     fn ready(&mut self, name: &str) {
-        let id = self.id(name);
+        self.ready_of(self.id(name));
+    }
+
+    fn ready_of(&mut self, id: ChildId) {
+        self.agent_was_ready |= self.alive[&id].is_agent();
         self.step(|supervisor, now, actions| supervisor.ready(id, now, actions));
     }
 
@@ -111,7 +123,15 @@ impl World {
         self.step(|supervisor, now, actions| supervisor.exited(id, status, Utc::now(), now, actions));
     }
 
+    fn not_spawned(&mut self, id: ChildId) {
+        self.alive.remove(&id);
+        self.condemned.retain(|condemned| *condemned != id);
+        let problem = "no memory".to_owned();
+        self.step(|supervisor, now, actions| supervisor.not_spawned(id, problem, Utc::now(), now, actions));
+    }
+
     fn stop(&mut self, fast: bool) {
+        self.stopping = true;
         self.step(|supervisor, _, actions| supervisor.stop(fast, None, actions));
     }
 
@@ -185,10 +205,10 @@ fn a_dead_worker_is_replaced_at_once_and_then_after_rising_delays() {
 
 #[test]
 fn a_replacement_that_fails_is_replaced_however_often() {
-    let mut world = World::up(1);
+    let mut world = World::up(2);
     for _ in 0..1000 {
         world.exit("web.0", FAILED);
-        if world.alive.len() == 1 {
+        if world.alive.len() == 2 {
             world.wait(33 * S);
         }
         assert_eq!(world.happened(), ["spawn web.0"]);
@@ -198,7 +218,7 @@ fn a_replacement_that_fails_is_replaced_however_often() {
 
 #[test]
 fn a_stable_process_that_dies_is_replaced_at_once() {
-    let mut world = World::up(1);
+    let mut world = World::up(2);
     for _ in 0..5 {
         world.wait(60 * S);
         world.exit("web.0", KILLED);
@@ -206,6 +226,19 @@ fn a_stable_process_that_dies_is_replaced_at_once() {
         world.ready("web.0");
         world.happened();
     }
+}
+
+#[test]
+fn a_cluster_counts_as_ready_while_anybody_serves() {
+    let mut world = World::up(2);
+    world.exit("web.0", KILLED);
+    assert_eq!(world.happened(), ["spawn web.0"]);
+    world.exit("web.1", KILLED);
+    assert_eq!(world.happened(), ["spawn web.1", "withdraw"]);
+    world.ready("web.0");
+    assert_eq!(world.happened(), ["ClusterReady web.0"]);
+    world.ready("web.1");
+    assert_eq!(world.happened(), ["ClusterReady web.1", "announce"]);
 }
 
 #[test]
@@ -263,7 +296,7 @@ fn a_process_that_is_not_ready_in_time_is_killed_and_ends_the_start() {
 
 #[test]
 fn a_replacement_that_is_not_ready_in_time_is_replaced() {
-    let mut world = World::up(1);
+    let mut world = World::up(2);
     world.exit("web.0", KILLED);
     world.wait(30 * S);
     assert_eq!(world.happened(), ["spawn web.0", "kill web.0"]);
@@ -324,7 +357,7 @@ fn a_fast_stop_asks_everybody_at_once_and_has_a_second_of_patience() {
 
 #[test]
 fn a_process_without_its_link_is_killed_after_a_moment() {
-    let mut world = World::up(1);
+    let mut world = World::up(2);
     let id = world.id("web.0");
     world.step(|supervisor, now, actions| supervisor.link_lost(id, None, now, actions));
     world.wait(S);
@@ -351,6 +384,9 @@ enum Chance {
     LinkLost(usize),
     Wait(u64),
     KillArrives,
+    NotSpawned(usize),
+    LastWords(usize),
+    Stop(bool),
 }
 
 fn any_chance() -> impl Strategy<Value = Chance> {
@@ -361,6 +397,10 @@ fn any_chance() -> impl Strategy<Value = Chance> {
         1 => any::<usize>().prop_map(Chance::LinkLost),
         3 => (0u64..40_000).prop_map(Chance::Wait),
         2 => Just(Chance::KillArrives),
+        1 => any::<usize>().prop_map(Chance::NotSpawned),
+        1 => any::<usize>().prop_map(Chance::LastWords),
+        1 => prop_oneof![9 => Just(None), 1 => any::<bool>().prop_map(Some)]
+            .prop_map(|fast| fast.map_or(Chance::KillArrives, Chance::Stop)),
     ]
 }
 
@@ -373,9 +413,21 @@ impl World {
         match *chance {
             Chance::Ready(nth) => {
                 if let Some(id) = self.nth(nth) {
-                    self.step(|supervisor, now, actions| supervisor.ready(id, now, actions));
+                    self.ready_of(id);
                 }
             }
+            Chance::NotSpawned(nth) => {
+                if let Some(id) = self.nth(nth) {
+                    self.not_spawned(id);
+                }
+            }
+            Chance::LastWords(nth) => {
+                if let Some(id) = self.nth(nth) {
+                    let words = Failure { reason: "words".to_owned(), detail: String::new() };
+                    self.step(|supervisor, _, _| supervisor.confessed(id, words));
+                }
+            }
+            Chance::Stop(fast) => self.stop(fast),
             Chance::Exit(nth, status) => {
                 if let Some(id) = self.nth(nth) {
                     self.exit_of(id, status);
@@ -414,7 +466,8 @@ impl World {
 }
 
 proptest! {
-    /// `World::take` checks that no slot has two processes and that nobody outlives the end.
+    /// `World::take` checks that no slot has two processes, that no worker starts before the agent is ready or
+    /// during a stop, that nobody outlives the end and that nothing comes after it.
     #[test]
     fn any_order_of_events_keeps_the_promises(
         workers in 1u32..5,
@@ -426,16 +479,14 @@ proptest! {
             if world.outcome.is_some() {
                 break;
             }
-            let agent_was_ready = world.supervisor.agent_was_ready;
-            prop_assert!(agent_was_ready || world.alive.values().all(Slot::is_agent));
             world.happen(chance);
         }
         if world.outcome.is_none() {
             world.stop(fast);
             world.settle();
         }
-        let told = world.seen.iter().filter(|line| *line == "announce").count();
-        prop_assert!(told <= 1);
+        let count = |word: &str| world.seen.iter().filter(|line| *line == word).count();
+        prop_assert_eq!(count("announce"), count("withdraw"), "what was announced is taken back");
     }
 
     #[test]
@@ -450,8 +501,7 @@ proptest! {
                 prop_assert!(due.is_some_and(|due| due <= 33 * S), "{due:?}");
                 world.wait(due.unwrap_or_default());
             }
-            let newest = *world.alive.keys().next_back().unwrap();
-            world.step(|supervisor, now, actions| supervisor.ready(newest, now, actions));
+            world.ready_of(*world.alive.keys().next_back().unwrap());
             prop_assert_eq!(world.alive.len(), workers as usize + 1);
         }
     }

@@ -1,0 +1,32 @@
+//! How every command speaks: answers on stdout, outcomes for those who conclude with them.
+
+use std::io::Write;
+
+use crate::config::ConfigError;
+use crate::error::Ending;
+use crate::master::Outcome;
+
+/// Writes an answer to stdout; a reader that is gone does not matter.
+pub(super) fn say(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// An outcome of one line.
+pub(super) fn failed(ending: Ending, reason: impl Into<String>) -> Outcome {
+    Outcome { ending, reason: reason.into(), detail: String::new() }
+}
+
+impl From<ConfigError> for Outcome {
+    fn from(error: ConfigError) -> Self {
+        Self { ending: Ending::Config, reason: error.to_string(), detail: error.detail() }
+    }
+}
+
+/// Runs a command that has to wait.
+pub(super) fn with_runtime(work: impl Future<Output = Result<(), Outcome>>) -> Outcome {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(Ending::Failed, format!("no runtime: {error}")),
+    };
+    runtime.block_on(work).err().unwrap_or_else(Outcome::done)
+}
