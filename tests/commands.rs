@@ -242,3 +242,60 @@ fn a_closed_stdout_does_not_matter() {
     send_signal(master.0.id(), Signal::TERM);
     assert_eq!(eventually("the master ends", || master.0.try_wait().unwrap()).code(), Some(0));
 }
+
+#[test]
+fn a_reader_of_stderr_that_has_stopped_reading_stops_nobody() {
+    let site = site("");
+    let mut master = crate::harness::Running::start(&site, &[]);
+    let ready = |status: &hatchery::status::Status| status.state == hatchery::status::ClusterState::Running;
+    eventually("the cluster is ready", || site.status().filter(ready));
+    // Far more warnings than a pipe holds.
+    let socket = site.dir().join("run/control.sock");
+    for _ in 0..1500 {
+        let mut stream = UnixStream::connect(&socket).unwrap();
+        let _ = stream.write_all(b"nonsense, and more than a head of it");
+        let _ = stream.read_to_end(&mut Vec::new());
+    }
+    assert_eq!(site.run(&["stop"]).status.code(), Some(0));
+    assert_eq!(eventually("the master ends", || master.0.try_wait().unwrap()).code(), Some(0));
+}
+
+#[test]
+fn a_master_whose_run_dir_was_removed_spares_its_successor() {
+    let mut old = cluster("");
+    let run_dir = old.site().dir().join("run");
+    fs::remove_dir_all(&run_dir).unwrap();
+    let new = crate::harness::Running::start(old.site(), &[]);
+    let pid = new.0.id();
+    eventually("the successor is ready", || {
+        old.site().status().filter(|status| status.master.pid == pid && run_dir.join("ready").exists())
+    });
+    assert_eq!(old.stop().code(), Some(0));
+    assert_eq!(old.site().status().map(|status| status.master.pid), Some(pid));
+    assert!(run_dir.join("ready").exists());
+}
+
+#[test]
+fn looking_is_not_in_the_way_of_starting() {
+    let site = site("");
+    let (keep_looking, looking) = std::sync::mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        let site = &site;
+        scope.spawn(move || {
+            // Until the other end is dropped, also by a failure.
+            while looking.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
+                let _ = site.run(&["status"]);
+            }
+        });
+        let _keep_looking = keep_looking;
+        for _ in 0..10 {
+            let mut master = crate::harness::Running::start(site, &["--set", "cluster.workers=1"]);
+            eventually("it starts", || {
+                assert_eq!(master.0.try_wait().unwrap(), None, "the start was refused");
+                site.dir().join("run/ready").exists().then_some(())
+            });
+            assert_eq!(run(site, &["stop"]), (Some(0), "probe has stopped\n".to_owned(), String::new()));
+            eventually("it ends", || master.0.try_wait().unwrap());
+        }
+    });
+}

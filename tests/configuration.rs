@@ -119,10 +119,33 @@ fn writing_in_place_renaming_and_swapping_a_link_are_all_seen() {
     fs::rename(config.join("link"), config.join("default.toml")).unwrap();
     wait_for_version(&cluster, 3);
     assert_eq!(greetings(&cluster), ["linked", "linked"]);
+}
 
-    fs::remove_file(config.join("default.toml")).unwrap();
-    wait_for_version(&cluster, 4);
-    assert_eq!(greetings(&cluster), ["", ""], "without a file the type's own defaults hold");
+#[test]
+fn a_file_that_is_gone_or_empty_or_none_is_a_mistake_and_not_a_wish() {
+    let cluster = cluster("greeting = 'good'");
+    let file = cluster.site().dir().join("config/default.toml");
+    let refusal = |what: &str| {
+        cluster.wait_for(what, |status| {
+            status.config.refused.as_ref().is_some_and(|refused| refused.contains(what))
+        })
+    };
+    fs::remove_file(&file).unwrap();
+    let before = refusal("config/default.toml: the file is gone");
+    kill(before.agent.process.pid.unwrap());
+    let _ = cluster.wait_for("a new agent", |status| {
+        status.state == ClusterState::Running && status.agent.process.pid != before.agent.process.pid
+    });
+    assert_eq!(greetings(&cluster), ["good", "good"]);
+    fs::write(&file, "").unwrap();
+    refusal("the file is empty");
+    fs::remove_file(&file).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&file).status().unwrap().success());
+    refusal("it is no file");
+    assert_eq!(greetings(&cluster), ["good", "good"]);
+    cluster.site().configure("default.toml", "# the defaults are meant");
+    wait_for_version(&cluster, 2);
+    assert_eq!(greetings(&cluster), ["", ""]);
 }
 
 #[test]

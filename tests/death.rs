@@ -120,7 +120,7 @@ fn a_duty_that_fails_is_started_again_and_shown() {
         let duty = failed.agent.duties.iter().find(|duty| duty.name == "faulty").unwrap();
         assert!(duty.last_error.as_ref().unwrap().contains("the fault was switched on"), "{duty:?}");
         assert_eq!(failed.agent.process.restarts, 0, "the agent lives on");
-        cluster.site().configure("default.toml", "");
+        cluster.site().configure("default.toml", "# well again");
         let _ = cluster.wait_for("the duty runs again", |status| {
             status.agent.duties.iter().all(|duty| duty.state == DutyState::Running)
         });

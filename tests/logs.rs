@@ -116,3 +116,14 @@ fn a_signal_makes_everybody_open_the_log_files_anew() {
         (logs.join("web.log").exists() && logs.join("master.log").exists()).then_some(())
     });
 }
+
+#[test]
+fn a_log_folder_that_was_removed_is_made_again() {
+    let cluster = cluster("[log_rotation]\ncheck_interval = '5ms'");
+    let logs = cluster.site().dir().join("logs");
+    fs::remove_dir_all(&logs).unwrap();
+    eventually("the new files", || {
+        assert_eq!(cluster.get("/log?from=7&count=1").code, 200);
+        (logs.exists() && !log_lines(cluster.site(), "web.log", "numbered line 7").is_empty()).then_some(())
+    });
+}

@@ -35,16 +35,33 @@ async fn rotate(agent: Agent) -> Result {
         }
         let (dir, files) = (agent.log_dir().to_owned(), agent.log_files());
         let removals = spawn_blocking(move || {
-            let steps = look_and_plan(&dir, &files, &settings)?;
-            rename_all(&dir, steps)
+            empty_console(&dir, &settings)?;
+            if has_lost_one(&dir, &files) {
+                return Ok(Some(Vec::new()));
+            }
+            rename_all(&dir, look_and_plan(&dir, &files, &settings)?)
         });
-        let Some(removals) = removals.await?? else {
-            continue;
-        };
+        let Some(removals) = removals.await?? else { continue };
         reopen(&agent).await?;
         let dir = agent.log_dir().to_owned();
         spawn_blocking(move || remove_all(&dir, &removals)).await??;
     }
+}
+
+/// Whether a log's file is gone: somebody removed or renamed it, and its writers write to where nobody looks.
+fn has_lost_one(dir: &Path, files: &[String]) -> bool {
+    files.iter().any(|name| !dir.join(name).exists())
+}
+
+/// What is printed in the background goes to a file that nobody can open anew; it is written at its end, so
+/// emptying it does no harm.
+fn empty_console(dir: &Path, settings: &RotationSettings) -> io::Result<()> {
+    let console = dir.join("console.log");
+    let limit = settings.max_size.as_u64();
+    if limit > 0 && fs::metadata(&console).is_ok_and(|facts| facts.len() > limit) {
+        File::options().write(true).open(console)?.set_len(0)?;
+    }
+    Ok(())
 }
 
 async fn reopen(agent: &Agent) -> Result {

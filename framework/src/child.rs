@@ -41,6 +41,9 @@ where
             return Ending::Usage.into();
         }
     };
+    // A session of its own: Ctrl-C in a terminal is the master's to hear, `stty tostop` does not stop what is
+    // written from here, and a forced kill reaches what this process has started.
+    let _ = rustix::process::setsid();
     // The end of file on the link is the guard; this one also reaches a process that is stopped or stuck.
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {

@@ -67,8 +67,7 @@ async fn stop(about: &About, location: &Location, request: Request) -> Result<()
         Ok(other) => return Err(unexpected(&other)),
         Err(outcome) => return Err(outcome),
     }
-    say(&format!("{} has stopped", about.name));
-    Ok(())
+    say(&format!("{} has stopped", about.name))
 }
 
 async fn status(location: &Location, json: bool) -> Result<(), Outcome> {
@@ -76,9 +75,8 @@ async fn status(location: &Location, json: bool) -> Result<(), Outcome> {
     match client.ask(&Request::Status).await? {
         Answer::Status(status) if json => say(&to_json(&status)?),
         Answer::Status(status) => say(view::render(&status).trim_end()),
-        other => return Err(unexpected(&other)),
+        other => Err(unexpected(&other)),
     }
-    Ok(())
 }
 
 fn to_json(status: &Status) -> Result<String, Outcome> {
@@ -98,11 +96,8 @@ fn check(about: &About, location: &Location, set: Vec<String>) -> Outcome {
         about.sections.encode(&merged)?;
         Ok(places)
     });
-    match checked {
-        Ok(places) => {
-            say(&format!("the configuration for `{}` in {} is good", places.env, places.app_dir.display()));
-            Outcome::done()
-        }
-        Err(outcome) => outcome,
-    }
+    let answer = checked.and_then(|places| {
+        say(&format!("the configuration for `{}` in {} is good", places.env, places.app_dir.display()))
+    });
+    answer.err().unwrap_or_else(Outcome::done)
 }

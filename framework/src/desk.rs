@@ -1,6 +1,6 @@
 //! The desk at which configuration is handed in: validated as the author's type, then published or refused.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::de::DeserializeOwned;
 
@@ -18,8 +18,14 @@ use crate::sections::Sections;
 pub struct ConfigDesk {
     process: Process,
     sections: Sections,
-    /// What is in force.
-    merged: Mutex<Merged>,
+    in_force: Mutex<InForce>,
+}
+
+/// What was validated last.
+#[derive(Debug, Default)]
+struct InForce {
+    reading: Option<Reading>,
+    merged: Merged,
 }
 
 /// What became of a configuration that was handed in.
@@ -41,8 +47,16 @@ struct Accepted {
     payload: Vec<u8>,
 }
 
-fn judge(sections: &Sections, reading: Result<Reading, ConfigError>) -> Result<Accepted, ConfigError> {
+/// `earlier` is what was in force before.
+fn judge(
+    sections: &Sections,
+    reading: Result<Reading, ConfigError>,
+    earlier: Option<&Reading>,
+) -> Result<Accepted, ConfigError> {
     let reading = reading?;
+    if let Some(earlier) = earlier {
+        reading.check_against(earlier)?;
+    }
     let merged = reading.merge()?;
     let payload = sections.encode(&merged)?;
     Ok(Accepted { reading, merged, payload })
@@ -51,20 +65,22 @@ fn judge(sections: &Sections, reading: Result<Reading, ConfigError>) -> Result<A
 /// What the agent before this one had in force.
 fn left_by_predecessor(process: &Process, sections: &Sections) -> Option<Accepted> {
     let (_, bytes) = process.latest_state(READING)?;
-    judge(sections, Ok(codec::decode("the last good configuration", &bytes).ok()?)).ok()
+    judge(sections, Ok(codec::decode("the last good configuration", &bytes).ok()?), None).ok()
 }
 
 impl ConfigDesk {
     /// Loads the first configuration. If it is wrong and an earlier agent left a good one, that one stays.
     pub(crate) async fn open(process: Process, sections: Sections) -> Result<Self> {
-        let (accepted, refused) = match judge(&sections, process.launch().layers.read()) {
+        let left = left_by_predecessor(&process, &sections);
+        let earlier = left.as_ref().map(|left| &left.reading);
+        let (accepted, refused) = match judge(&sections, process.launch().layers.read(), earlier) {
             Ok(accepted) => (accepted, None),
-            Err(error) => match left_by_predecessor(&process, &sections) {
-                Some(accepted) => (accepted, Some(error)),
+            Err(error) => match left {
+                Some(left) => (left, Some(error)),
                 None => return Err(error.into()),
             },
         };
-        let desk = Self { process, sections, merged: Mutex::default() };
+        let desk = Self { process, sections, in_force: Mutex::default() };
         desk.put_in_force(accepted).await?;
         if let Some(error) = refused {
             desk.tell_refusal(Some(&error)).await?;
@@ -83,7 +99,8 @@ impl ConfigDesk {
     /// # Errors
     /// When the master is gone, or does not take it. A wrong configuration is a [`Verdict`].
     pub async fn submit(&self, reading: Result<Reading, ConfigError>) -> Result<Verdict, PublishError> {
-        match judge(&self.sections, reading) {
+        let earlier = self.in_force().reading.clone();
+        match judge(&self.sections, reading, earlier.as_ref()) {
             Ok(accepted) => self.put_in_force(accepted).await,
             Err(error) => {
                 self.tell_refusal(Some(&error)).await?;
@@ -96,7 +113,7 @@ impl ConfigDesk {
         let Accepted { reading, merged, payload } = accepted;
         let version = self.publish_if_new(CONFIG, payload).await?;
         self.publish_if_new(READING, codec::encode("the configuration", &reading)?).await?;
-        *self.merged.lock().unwrap_or_else(PoisonError::into_inner) = merged;
+        *self.in_force() = InForce { reading: Some(reading), merged };
         self.tell_refusal(None).await?;
         Ok(version.map_or(Verdict::Unchanged, Verdict::Published))
     }
@@ -115,6 +132,10 @@ impl ConfigDesk {
     }
 
     pub(crate) fn section<T: DeserializeOwned>(&self, name: &str) -> Result<T, ConfigError> {
-        self.merged.lock().unwrap_or_else(PoisonError::into_inner).section(name)
+        self.in_force().merged.section(name)
+    }
+
+    fn in_force(&self) -> MutexGuard<'_, InForce> {
+        self.in_force.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

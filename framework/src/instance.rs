@@ -2,10 +2,11 @@
 //! there that could block the next one, because the lock is the kernel's and ends with its holder.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::io::{self, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use procfs::process::Process;
 use rustix::fs::{FlockOperation, flock};
 
 /// The longest path that a Unix socket can have.
@@ -56,13 +57,13 @@ impl RunDir {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
-                return Err(RunDirError::Running { pid: read_pid(&mut file) });
+                return Err(RunDirError::Running { pid: self.holder().map(|holder| holder.pid) });
             }
             Err(error) => return Err(self.failed(error.into())),
         }
         write_pid(&mut file).map_err(|source| self.failed(source))?;
         self.clear();
-        Ok(Lock { run_dir: self.clone(), _file: file })
+        Ok(Lock { run_dir: self.clone(), file })
     }
 
     fn create(&self) -> io::Result<()> {
@@ -77,7 +78,12 @@ impl RunDir {
 
     /// A folder that was there before is not ours to change: it might be `/tmp`.
     fn check_privacy(&self) -> io::Result<()> {
-        let mode = std::fs::metadata(&self.path)?.permissions().mode();
+        let facts = std::fs::metadata(&self.path)?;
+        let mode = facts.mode();
+        if facts.uid() != rustix::process::geteuid().as_raw() {
+            let advice = format!("it belongs to the user {}: choose another --run-dir", facts.uid());
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, advice));
+        }
         if mode & 0o022 == 0 {
             return Ok(());
         }
@@ -96,43 +102,58 @@ impl RunDir {
         }
     }
 
-    /// The pid of the master that holds the lock, if one does.
+    /// The master that holds the lock, if one does. It is told by its pid and start time, without touching
+    /// the lock: whoever looks must not be in the way of whoever starts.
     pub(crate) fn holder(&self) -> Option<Holder> {
-        let mut file = File::open(self.lock_file()).ok()?;
-        match flock(&file, FlockOperation::NonBlockingLockShared) {
-            Ok(()) => None,
-            Err(_) => Some(Holder { pid: read_pid(&mut file) }),
-        }
+        let text = std::fs::read_to_string(self.lock_file()).ok()?;
+        let mut words = text.split_whitespace().map(str::parse::<u64>);
+        let (pid, start_time) = (words.next()?.ok()?, words.next()?.ok()?);
+        let pid = u32::try_from(pid).ok()?;
+        (start_time_of(pid) == Some(start_time)).then_some(Holder { pid })
     }
 }
 
 /// A master that holds the lock.
 #[derive(Debug)]
 pub(crate) struct Holder {
-    pub(crate) pid: Option<u32>,
+    pub(crate) pid: u32,
 }
 
 /// The lock of a run dir.
 #[derive(Debug)]
 pub(crate) struct Lock {
     run_dir: RunDir,
-    _file: File,
+    file: File,
 }
 
 impl Lock {
+    /// Whether the run dir is still the one that was locked: somebody may have removed it, and somebody else
+    /// may have started there since.
+    fn is_ours(&self) -> bool {
+        let number = |facts: std::fs::Metadata| (facts.dev(), facts.ino());
+        let held = self.file.metadata().map(number);
+        let there = std::fs::metadata(self.run_dir.lock_file()).map(number);
+        matches!((held, there), (Ok(held), Ok(there)) if held == there)
+    }
+
     /// Creates the `ready` file; it holds what `start` prints.
     pub(crate) fn announce(&self, line: &str) -> io::Result<()> {
         std::fs::write(self.run_dir.ready_file(), format!("{line}\n"))
     }
 
     pub(crate) fn withdraw(&self) {
+        if !self.is_ours() {
+            return;
+        }
         let _ = std::fs::remove_file(self.run_dir.ready_file());
     }
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        self.run_dir.clear();
+        if self.is_ours() {
+            self.run_dir.clear();
+        }
     }
 }
 
@@ -142,18 +163,16 @@ fn open_lock(path: &Path) -> io::Result<File> {
 
 /// The pid, and the start time in clock ticks since boot, which tells a reused pid from the same process.
 fn write_pid(file: &mut File) -> io::Result<()> {
-    let start_time = procfs::process::Process::myself()
-        .and_then(|process| process.stat())
-        .map_or(0, |stat| stat.starttime);
+    let pid = std::process::id();
     file.set_len(0)?;
     file.rewind()?;
-    writeln!(file, "{} {start_time}", std::process::id())
+    writeln!(file, "{pid} {}", start_time_of(pid).unwrap_or_default())
 }
 
-fn read_pid(file: &mut File) -> Option<u32> {
-    let mut text = String::new();
-    file.read_to_string(&mut text).ok()?;
-    text.split_whitespace().next()?.parse().ok()
+/// When a living process was started; a zombie does not live.
+fn start_time_of(pid: u32) -> Option<u64> {
+    let stat = Process::new(i32::try_from(pid).ok()?).and_then(|process| process.stat()).ok()?;
+    (stat.state != 'Z').then_some(stat.starttime)
 }
 
 #[cfg(test)]
@@ -167,10 +186,30 @@ mod tests {
         let lock = run_dir.acquire().unwrap();
         let error = run_dir.acquire().unwrap_err().to_string();
         assert!(error.contains(&format!("already running with pid {}", std::process::id())), "{error}");
-        assert_eq!(run_dir.holder().unwrap().pid, Some(std::process::id()));
+        assert_eq!(run_dir.holder().unwrap().pid, std::process::id());
         drop(lock);
-        assert!(run_dir.holder().is_none());
         run_dir.acquire().unwrap();
+    }
+
+    #[test]
+    fn a_master_whose_run_dir_was_removed_spares_its_successors() {
+        let folder = tempfile::tempdir().unwrap();
+        let run_dir = RunDir::new(folder.path().join("run"));
+        let old = run_dir.acquire().unwrap();
+        std::fs::remove_dir_all(folder.path().join("run")).unwrap();
+        let new = run_dir.acquire().unwrap();
+        new.announce("ready").unwrap();
+        old.withdraw();
+        drop(old);
+        assert!(run_dir.ready_file().exists());
+    }
+
+    #[test]
+    fn a_pid_that_means_another_process_now_holds_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let run_dir = RunDir::new(folder.path());
+        std::fs::write(run_dir.lock_file(), format!("{} 1\n", std::process::id())).unwrap();
+        assert!(run_dir.holder().is_none());
     }
 
     #[test]

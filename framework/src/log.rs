@@ -15,11 +15,13 @@ use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::layer::SubscriberExt as _;
 
 mod backlog;
+mod console;
 mod file;
 mod layer;
 mod line;
 mod panics;
 
+use console::Console;
 use file::SharedFile;
 use layer::{LogLayer, Outlet};
 use line::Head;
@@ -40,7 +42,7 @@ const ERROR_QUEUE: usize = 256;
 pub struct LogSettings {
     /// Events of this level and graver ones go to the log files.
     pub level: Level,
-    /// Events of this level and graver ones go to stderr too.
+    /// Events of this level and graver ones go to stderr too, unless nobody reads there.
     pub console: Level,
 }
 
@@ -112,9 +114,10 @@ fn build(
     let (role, role_guard) = outlet(&role_file, ROLE_QUEUE, "log", &ended);
     let (errors, error_guard) = outlet(&error_file, ERROR_QUEUE, "log-errors", &ended);
     let quiet = Arc::new(AtomicBool::new(false));
-    let layer = LogLayer::new(head, settings, role, errors).silenced_by(Arc::clone(&quiet));
+    let console = (settings.console != Level::Off).then(Console::start).transpose()?;
+    let layer = LogLayer::new(head, settings, role, errors).with_console(console.clone(), Arc::clone(&quiet));
     let reopener = Reopener { files: [role_file, error_file], lost };
-    let log = Log { guards: vec![role_guard, error_guard], ended, quiet, reopener };
+    let log = Log { guards: vec![role_guard, error_guard], ended, quiet, console, reopener };
     Ok((tracing_subscriber::registry().with(layer), log))
 }
 
@@ -143,6 +146,7 @@ pub(crate) struct Log {
     guards: Vec<WorkerGuard>,
     ended: Arc<AtomicBool>,
     quiet: Arc<AtomicBool>,
+    console: Option<Console>,
     reopener: Reopener,
 }
 
@@ -164,6 +168,9 @@ impl Drop for Log {
         self.ended.store(true, Ordering::Release);
         self.guards.clear();
         self.reopener.files.iter().for_each(SharedFile::write_out);
+        if let Some(console) = &self.console {
+            console.flush();
+        }
     }
 }
 

@@ -28,6 +28,9 @@ pub(crate) struct Signals {
     upgrade: Signal,
     more: Signal,
     fewer: Signal,
+    /// Never asked: it is there because a parent may have had SIGCHLD ignored, and then nobody could learn
+    /// how a child ended.
+    _child: Signal,
 }
 
 impl Signals {
@@ -42,6 +45,7 @@ impl Signals {
             upgrade: signal(SignalKind::user_defined2())?,
             more: signal(SignalKind::from_raw(rustix::process::Signal::TTIN.as_raw()))?,
             fewer: signal(SignalKind::from_raw(rustix::process::Signal::TTOU.as_raw()))?,
+            _child: signal(SignalKind::child())?,
         })
     }
 

@@ -183,8 +183,8 @@ impl fmt::Debug for Frame {
 pub(crate) enum FrameError {
     #[error("the frame kind {0} is unknown")]
     UnknownKind(u8),
-    #[error("a frame of {0} bytes is over the limit of {MAX_LENGTH}")]
-    TooLong(usize),
+    #[error("a frame of {length} bytes is over the limit of {limit}")]
+    TooLong { length: usize, limit: usize },
     #[error("a topic of {topic} bytes does not fit a frame of {length}")]
     TopicTooLong { topic: usize, length: usize },
     #[error("a topic is not UTF-8")]
@@ -196,13 +196,19 @@ pub(crate) enum FrameError {
 }
 
 /// Cuts a stream of bytes into frames.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Decoder {
+    limit: usize,
     bytes: BytesMut,
     descriptors: VecDeque<OwnedFd>,
 }
 
 impl Decoder {
+    /// Frames of more than `limit` bytes are errors.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { limit, bytes: BytesMut::new(), descriptors: VecDeque::new() }
+    }
+
     /// Takes what one read brought. Descriptors never arrive later than the bytes of their frame.
     pub(crate) fn feed(&mut self, bytes: &[u8], descriptors: impl IntoIterator<Item = OwnedFd>) {
         self.bytes.extend_from_slice(bytes);
@@ -227,7 +233,7 @@ impl Decoder {
             self.bytes[7],
         );
         let kind = Kind::from_code(code).ok_or(FrameError::UnknownKind(code))?;
-        check(length, topic_length, reserved)?;
+        check(length, self.limit, topic_length, reserved)?;
         if self.bytes.len() < HEAD + length {
             // Not the whole length at once: the head is a claim, the bytes are the proof.
             self.bytes.reserve((HEAD + length - self.bytes.len()).min(1 << 20));
@@ -250,9 +256,9 @@ impl Decoder {
     }
 }
 
-fn check(length: usize, topic_length: u8, reserved: u8) -> Result<(), FrameError> {
-    if length > MAX_LENGTH {
-        return Err(FrameError::TooLong(length));
+fn check(length: usize, limit: usize, topic_length: u8, reserved: u8) -> Result<(), FrameError> {
+    if length > limit {
+        return Err(FrameError::TooLong { length, limit });
     }
     if usize::from(topic_length) > length {
         return Err(FrameError::TopicTooLong { topic: topic_length.into(), length });
@@ -289,13 +295,13 @@ mod tests {
         let broken = |at: usize, value: u8| {
             let mut head = good;
             head[at] = value;
-            let mut decoder = Decoder::default();
+            let mut decoder = Decoder::new(MAX_LENGTH);
             decoder.feed(&[&head[..], b"abx"].concat(), []);
             decoder.next().map(|_| ()).unwrap_err()
         };
         assert_eq!(broken(4, 0), FrameError::UnknownKind(0));
         assert_eq!(broken(4, 200), FrameError::UnknownKind(200));
-        assert_eq!(broken(3, 255), FrameError::TooLong(0xff00_0003));
+        assert_eq!(broken(3, 255), FrameError::TooLong { length: 0xff00_0003, limit: MAX_LENGTH });
         assert_eq!(broken(5, 4), FrameError::TopicTooLong { topic: 4, length: 3 });
         assert_eq!(broken(6, 1), FrameError::MissingDescriptors { announced: 1, came: 0 });
         assert_eq!(broken(7, 1), FrameError::Reserved(1));
@@ -307,7 +313,7 @@ mod tests {
         let shared = Arc::new(std::fs::File::open("/dev/null").unwrap().into());
         let plain = Frame::new(Kind::Ready, 0, Bytes::new());
         let carrier = plain.clone().with_descriptors(vec![shared]);
-        let mut decoder = Decoder::default();
+        let mut decoder = Decoder::new(MAX_LENGTH);
         decoder.feed(&[wire(&plain), wire(&carrier), wire(&carrier)].concat(), [a, b]);
         let counts: Vec<_> = (0..3).map(|_| decoder.next().unwrap().unwrap().descriptors().len()).collect();
         assert_eq!(counts, [0, 1, 1]);
@@ -317,7 +323,7 @@ mod tests {
         #[test]
         fn frames_survive_any_split(frames in prop::collection::vec(any_frame(), 1..8), step in 1usize..97) {
             let bytes: Vec<u8> = frames.iter().flat_map(wire).collect();
-            let mut decoder = Decoder::default();
+            let mut decoder = Decoder::new(MAX_LENGTH);
             let mut out = Vec::new();
             for piece in bytes.chunks(step) {
                 decoder.feed(piece, []);
@@ -331,7 +337,7 @@ mod tests {
 
         #[test]
         fn garbage_is_an_error_or_a_wait_and_never_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let mut decoder = Decoder::default();
+            let mut decoder = Decoder::new(MAX_LENGTH);
             decoder.feed(&bytes, []);
             while let Ok(Some(_)) = decoder.next() {}
         }

@@ -15,11 +15,14 @@ use rustix::net::{
 use tokio::io::Interest;
 use tokio::sync::Notify;
 
-use super::frame::{Decoder, Frame, FrameError, MAX_DESCRIPTORS};
+use super::frame::{Decoder, Frame, FrameError, MAX_DESCRIPTORS, MAX_LENGTH};
 use super::outbox::{Full, LIMIT, Outbox};
 
 /// What one read takes from the socket.
 const READ: usize = 16 << 10;
+
+/// The most bytes of a frame from a caller who has little to say.
+const SHORT: usize = 64 << 10;
 
 /// Why a link carries nothing more.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +61,15 @@ pub(crate) fn inherit() -> io::Result<OwnedFd> {
 ///
 /// Must be called inside a runtime.
 pub(crate) fn open(socket: OwnedFd) -> io::Result<(Receiver, Sender)> {
+    open_limited(socket, MAX_LENGTH)
+}
+
+/// Like [`open`], for a caller who has little to say: longer frames are refused.
+pub(crate) fn open_short(socket: OwnedFd) -> io::Result<(Receiver, Sender)> {
+    open_limited(socket, SHORT)
+}
+
+fn open_limited(socket: OwnedFd, limit: usize) -> io::Result<(Receiver, Sender)> {
     rustix::io::ioctl_fionbio(&socket, true)?;
     let stream = Arc::new(Stream::try_from(socket)?);
     let shared = Arc::new(Shared {
@@ -66,7 +78,7 @@ pub(crate) fn open(socket: OwnedFd) -> io::Result<(Receiver, Sender)> {
         drained: Notify::new(),
     });
     tokio::spawn(write_all(Arc::clone(&stream), Arc::clone(&shared)));
-    Ok((Receiver { stream, decoder: Decoder::default() }, Sender { shared }))
+    Ok((Receiver { stream, decoder: Decoder::new(limit) }, Sender { shared }))
 }
 
 /// The half that receives.

@@ -97,7 +97,7 @@ fn not_running() -> Outcome {
 }
 
 fn describe_holder(run_dir: &RunDir) -> String {
-    match run_dir.holder().and_then(|holder| holder.pid) {
+    match run_dir.holder().map(|holder| holder.pid) {
         Some(pid) => format!("the master with pid {pid}"),
         None => "the master".to_owned(),
     }

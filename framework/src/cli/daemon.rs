@@ -43,8 +43,9 @@ pub(crate) async fn launch(args: &Start) -> Result<(), Outcome> {
         |error: io::Error| failed(Ending::StartFailed, format!("cannot start in the background: {error}"));
     let (ours, theirs) = link::pair().map_err(impossible)?;
     let console = places.log_dir.join("console.log");
-    let output =
-        std::fs::create_dir_all(&places.log_dir).and_then(|()| File::create(&console)).map_err(|error| {
+    let output = std::fs::create_dir_all(&places.log_dir)
+        .and_then(|()| File::options().append(true).create(true).open(&console))
+        .map_err(|error| {
             failed(Ending::StartFailed, format!("cannot write {}: {error}", console.display()))
         })?;
     let mut child = Command::new(env::current_exe().map_err(impossible)?)
@@ -69,8 +70,7 @@ pub(crate) async fn launch(args: &Start) -> Result<(), Outcome> {
 
 fn take(word: &Frame) -> Result<(), Outcome> {
     if word.kind() == Kind::Ready {
-        say(&String::from_utf8_lossy(word.payload()));
-        return Ok(());
+        return say(&String::from_utf8_lossy(word.payload()));
     }
     let failure: Failure = codec::decode("the reason", word.payload())
         .map_err(|error| failed(Ending::StartFailed, error.to_string()))?;

@@ -28,7 +28,7 @@ impl Places {
             Some(dir) => {
                 return Err(failed(
                     Ending::Config,
-                    format!("the app's folder {} does not exist", dir.display()),
+                    format!("the app's folder {} is no folder", dir.display()),
                 ));
             }
             None if here.join("config").is_dir() => here.clone(),
@@ -41,6 +41,12 @@ impl Places {
             return Err(failed(
                 Ending::Usage,
                 format!("`{}` cannot name an environment: {advice}", location.env),
+            ));
+        }
+        if app_dir.to_str().is_none() {
+            return Err(failed(
+                Ending::Config,
+                format!("the app's folder {} has a name that is not UTF-8", app_dir.display()),
             ));
         }
         let within = |given: &Option<PathBuf>, name: &str| match given {

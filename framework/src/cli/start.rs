@@ -70,8 +70,7 @@ fn layers(places: &Places, args: &Start) -> Result<(Layers, Merged), Outcome> {
 }
 
 fn listen_override(addresses: &[String]) -> String {
-    let quoted: Vec<String> = addresses.iter().map(|address| format!("{address:?}")).collect();
-    format!("http.listen=[{}]", quoted.join(", "))
+    format!("http.listen={}", toml::Value::from(addresses.to_vec()))
 }
 
 /// The address with another port; a Unix socket has none.

@@ -1,14 +1,19 @@
 //! How every command speaks: answers on stdout, outcomes for those who conclude with them.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use crate::config::ConfigError;
 use crate::error::Ending;
 use crate::master::Outcome;
 
-/// Writes an answer to stdout; a reader that is gone does not matter.
-pub(super) fn say(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
+/// Writes an answer to stdout; a reader that is gone does not matter, a full disk does.
+pub(super) fn say(text: &str) -> Result<(), Outcome> {
+    match writeln!(io::stdout(), "{text}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(failed(Ending::Failed, format!("the answer cannot be written: {error}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// An outcome of one line.

@@ -114,10 +114,39 @@ pub struct Reading {
 #[derive(Clone, Hash, Serialize, Deserialize)]
 struct TextFile {
     name: String,
-    text: String,
+    /// `None` if there is no such file.
+    text: Option<String>,
+}
+
+impl TextFile {
+    fn says_something(&self) -> bool {
+        self.text.as_ref().is_some_and(|text| !text.trim().is_empty())
+    }
 }
 
 impl Reading {
+    /// Checks that no file that said something in `earlier` is gone or empty now. Somebody who meant that
+    /// would leave a comment; it is far more often half of a change.
+    ///
+    /// # Errors
+    /// When one is; the error names it.
+    pub fn check_against(&self, earlier: &Self) -> Result<(), ConfigError> {
+        let gone = self
+            .files
+            .iter()
+            .zip(&earlier.files)
+            .find(|(now, then)| then.says_something() && !now.says_something());
+        match gone {
+            None => Ok(()),
+            Some((now, _)) => {
+                let state = if now.text.is_some() { "is empty" } else { "is gone" };
+                let message =
+                    format!("the file {state}: bring it back, or leave a comment in it if that is meant");
+                Err(ConfigError::new(Whence::Named(now.name.clone()), &message))
+            }
+        }
+    }
+
     /// A hash of all that the layers said: equal texts have equal fingerprints. Compare it only with those
     /// of the same executable.
     #[must_use]
@@ -132,7 +161,10 @@ impl Reading {
     /// # Errors
     /// When a file is not TOML, or a variable's name is no key.
     pub fn merge(&self) -> Result<Merged, ConfigError> {
-        let files = self.files.iter().map(|file| document::parse(&file.name, &file.text));
+        let files = self
+            .files
+            .iter()
+            .map(|file| document::parse(&file.name, file.text.as_deref().unwrap_or_default()));
         let variables = self.environment.iter().map(|(name, value)| assignment::from_variable(name, value));
         let overrides = self.overrides.iter().map(|text| assignment::from_override(text));
         let layers = files.chain(variables).chain(overrides).collect::<Result<_, _>>()?;
@@ -144,7 +176,7 @@ impl Reading {
 /// Prints names and counts; values may be secrets.
 impl fmt::Debug for Reading {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sizes = self.files.each_ref().map(|file| (&file.name, file.text.len()));
+        let sizes = self.files.each_ref().map(|file| (&file.name, file.text.as_ref().map(String::len)));
         f.debug_struct("Reading")
             .field("file_bytes", &sizes)
             .field("environment", &names(&self.environment))
@@ -157,16 +189,24 @@ fn names(environment: &[(String, String)]) -> Vec<&str> {
     environment.iter().map(|(name, _)| name.as_str()).collect()
 }
 
-fn read_text(name: &str, path: &Path) -> Result<String, ConfigError> {
-    let bytes = match std::fs::read(path) {
+/// The text of a file; `None` if there is none. What is no file, such as a pipe, might never end.
+fn read_text(name: &str, path: &Path) -> Result<Option<String>, ConfigError> {
+    let unreadable = |problem: String| ConfigError::new(Whence::Named(name.to_owned()), &problem);
+    let bytes = match std::fs::metadata(path).map(|facts| facts.is_file()) {
+        Ok(true) => std::fs::read(path),
+        Ok(false) => return Err(unreadable("it is no file: write the configuration into one".to_owned())),
+        Err(error) => Err(error),
+    };
+    let bytes = match bytes {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(String::new()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => {
-            let message = format!("the file cannot be read: {error}: make it readable, or remove it");
-            return Err(ConfigError::new(Whence::Named(name.to_owned()), &message));
+            return Err(unreadable(format!(
+                "the file cannot be read: {error}: make it readable, or remove it"
+            )));
         }
     };
-    String::from_utf8(bytes).map_err(|error| {
+    String::from_utf8(bytes).map(Some).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
         Origin::File { name: name.to_owned(), text }.refuse(at..at, "not UTF-8: save the file as UTF-8")

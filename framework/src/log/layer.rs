@@ -2,7 +2,7 @@
 //! and formats each line once, in a buffer that the thread keeps.
 
 use std::cell::RefCell;
-use std::io::{self, Write as _};
+use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
@@ -16,6 +16,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::LogSettings;
 use super::backlog::BATCH;
+use super::console::Console;
 use super::file::SharedFile;
 use super::line::{Clock, Fields, Head};
 
@@ -48,6 +49,7 @@ pub(super) struct LogLayer {
     head: Arc<Head>,
     level: LevelFilter,
     console: LevelFilter,
+    outlet: Option<Console>,
     quiet: Arc<AtomicBool>,
     role: Outlet,
     errors: Outlet,
@@ -56,12 +58,12 @@ pub(super) struct LogLayer {
 impl LogLayer {
     pub(super) fn new(head: Arc<Head>, settings: &LogSettings, role: Outlet, errors: Outlet) -> Self {
         let (level, console) = (settings.level.filter(), settings.console.filter());
-        Self { head, level, console, quiet: Arc::default(), role, errors }
+        Self { head, level, console, outlet: None, quiet: Arc::default(), role, errors }
     }
 
-    /// Once this is true, nothing goes to the console.
-    pub(super) fn silenced_by(self, quiet: Arc<AtomicBool>) -> Self {
-        Self { quiet, ..self }
+    /// What is grave enough also goes to this console, until `quiet` is true.
+    pub(super) fn with_console(self, console: Option<Console>, quiet: Arc<AtomicBool>) -> Self {
+        Self { outlet: console, quiet, ..self }
     }
 
     fn write<S>(&self, event: &Event<'_>, ctx: &Context<'_, S>, scratch: &mut Scratch)
@@ -76,10 +78,12 @@ impl LogLayer {
                 self.errors.send(&scratch.line);
             }
         }
-        if level <= self.console && !self.quiet.load(Ordering::Relaxed) {
+        if level <= self.console
+            && let Some(console) = &self.outlet
+            && !self.quiet.load(Ordering::Relaxed)
+        {
             scratch.console_line(&self.head, event);
-            // Nobody can be told that nobody listens on stderr.
-            let _ = io::stderr().write_all(scratch.line.as_bytes());
+            console.print(&scratch.line);
         }
         scratch.line.clear();
         scratch.line.shrink_to(BATCH);

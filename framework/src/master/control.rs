@@ -18,7 +18,7 @@ use crate::bus::frame::{Frame, Kind};
 use crate::bus::link::{self, Receiver, Sender};
 
 /// How long a caller may take to say what it wants.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How many callers are heard at the same time.
 const CALLERS: usize = 64;
@@ -62,7 +62,7 @@ async fn converse(stream: Stream, events: mpsc::Sender<Event>) -> Result<(), Str
     let Stream::UdSocket(stream) = stream;
     let socket = OwnedFd::try_from(stream).map_err(|error| error.to_string())?;
     admit(&socket)?;
-    let (mut receiver, sender) = link::open(socket).map_err(|error| error.to_string())?;
+    let (mut receiver, sender) = link::open_short(socket).map_err(|error| error.to_string())?;
     let request = tokio::time::timeout(PATIENCE, receive(&mut receiver)).await;
     let request = match request.map_err(|_| format!("it asked nothing for {PATIENCE:?}"))? {
         Ok(request) => request,
@@ -72,11 +72,15 @@ async fn converse(stream: Stream, events: mpsc::Sender<Event>) -> Result<(), Str
             return Err(problem);
         }
     };
+    let stops = matches!(request, Request::Stop { .. });
     let (reply, answer) = oneshot::channel();
     events.send(Event::Control { request, reply }).await.map_err(|_| "the master is gone".to_owned())?;
     say(&sender, &answer.await.map_err(|_| "the master did not answer".to_owned())?)?;
-    // The connection stays open until the caller leaves; if we leave first, it knows that we are gone.
-    let _ = receiver.next().await;
+    if stops {
+        // The connection stays open until we are gone, which tells the caller so.
+        let _ = receiver.next().await;
+    }
+    sender.flush().await;
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use crate::bus::codec;
 use crate::bus::control::Failure;
 use crate::bus::frame::{Frame, Kind};
 use crate::bus::link::Sender;
+use crate::error::Ending;
 
 /// Where news of the start goes.
 #[derive(Debug)]
@@ -32,11 +33,14 @@ impl Herald {
     /// unless it has left because all was well.
     pub(crate) async fn ended(&self, outcome: &Outcome) {
         let Self::Starter(sender) = self else { return };
-        let reason =
-            if outcome.reason.is_empty() { "it was stopped before it was ready" } else { &outcome.reason };
+        let (ending, reason) = match outcome.reason.as_str() {
+            // If it was ready before, nobody listens any more.
+            "" => (Ending::StartFailed, "it was stopped before it was ready"),
+            reason => (outcome.ending, reason),
+        };
         let failure = Failure { reason: reason.to_owned(), detail: outcome.detail.clone() };
         let body = codec::encode("the reason", &failure).unwrap_or_default();
-        let _ = sender.push(Frame::new(Kind::Failed, outcome.ending as u64, body));
+        let _ = sender.push(Frame::new(Kind::Failed, ending as u64, body));
         sender.flush().await;
     }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
 
+use crate::bus::frame::MAX_DESCRIPTORS;
 use crate::status::ListenerStatus;
 
 /// How many connections may wait to be accepted; the kernel lowers it to `net.core.somaxconn`.
@@ -34,6 +35,10 @@ pub(crate) struct BindError {
 
 /// Binds every address of `http.listen`. The first is called `http`, the next `http-2`.
 pub(crate) fn bind_all(addresses: &[String]) -> Result<Vec<Listener>, BindError> {
+    if let Some(address) = addresses.get(MAX_DESCRIPTORS) {
+        let problem = format!("{MAX_DESCRIPTORS} addresses are the most");
+        return Err(BindError { address: address.clone(), problem });
+    }
     addresses.iter().enumerate().map(|(nth, address)| bind_one(nth, address)).collect()
 }
 
@@ -41,6 +46,7 @@ fn bind_one(nth: usize, address: &str) -> Result<Listener, BindError> {
     let failed = |problem| BindError { address: address.to_owned(), problem };
     let name = if nth == 0 { "http".to_owned() } else { format!("http-{}", nth + 1) };
     let (socket, bound, file) = match address.strip_prefix("unix:") {
+        Some("") => return Err(failed("write the path of the socket: unix:PATH".to_owned())),
         Some(path) => (
             bind_unix(Path::new(path)).map_err(|e| failed(explain(&e)))?,
             address.to_owned(),

@@ -6,7 +6,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use chrono::Utc;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 
@@ -52,7 +52,6 @@ pub(crate) fn spawn(
         .env(ROLE_VARIABLE, role.to_string())
         .env_remove(DAEMON_VARIABLE)
         .stdin(Stdio::from(theirs))
-        .process_group(0)
         .kill_on_drop(true)
         .spawn()?;
     let pid = child.id().ok_or_else(|| io::Error::other("the child ended before it began"))?;
@@ -92,12 +91,13 @@ async fn attend(
     let _ = events.send(Event::Exited { id, status, at: Utc::now() }).await;
 }
 
-/// Kills the child and what it started. Its id is its own as long as nobody has waited for it, and only
-/// `attend` waits.
+/// Kills the child and what it started, if it has got as far as making itself the leader of a group. Its id
+/// is its own as long as nobody has waited for it, and only `attend` waits.
 fn kill_group(child: &Child) {
     let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
     if let Some(pid) = pid {
         let _ = kill_process_group(pid, Signal::KILL);
+        let _ = kill_process(pid, Signal::KILL);
     }
 }
 

@@ -67,6 +67,10 @@ fn an_unreadable_file_is_named() {
     std::fs::remove_file(&file).unwrap();
     std::fs::create_dir(&file).unwrap();
     let line = mistake(&fixture).to_string();
+    assert_eq!(line, "config/prod.toml: it is no file: write the configuration into one");
+    std::fs::remove_dir(&file).unwrap();
+    std::os::unix::fs::symlink(&file, &file).unwrap();
+    let line = mistake(&fixture).to_string();
     assert!(line.starts_with("config/prod.toml: the file cannot be read: "), "{line}");
 }
 
