@@ -41,6 +41,7 @@ where
             return Ending::Usage.into();
         }
     };
+    name_process();
     // A session of its own: Ctrl-C in a terminal is the master's to hear, `stty tostop` does not stop what is
     // written from here, and a forced kill reaches what this process has started.
     let _ = rustix::process::setsid();
@@ -56,6 +57,16 @@ where
     let code = runtime.block_on(connect_and_work(role, socket, work));
     runtime.shutdown_timeout(RUNTIME_END);
     code
+}
+
+/// Gives the process the program's name again, which it lost by being executed through an open file; its
+/// first argument reads `shop: web.0`.
+fn name_process() {
+    let title = std::env::args().next().unwrap_or_default();
+    let program = title.split(':').next().unwrap_or_default();
+    if let Ok(name) = std::ffi::CString::new(program) {
+        let _ = rustix::thread::set_name(&name);
+    }
 }
 
 /// What came with the welcome.

@@ -1,25 +1,19 @@
 //! A link: one end of a socket pair between the master and a child, or of a control connection, carrying
 //! frames and descriptors both ways. End of file on it is the other side's death.
 
-use std::io::{self, IoSlice, IoSliceMut};
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixStream;
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use interprocess::os::unix::uds_local_socket::tokio::Stream;
-use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketType, recvmsg, sendmsg, sockopt,
-};
 use tokio::io::Interest;
 use tokio::sync::Notify;
 
-use super::frame::{Decoder, Frame, FrameError, MAX_DESCRIPTORS, MAX_LENGTH};
+use super::frame::{Decoder, Frame, FrameError, MAX_LENGTH};
 use super::outbox::{Full, LIMIT, Outbox};
+use super::socket::{Received, receive, transmit};
 
-/// What one read takes from the socket.
-const READ: usize = 16 << 10;
+pub(crate) use super::socket::{inherit, pair};
 
 /// The most bytes of a frame from a caller who has little to say.
 const SHORT: usize = 64 << 10;
@@ -35,26 +29,6 @@ pub(crate) enum LinkError {
     CutShort,
     #[error("descriptors were lost on the way: the limit of open files is reached")]
     DescriptorsLost,
-}
-
-/// A connected pair: our end, and the end that a child inherits as its standard input.
-pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
-    let (ours, theirs) = UnixStream::pair()?;
-    Ok((ours.into(), theirs.into()))
-}
-
-/// Takes the link that the parent process left on stdin, and leaves `/dev/null` there, so that no grandchild
-/// inherits it.
-pub(crate) fn inherit() -> io::Result<OwnedFd> {
-    let no_link = || io::Error::other("standard input is no link to a parent process");
-    let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
-    let family = sockopt::socket_domain(&socket).map_err(|_| no_link())?;
-    let kind = sockopt::socket_type(&socket).map_err(|_| no_link())?;
-    if (family, kind) != (AddressFamily::UNIX, SocketType::STREAM) {
-        return Err(no_link());
-    }
-    rustix::stdio::dup2_stdin(std::fs::File::open("/dev/null")?)?;
-    Ok(socket)
 }
 
 /// Makes a link of a connected socket: a half that receives, and a half that sends, served by a task.
@@ -109,35 +83,6 @@ impl Receiver {
             }
         }
     }
-}
-
-enum Received {
-    Bytes,
-    End,
-    DescriptorsLost,
-}
-
-/// One `recvmsg`. It always has room for descriptors, because a plain read would silently close them.
-fn receive(socket: BorrowedFd<'_>, decoder: &mut Decoder) -> io::Result<Received> {
-    let mut bytes = [0; READ];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
-    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let mut slices = [IoSliceMut::new(&mut bytes)];
-    let received = recvmsg(socket, &mut slices, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
-    let mut descriptors = Vec::new();
-    for message in ancillary.drain() {
-        if let RecvAncillaryMessage::ScmRights(rights) = message {
-            descriptors.extend(rights);
-        }
-    }
-    if received.flags.contains(ReturnFlags::CTRUNC) {
-        return Ok(Received::DescriptorsLost);
-    }
-    if received.bytes == 0 {
-        return Ok(Received::End);
-    }
-    decoder.feed(&bytes[..received.bytes], descriptors);
-    Ok(Received::Bytes)
 }
 
 /// The half that sends; clones share one queue. When the last is dropped, what is queued is still written.
@@ -282,23 +227,6 @@ async fn write_batch(stream: &Stream, batch: &[Frame]) -> io::Result<()> {
         IoSlice::advance_slices(&mut slices, written);
     }
     Ok(())
-}
-
-/// One `sendmsg`; descriptors go with its first byte.
-fn transmit(
-    socket: BorrowedFd<'_>,
-    slices: &[IoSlice<'_>],
-    descriptors: &[BorrowedFd<'_>],
-) -> io::Result<usize> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
-    let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    if !descriptors.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(descriptors)) {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "more descriptors than one message can carry",
-        ));
-    }
-    Ok(sendmsg(socket, slices, &mut ancillary, SendFlags::NOSIGNAL)?)
 }
 
 #[cfg(test)]
