@@ -202,13 +202,13 @@ fn a_command_run_by_a_child_is_a_command() {
 #[test]
 fn signals_that_are_reserved_change_nothing() {
     let cluster = cluster("");
-    for signal in [Signal::HUP, Signal::USR2, Signal::TTIN, Signal::TTOU] {
+    for signal in [Signal::HUP, Signal::USR2] {
         cluster.signal(signal);
     }
     let said = || {
         crate::harness::log_lines(cluster.site(), "master.log", "is reserved and changes nothing yet").len()
     };
-    eventually("all are noted", || (said() == 4).then_some(()));
+    eventually("all are noted", || (said() == 2).then_some(()));
     assert_eq!(cluster.get("/healthz").code, 200);
 }
 
@@ -216,7 +216,10 @@ fn signals_that_are_reserved_change_nothing() {
 fn a_program_that_was_touched_and_removed_still_replaces_its_workers() {
     let site = site("");
     let copy = site.dir().join("app");
-    fs::copy(crate::harness::probe(), &copy).unwrap();
+    // Not by this process: while it held the copy open for writing, a fork of another test would inherit that.
+    assert!(
+        std::process::Command::new("cp").arg(crate::harness::probe()).arg(&copy).status().unwrap().success()
+    );
     let other = Site::new(&copy);
     other.configure("default.toml", "");
     let cluster = hatchery::testing::Cluster::start_at(other, FAST);

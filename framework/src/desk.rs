@@ -111,8 +111,9 @@ impl ConfigDesk {
 
     async fn put_in_force(&self, accepted: Accepted) -> Result<Verdict, PublishError> {
         let Accepted { reading, merged, payload } = accepted;
-        let version = self.publish_if_new(CONFIG, payload).await?;
+        // First what a successor would start from: it can publish what follows from that, not the other way.
         self.publish_if_new(READING, codec::encode("the configuration", &reading)?).await?;
+        let version = self.publish_if_new(CONFIG, payload).await?;
         *self.in_force() = InForce { reading: Some(reading), merged };
         self.tell_refusal(None).await?;
         Ok(version.map_or(Verdict::Unchanged, Verdict::Published))

@@ -136,8 +136,11 @@ impl Lock {
         matches!((held, there), (Ok(held), Ok(there)) if held == there)
     }
 
-    /// Creates the `ready` file; it holds what `start` prints.
+    /// Creates the `ready` file; it holds what `start` prints. Does nothing once the run dir is another's.
     pub(crate) fn announce(&self, line: &str) -> io::Result<()> {
+        if !self.is_ours() {
+            return Ok(());
+        }
         std::fs::write(self.run_dir.ready_file(), format!("{line}\n"))
     }
 
@@ -199,9 +202,10 @@ mod tests {
         std::fs::remove_dir_all(folder.path().join("run")).unwrap();
         let new = run_dir.acquire().unwrap();
         new.announce("ready").unwrap();
+        old.announce("old").unwrap();
         old.withdraw();
         drop(old);
-        assert!(run_dir.ready_file().exists());
+        assert_eq!(std::fs::read_to_string(run_dir.ready_file()).unwrap(), "ready\n");
     }
 
     #[test]

@@ -26,8 +26,6 @@ pub(crate) struct Signals {
     reopen: Signal,
     hang_up: Signal,
     upgrade: Signal,
-    more: Signal,
-    fewer: Signal,
     /// Never asked: it is there because a parent may have had SIGCHLD ignored, and then nobody could learn
     /// how a child ended.
     _child: Signal,
@@ -35,6 +33,8 @@ pub(crate) struct Signals {
 
 impl Signals {
     /// Takes the signals over. Must be called inside a runtime.
+    ///
+    /// Not TTOU: with a handler, a write to a terminal with `tostop` from the background is restarted for ever.
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -43,8 +43,6 @@ impl Signals {
             reopen: signal(SignalKind::user_defined1())?,
             hang_up: signal(SignalKind::hangup())?,
             upgrade: signal(SignalKind::user_defined2())?,
-            more: signal(SignalKind::from_raw(rustix::process::Signal::TTIN.as_raw()))?,
-            fewer: signal(SignalKind::from_raw(rustix::process::Signal::TTOU.as_raw()))?,
             _child: signal(SignalKind::child())?,
         })
     }
@@ -58,8 +56,6 @@ impl Signals {
             _ = self.reopen.recv() => Wish::ReopenLogs,
             _ = self.hang_up.recv() => Wish::Reserved("SIGHUP"),
             _ = self.upgrade.recv() => Wish::Reserved("SIGUSR2"),
-            _ = self.more.recv() => Wish::Reserved("SIGTTIN"),
-            _ = self.fewer.recv() => Wish::Reserved("SIGTTOU"),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use interprocess::local_socket::GenericFilePath;
 use interprocess::local_socket::tokio::Stream;
 use interprocess::local_socket::tokio::prelude::*;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::{PidfdFlags, pidfd_open};
 
@@ -23,6 +23,9 @@ use crate::master::Outcome;
 
 /// How long a master may take to answer. It answers between two events, so this is very long.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a master that closes a connection may take to be gone.
+const MOMENT: Option<Timespec> = Some(Timespec { tv_sec: 1, tv_nsec: 0 });
 
 /// A connection with a running master.
 #[derive(Debug)]
@@ -51,8 +54,9 @@ impl Client {
         let silent = || failed(Ending::Failed, format!("{} does not answer", describe_holder(&self.run_dir)));
         match answer {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(problem)) if self.run_dir.holder().is_some() => Err(failed(Ending::Failed, problem)),
-            Ok(Err(_)) => Err(not_running()),
+            // A master that ends lets go of its connections a moment before it is gone.
+            Ok(Err(_)) if self.is_gone(MOMENT) => Err(not_running()),
+            Ok(Err(problem)) => Err(failed(Ending::Failed, problem)),
             Err(_) => Err(silent()),
         }
     }
@@ -68,11 +72,17 @@ impl Client {
     /// Waits until the master is gone: first it lets go of the connection, then its process ends.
     pub(crate) async fn until_gone(&mut self) {
         while let Ok(Some(_)) = self.receiver.next().await {}
-        // Nothing else is left to do here, so the wait may block. Without a handle the end of the connection
-        // has to do.
-        if let Some(process) = &self.master {
-            let _ = poll(&mut [PollFd::new(process, PollFlags::IN)], None);
-        }
+        // Without a handle the end of the connection has to do.
+        self.is_gone(None);
+    }
+
+    /// Whether the master's process ends within `patience`, or ever. Nothing else is left to do by then, so
+    /// the wait may block.
+    fn is_gone(&self, patience: Option<Timespec>) -> bool {
+        let Some(process) = &self.master else {
+            return self.run_dir.holder().is_none();
+        };
+        poll(&mut [PollFd::new(process, PollFlags::IN)], patience.as_ref()).is_ok_and(|ended| ended > 0)
     }
 }
 

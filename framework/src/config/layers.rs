@@ -4,6 +4,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::io::ErrorKind;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -192,9 +193,11 @@ fn names(environment: &[(String, String)]) -> Vec<&str> {
 /// The text of a file; `None` if there is none. What is no file, such as a pipe, might never end.
 fn read_text(name: &str, path: &Path) -> Result<Option<String>, ConfigError> {
     let unreadable = |problem: String| ConfigError::new(Whence::Named(name.to_owned()), &problem);
-    let bytes = match std::fs::metadata(path).map(|facts| facts.is_file()) {
-        Ok(true) => std::fs::read(path),
-        Ok(false) => return Err(unreadable("it is no file: write the configuration into one".to_owned())),
+    let bytes = match std::fs::metadata(path).map(|facts| facts.file_type()) {
+        Ok(kind) if kind.is_dir() || kind.is_fifo() || kind.is_socket() => {
+            return Err(unreadable("it is no file: write the configuration into one".to_owned()));
+        }
+        Ok(_) => std::fs::read(path),
         Err(error) => Err(error),
     };
     let bytes = match bytes {

@@ -16,7 +16,9 @@ pub(crate) fn write_down(report: Report) {
         Report::Exited { slot, exit, retry_in: Some(delay) } => {
             tracing::error!("{slot} {exit}; the next one is started in {} ms", delay.as_millis());
         }
-        Report::Exited { slot, exit, retry_in: None } if exit.reason == Reason::Stopped => {
+        Report::Exited { slot, exit, retry_in: None }
+            if matches!(exit.reason, Reason::Stopped | Reason::Left) =>
+        {
             tracing::info!("{slot} {exit}");
         }
         Report::Exited { slot, exit, retry_in: None } => tracing::error!("{slot} {exit}"),
