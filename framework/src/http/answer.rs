@@ -1,6 +1,5 @@
 //! From a request to its answer: what the framework answers itself, then the author's router, guarded.
 
-use std::any::Any;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -56,7 +55,7 @@ fn course(seat: &Arc<Seat>, request: Request<Incoming>) -> Course {
     // A layer may panic before it returns a future.
     match catch_unwind(AssertUnwindSafe(|| seat.house.router.clone().call(request))) {
         Ok(route) => Course::Routed(route),
-        Err(panic) => Course::Answered(panicked(seat, &*panic)),
+        Err(_) => Course::Answered(panicked(seat)),
     }
 }
 
@@ -69,7 +68,7 @@ async fn routed(seat: &Seat, route: RouteFuture<Infallible>) -> Response<Body> {
     match outcome.await {
         Ok(Ok(response)) => response,
         Ok(Err(never)) => match never {},
-        Err(panic) => panicked(seat, &*panic),
+        Err(_) => panicked(seat),
     }
 }
 
@@ -127,10 +126,8 @@ fn prepared(seat: &Arc<Seat>, mut request: Request<Incoming>) -> Request<Body> {
     request.map(|body| Body::new(Intake::new(body, seat.clone())))
 }
 
-fn panicked(seat: &Seat, panic: &(dyn Any + Send)) -> Response<Body> {
-    let text = panic.downcast_ref::<&str>().copied();
-    let message = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    tracing::error!(panic = message.unwrap_or("a value that is not text"), "a handler panicked");
+/// The panic itself was logged where it happened, with its place.
+fn panicked(seat: &Seat) -> Response<Body> {
     seat.house.gauges.panics.fetch_add(1, Relaxed);
     plain(StatusCode::INTERNAL_SERVER_ERROR, "internal server error\n")
 }
