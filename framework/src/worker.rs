@@ -124,31 +124,27 @@ impl Worker {
         let listeners = self.take_listeners()?;
         let Shared { gauges, readiness, .. } = &*self.shared;
         let drain = Drain::new();
-        let serving = http::serve(
-            listeners,
-            router,
-            &self.process.launch().http,
-            Arc::clone(gauges),
-            Arc::clone(readiness),
-            drain.clone(),
-        );
+        let settings = &self.process.launch().http;
+        let (counted, standing) = (Arc::clone(gauges), Arc::clone(readiness));
+        let serving = async {
+            http::serve(listeners, router, settings, counted, standing, drain.clone())
+                .await
+                .map_err(ServeError::Socket)
+        };
         let telling = async {
             self.ready().await?;
-            self.cluster_ready().await;
-            readiness.set(Standing::Ready);
-            Ok::<_, MasterGone>(())
+            // A worker that leaves before the cluster is ready has nobody left to tell.
+            if self.process.shutdown().run_until_cancelled(self.cluster_ready()).await.is_some() {
+                readiness.set(Standing::Ready);
+            }
+            Ok(())
         };
         let leaving = async {
             self.draining().await;
             drain.begin(self.process.grace());
-        };
-        let serving = async { serving.await.map_err(ServeError::Socket) };
-        let telling = async { telling_or_leaving(telling, self).await.map_err(ServeError::MasterGone) };
-        // Serving ends without having been asked to only when it fails, and then at once.
-        let leaving = async {
-            leaving.await;
             Ok(())
         };
+        // Serving ends without having been asked to only when it fails, and then at once.
         let (drained, (), ()) = tokio::try_join!(serving, telling, leaving)?;
         if drained.cut > 0 {
             tracing::warn!("{} connections were cut at the deadline for draining", drained.cut);
@@ -188,12 +184,4 @@ impl Worker {
             });
         }
     }
-}
-
-/// A worker that leaves before the cluster is ready has nobody left to tell.
-async fn telling_or_leaving(
-    telling: impl Future<Output = Result<(), MasterGone>>,
-    worker: &Worker,
-) -> Result<(), MasterGone> {
-    worker.process.shutdown().run_until_cancelled(telling).await.unwrap_or(Ok(()))
 }

@@ -24,6 +24,7 @@ async fn a_head_that_trickles_in_gains_no_time() {
     ask_over(&mut reading, &mut writing).await;
     let trickle = async {
         for byte in b"GET / HTTP/1.1\r\nhost: ".iter().chain(std::iter::repeat(&b'x')) {
+            // The client is slow on purpose; nothing waits for this.
             tokio::time::sleep(SHORT / 10).await;
             if writing.write_all(&[*byte]).await.is_err() {
                 break;
