@@ -8,6 +8,7 @@
 //! | `state` | states across restarts of their publishers and observers |
 //! | `configuration` | changes on disk, mistakes on disk, layers |
 //! | `commands` | the command line, the control socket, the run dir |
+//! | `succession` | successors first: panics, wishes, recycling; groups; growing and shrinking |
 //! | `serving` | HTTP as the template's users see it |
 //! | `logs` | rotation without a lost line |
 //! | `scaffold` | an app that was stamped builds, starts and passes its test |
@@ -26,3 +27,4 @@ mod scaffold;
 mod serving;
 mod state;
 mod stop;
+mod succession;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::extract::{Query, State};
 use axum::routing::{get, post};
 use axum::{Json, Router, body::Bytes};
-use hatchery::{Agent, App, Duty, Observed, Topic, Worker};
+use hatchery::{Agent, App, ClusterEvents, Duty, Observed, ServeError, Topic, Worker};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -23,6 +23,8 @@ struct ProbeConfig {
     limits: Limits,
     /// A worker from this index on waits until the file `go` exists, if it is not 0.
     late: u32,
+    /// The agent writes down what it hears of the cluster.
+    watch: bool,
     agent: Fault,
     worker: Fault,
     duty: Fault,
@@ -64,15 +66,17 @@ fn main() -> ExitCode {
     if std::env::var_os("HATCHERY_DAEMON").is_none() {
         let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
     }
-    App::new("probe")
+    let app = App::new("probe")
         .version("1.2.3")
         .config::<ProbeConfig>()
         .duty(hatchery_agent::config_polling())
         .duty(hatchery_agent::log_rotation())
         .duty(Duty::new("faulty", faulty_duty))
         .agent(lead)
-        .worker(serve)
-        .run()
+        .worker(serve);
+    // Most tests count processes.
+    let app = if Path::new("jobs").exists() { app.group("jobs", work) } else { app };
+    app.run()
 }
 
 async fn commit(fault: Fault) -> hatchery::Result {
@@ -103,6 +107,9 @@ async fn faulty_duty(agent: Agent) -> hatchery::Result {
 async fn lead(agent: Agent) -> hatchery::Result {
     let mut config = agent.config::<ProbeConfig>().await?;
     commit(config.get().agent).await?;
+    if config.get().watch {
+        tokio::spawn(watch(agent.events().await?));
+    }
     let flags = agent.publish(Flags { count: config.get().flags }).await?;
     agent.ready().await?;
     agent.cluster_ready().await;
@@ -111,6 +118,29 @@ async fn lead(agent: Agent) -> hatchery::Result {
         flags.set(Flags { count: changed.flags }).await?;
     }
     Ok(())
+}
+
+async fn watch(mut events: ClusterEvents) {
+    loop {
+        let event = events.next().await;
+        tracing::info!("heard of {}", serde_json::to_string(&event).unwrap_or_default());
+    }
+}
+
+/// A worker of the group `jobs`: it serves if it has somewhere to listen.
+async fn work(worker: Worker) -> hatchery::Result {
+    let pages = Router::new().route("/whoami", get(whoami_in_jobs)).with_state(worker.clone());
+    match worker.serve(pages).await {
+        Err(ServeError::Nowhere(_)) => {}
+        served => return Ok(served?),
+    }
+    worker.ready().await?;
+    worker.draining().await;
+    Ok(())
+}
+
+async fn whoami_in_jobs(State(worker): State<Worker>) -> Json<Value> {
+    Json(json!({ "group": worker.group(), "index": worker.index() }))
 }
 
 #[derive(Debug, Clone)]
@@ -147,6 +177,9 @@ async fn serve(worker: Worker) -> hatchery::Result {
         .route("/slow", get(slow))
         .route("/log", get(log_lines))
         .route("/panic", get(async || -> &'static str { panic!("a handler panics") }))
+        .route("/panic-in-a-task", get(panic_in_a_task))
+        .route("/retire", get(retire))
+        .route("/block", get(block))
         .route("/echo", post(async |body: Bytes| body))
         .with_state(Probe { worker: worker.clone(), config, flags });
     worker.serve(pages).await?;
@@ -154,9 +187,34 @@ async fn serve(worker: Worker) -> hatchery::Result {
     Ok(())
 }
 
+async fn panic_in_a_task() -> &'static str {
+    tokio::spawn(async { panic!("a task panics") });
+    "it is on its way"
+}
+
+async fn retire(State(probe): State<Probe>) -> String {
+    probe
+        .worker
+        .retire("it was asked for over HTTP")
+        .await
+        .map_or_else(|gone| gone.to_string(), |()| "asked".to_owned())
+}
+
+/// Keeps the loop of this worker busy.
+async fn block(Query(slow): Query<Slow>) -> &'static str {
+    let _ = std::fs::write("block-began", std::process::id().to_string());
+    let over = std::time::Instant::now() + Duration::from_millis(slow.ms);
+    while std::time::Instant::now() < over {
+        std::hint::spin_loop();
+    }
+    "busy, not dead"
+}
+
 async fn whoami(State(probe): State<Probe>) -> Json<Value> {
     let worker = &probe.worker;
-    Json(json!({ "index": worker.index(), "pid": std::process::id(), "generation": worker.generation() }))
+    Json(
+        json!({ "group": worker.group(), "index": worker.index(), "pid": std::process::id(), "generation": worker.generation() }),
+    )
 }
 
 async fn config_in_force(State(probe): State<Probe>) -> Json<Value> {

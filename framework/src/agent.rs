@@ -12,6 +12,7 @@ use crate::bus::{Topic, codec, topic};
 use crate::config::ConfigError;
 use crate::desk::ConfigDesk;
 use crate::log;
+use crate::news::ClusterEvents;
 use crate::process::{MasterGone, Process};
 use crate::published::{PublishError, Published};
 use crate::role;
@@ -57,6 +58,14 @@ impl Agent {
     /// Does `work` unless the agent should leave first: `None` then, and `work` is dropped where it waits.
     pub async fn until_shutdown<F: Future>(&self, work: F) -> Option<F::Output> {
         self.process.shutdown().run_until_cancelled(work).await
+    }
+
+    /// The events of the cluster from now on: who was started, got ready, ended and why.
+    ///
+    /// # Errors
+    /// When the master is gone.
+    pub async fn events(&self) -> Result<ClusterEvents, MasterGone> {
+        ClusterEvents::open(&self.process).await
     }
 
     /// Publishes a state: every worker has it before its own function runs, and hears of each change.
@@ -109,7 +118,9 @@ impl Agent {
     /// The names of the log files that this app's processes write there.
     #[must_use]
     pub fn log_files(&self) -> Vec<String> {
-        ["master", "agent", role::WEB, log::ERRORS].map(|name| format!("{name}.log")).to_vec()
+        let groups = self.process.launch().groups.iter().map(|group| group.name.as_str());
+        let names = ["master", role::AGENT, log::ERRORS].into_iter().chain(groups);
+        names.map(|name| format!("{name}.log")).collect()
     }
 
     /// Makes every process open its log files anew, and returns when all have done so or are dead. What was

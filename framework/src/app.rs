@@ -16,10 +16,13 @@ use crate::error::{Ending, Result};
 use crate::http::HttpSettings;
 use crate::lives::{self, AgentMain, Work, WorkerMain};
 use crate::log::{self, LogSettings};
-use crate::master::ClusterSettings;
-use crate::role::{ROLE_VARIABLE, Role};
+use crate::master::{ClusterSettings, GroupSettings};
+use crate::role::{AGENT, ROLE_VARIABLE, Role, WEB};
 use crate::sections::Sections;
 use crate::worker::Worker;
+
+/// Names that mean something else, in the status or as log files.
+const RESERVED: [&str; 4] = [AGENT, "master", "error", "console"];
 
 /// An app. Its `main` builds one and returns what [`run`](Self::run) returns:
 ///
@@ -44,7 +47,7 @@ pub struct App {
     schema: Schema,
     duties: Vec<Duty>,
     agent: Option<AgentMain>,
-    worker: Option<WorkerMain>,
+    groups: Vec<(&'static str, WorkerMain)>,
 }
 
 /// An app without a configuration of its own: every key that nobody owns is a mistake.
@@ -56,7 +59,7 @@ impl App {
     #[must_use]
     pub fn new(name: &'static str) -> Self {
         let schema = Schema::of::<NoConfig>();
-        Self { name, version: "0.0.0", schema, duties: Vec::new(), agent: None, worker: None }
+        Self { name, version: "0.0.0", schema, duties: Vec::new(), agent: None, groups: Vec::new() }
     }
 
     /// The version that `status` and `--version` show; usually `env!("CARGO_PKG_VERSION")`.
@@ -93,15 +96,35 @@ impl App {
         self
     }
 
-    /// The workers' function: it is the life of the process. When it returns before the worker was asked to
-    /// leave, the master starts another.
+    /// The function of the workers that serve HTTP, the group `web`: it is the life of the process. When it returns
+    /// before the worker was asked to leave, the master starts another.
     #[must_use]
-    pub fn worker<F, Fut>(mut self, main: F) -> Self
+    pub fn worker<F, Fut>(self, main: F) -> Self
     where
         F: FnOnce(Worker) -> Fut + Send + 'static,
         Fut: Future<Output = Result> + Send + 'static,
     {
-        self.worker = Some(Box::new(|worker| Box::pin(main(worker))));
+        self.group(WEB, main)
+    }
+
+    /// The function of another group of workers, with a count, listeners and limits of its own in the section
+    /// `[groups.NAME]`: one worker and no listeners if it says nothing. A worker without listeners says ready by
+    /// [`Worker::ready`]. Its lines go to `NAME.log`.
+    ///
+    /// # Panics
+    /// When the name is taken, is one of the framework's own (`agent`, `master`, `error`, `console`), or is more
+    /// than lower-case letters, digits, `-` and `_`.
+    #[must_use]
+    pub fn group<F, Fut>(mut self, name: &'static str, main: F) -> Self
+    where
+        F: FnOnce(Worker) -> Fut + Send + 'static,
+        Fut: Future<Output = Result> + Send + 'static,
+    {
+        let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || b"-_".contains(&c);
+        assert!(!name.is_empty() && name.bytes().all(plain), "no name for a group of workers: `{name}`");
+        assert!(!RESERVED.contains(&name), "a group of workers cannot be called `{name}`");
+        assert!(self.groups.iter().all(|(known, _)| *known != name), "two groups of workers called `{name}`");
+        self.groups.push((name, Box::new(|worker| Box::pin(main(worker)))));
         self
     }
 
@@ -109,16 +132,17 @@ impl App {
     #[must_use]
     pub fn run(self) -> ExitCode {
         log::log_panics();
-        let sections = Sections::new(self.schema, self.section_checks());
+        let groups = self.group_names();
+        let sections = Sections::new(self.schema, self.section_checks(&groups));
         // A child gets no arguments. A command that a child runs inherits the variable and has some.
         let Some(role) = env::var_os(ROLE_VARIABLE).filter(|_| env::args_os().len() <= 1) else {
-            let about = About { name: self.name, version: self.version, sections };
+            let about = About { name: self.name, version: self.version, sections, groups };
             return cli::run(&about);
         };
         match role.to_string_lossy().parse::<Role>() {
             Ok(role) => {
-                let Self { duties, agent, worker, .. } = self;
-                lives::live(role, Work { sections, duties, agent, worker })
+                let Self { duties, agent, groups, .. } = self;
+                lives::live(role, Work { sections, duties, agent, groups })
             }
             Err(error) => {
                 eprintln!("error: {ROLE_VARIABLE}: {error}; only a master sets it: unset it and run `start`");
@@ -127,13 +151,20 @@ impl App {
         }
     }
 
-    fn section_checks(&self) -> Vec<SectionCheck> {
+    /// An app without any group gets one whose workers say what is missing.
+    fn group_names(&self) -> Vec<&'static str> {
+        let names: Vec<_> = self.groups.iter().map(|(name, _)| *name).collect();
+        if names.is_empty() { vec![WEB] } else { names }
+    }
+
+    fn section_checks(&self, groups: &[&'static str]) -> Vec<SectionCheck> {
         let own = [
             SectionCheck::of::<ClusterSettings>("cluster"),
             SectionCheck::of::<HttpSettings>("http"),
             SectionCheck::of::<LogSettings>("log"),
+            SectionCheck::of_tables::<GroupSettings>("groups", groups.to_vec()),
         ];
-        own.into_iter().chain(self.duties.iter().filter_map(Duty::section).copied()).collect()
+        own.into_iter().chain(self.duties.iter().filter_map(Duty::section).cloned()).collect()
     }
 }
 

@@ -23,8 +23,13 @@ impl Backoff {
         };
         let factor = 1u32.checked_shl(doublings).unwrap_or(u32::MAX);
         let plain = self.first.saturating_mul(factor).min(self.most).min(LONGEST);
-        plain.mul_f64(0.9 + 0.2 * fraction(seed))
+        plain.mul_f64(spread(seed))
     }
+}
+
+/// A factor from 0.9 to 1.1 that differs from seed to seed.
+pub(crate) fn spread(seed: u64) -> f64 {
+    0.9 + 0.2 * fraction(seed)
 }
 
 /// A number in 0..1 that looks random (the finalizer of splitmix64, by Sebastiano Vigna).

@@ -121,7 +121,7 @@ async fn be_welcomed(role: Role, mut receiver: Receiver, sender: Sender) -> Resu
     };
     let launch: Launch = codec::decode("the welcome", welcome.payload())?;
     let label = role.slot.to_string();
-    let log = log::start(&launch.log_dir, role.slot.log_name(), &label, &launch.log)
+    let log = log::start(&launch.log_dir, role.slot.group(), &label, &launch.log)
         .map_err(|error| format!("cannot write logs to {}: {error}", launch.log_dir.display()))?;
     let process = Process::new(role, launch, sender, log.reopener());
     for frame in &states {
@@ -144,10 +144,11 @@ where
     tokio::select! {
         biased;
         () = process.abort().cancelled() => Ending::Done.into(),
+        () = process.collapse().cancelled() => confess_panic(sender, "it panicked").await,
         done = work => match done {
             Ok(Ok(())) => { sender.flush().await; Ending::Done.into() }
             Ok(Err(error)) => confess(sender, &*error).await,
-            Err(panic) => confess_panic(sender, &panic).await,
+            Err(panic) => confess_panic(sender, &panic.to_string()).await,
         },
         () = attending => {
             tracing::warn!("the master is gone: leaving");
@@ -157,8 +158,8 @@ where
     }
 }
 
-/// TERM asks this one process to finish and leave, in the time that a worker has for that; its successor
-/// takes its place. A second one, and QUIT, leave no time.
+/// TERM asks this one process to finish and leave. A worker that works asks for a successor, and leaves when that
+/// is ready; the agent leaves. A second one, and QUIT, leave no time.
 async fn obey_signals(process: &Process) {
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
@@ -167,12 +168,28 @@ async fn obey_signals(process: &Process) {
             return std::future::pending().await;
         }
     };
-    while !matches!(signals.next().await, Wish::Stop | Wish::StopFast) {}
-    let patience = process.launch().http.drain_timeout;
-    process.leave(Some(patience));
-    let again = async { while !matches!(signals.next().await, Wish::Stop | Wish::StopFast) {} };
-    // A little longer, so that what is cut at the deadline is told.
-    let _ = tokio::time::timeout(patience + RUNTIME_END, again).await;
+    if next_stop(&mut signals).await == Wish::StopFast || !process.said_ready() {
+        return;
+    }
+    if process.role().slot.is_agent() {
+        let patience = process.launch().http.drain_timeout;
+        process.leave(Some(patience));
+        // A little longer, so that what is cut at the deadline is told.
+        let _ = tokio::time::timeout(patience + RUNTIME_END, next_stop(&mut signals)).await;
+        return;
+    }
+    // If the master is gone, so are we.
+    let _ = process.retire("a signal asked it to leave").await;
+    next_stop(&mut signals).await;
+}
+
+async fn next_stop(signals: &mut Signals) -> Wish {
+    loop {
+        let wish = signals.next().await;
+        if matches!(wish, Wish::Stop | Wish::StopFast) {
+            return wish;
+        }
+    }
 }
 
 /// Says why this process ends, if the master still listens.
@@ -182,8 +199,8 @@ async fn confess(sender: &Sender, error: &(dyn std::error::Error + Send + Sync +
     ending.into()
 }
 
-async fn confess_panic(sender: &Sender, panic: &tokio::task::JoinError) -> ExitCode {
-    let reason = log::last_panic().unwrap_or_else(|| panic.to_string());
+async fn confess_panic(sender: &Sender, otherwise: &str) -> ExitCode {
+    let reason = log::last_panic().unwrap_or_else(|| otherwise.to_owned());
     last_words(sender, &Failure { reason, detail: String::new() }).await;
     ExitCode::from(u8::try_from(PANICKED).unwrap_or(1))
 }

@@ -21,6 +21,7 @@ use self::words::{failed, say, with_runtime};
 use crate::bus::control::{Answer, Request};
 use crate::error::{Ending, chain};
 use crate::master::Outcome;
+use crate::role::WEB;
 use crate::status::Status;
 
 /// Runs the command that the arguments name.
@@ -41,6 +42,7 @@ pub(crate) fn run(about: &About) -> ExitCode {
             with_runtime(stop(about, &location, Request::Stop { fast, timeout_ms }))
         }
         Command::Status { location, json } => with_runtime(status(&location, json)),
+        Command::Scale { location, wish } => scale(&location, &wish),
         Command::Config { command: ConfigCommand::Check { location, set } } => check(about, &location, set),
     };
     conclude(&outcome)
@@ -70,6 +72,23 @@ async fn stop(about: &About, location: &Location, request: Request) -> Result<()
     say(&format!("{} has stopped", about.name))
 }
 
+fn scale(location: &Location, wish: &str) -> Outcome {
+    let (group, count) = wish.split_once('=').unwrap_or((WEB, wish));
+    let change = match count.parse() {
+        Ok(change) => change,
+        Err(problem) => return failed(Ending::Usage, problem),
+    };
+    let request = Request::Scale { group: group.to_owned(), change };
+    with_runtime(async {
+        let mut client = Client::connect(&Places::of(location)?).await?;
+        match client.ask_patiently(&request).await? {
+            Answer::Scaled { from, to } if from == to => say(&format!("{group} has {to} workers, as before")),
+            Answer::Scaled { from, to } => say(&format!("{group} has {to} workers now; it had {from}")),
+            other => Err(unexpected(&other)),
+        }
+    })
+}
+
 async fn status(location: &Location, json: bool) -> Result<(), Outcome> {
     let mut client = Client::connect(&Places::of(location)?).await?;
     match client.ask(&Request::Status).await? {
@@ -85,6 +104,7 @@ fn to_json(status: &Status) -> Result<String, Outcome> {
 
 fn unexpected(answer: &Answer) -> Outcome {
     match answer {
+        Answer::Failed(reason) => failed(Ending::Failed, reason.clone()),
         Answer::Refused(reason) => failed(Ending::Failed, format!("the master refused: {reason}")),
         _ => failed(Ending::Failed, "the master answered something else than was asked"),
     }

@@ -71,6 +71,32 @@ pub mod positive {
     }
 }
 
+/// For `#[serde(default, with = "hatchery::duration::optional")]`: a duration that may be left out.
+pub mod optional {
+    use std::time::Duration;
+
+    use serde::{Deserializer, Serializer};
+
+    /// For `#[serde(with = "hatchery::duration::optional")]`.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        match duration {
+            Some(duration) => super::serialize(duration, serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    /// For `#[serde(default, with = "hatchery::duration::optional")]`.
+    ///
+    /// # Errors
+    /// When the value is not a text that [`parse`](super::parse) accepts.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        super::deserialize(deserializer).map(Some)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -20,6 +20,8 @@ pub enum Ending {
     Usage = 2,
     /// The app is not running.
     NotRunning = 3,
+    /// Gave up: the budget of restarts is spent, and nothing serves.
+    GaveUp = 70,
     /// The start failed, or the cluster was not ready in time.
     StartFailed = 75,
     /// The configuration is wrong; trying again does not help.
@@ -30,9 +32,16 @@ impl Ending {
     /// The ending that an exit code stands for, where it is one of ours.
     #[must_use]
     pub fn from_code(code: i32) -> Option<Self> {
-        [Self::Done, Self::Failed, Self::Usage, Self::NotRunning, Self::StartFailed, Self::Config]
-            .into_iter()
-            .find(|ending| *ending as i32 == code)
+        let all = [
+            Self::Done,
+            Self::Failed,
+            Self::Usage,
+            Self::NotRunning,
+            Self::GaveUp,
+            Self::StartFailed,
+            Self::Config,
+        ];
+        all.into_iter().find(|ending| *ending as i32 == code)
     }
 }
 

@@ -26,8 +26,16 @@ pub enum Reason {
     Crashed,
     /// The master ended it: it did not become ready in time.
     NotReady,
+    /// The master ended it: its loop did not answer any more.
+    Hung,
     /// The master ended it: it did not leave in time.
     DrainDeadline,
+    /// It left, because it wanted to be replaced.
+    Retired,
+    /// It left, because it had served enough requests, was old enough or too large.
+    Recycled,
+    /// It left, because fewer were wanted.
+    ScaledDown,
     /// The master ended it: what it sent made no sense, or its link closed while it lived on.
     LinkLost,
     /// It could not be started.
@@ -61,14 +69,13 @@ pub(crate) const PANICKED: i32 = 101;
 
 const SIGKILL: i32 = 9;
 
-/// Explains an end. `asked` tells whether we asked the process to leave, `ours` why we killed it if we did.
-pub(crate) fn explain(status: Status, asked: bool, ours: Option<Reason>) -> Reason {
+/// Explains an end. `asked` tells why we asked the process to leave, `ours` why we killed it, if we did.
+pub(crate) fn explain(status: Status, asked: Option<Reason>, ours: Option<Reason>) -> Reason {
     match (status, ours) {
         (Status::Signal(_), Some(reason)) => reason,
         (Status::Signal(SIGKILL), None) => Reason::Killed,
         (Status::Signal(_), None) => Reason::Crashed,
-        (Status::Code(0), _) if asked => Reason::Stopped,
-        (Status::Code(0), _) => Reason::Left,
+        (Status::Code(0), _) => asked.unwrap_or(Reason::Left),
         (Status::Code(PANICKED), _) => Reason::Panicked,
         (Status::Code(code), _) if code == Ending::Config as i32 => Reason::Config,
         (Status::Code(_), _) => Reason::Failed,
@@ -103,7 +110,11 @@ impl fmt::Display for Exit {
             Reason::Killed => "was killed from outside",
             Reason::Crashed => "crashed",
             Reason::NotReady => "was not ready in time and was killed",
+            Reason::Hung => "did not answer any more and was killed",
             Reason::DrainDeadline => "did not leave in time and was killed",
+            Reason::Retired => "left, because it wanted to be replaced",
+            Reason::Recycled => "left to be recycled",
+            Reason::ScaledDown => "left, because fewer are wanted",
             Reason::LinkLost => "lost its link and was killed",
             Reason::NotSpawned => "could not be started",
         })?;
@@ -147,21 +158,24 @@ mod tests {
 
     #[test]
     fn every_end_has_its_reason() {
+        let asked = Some(Reason::Stopped);
         let table = [
-            (Status::Code(0), true, None, Reason::Stopped),
-            (Status::Code(0), false, None, Reason::Left),
-            (Status::Code(1), false, None, Reason::Failed),
-            (Status::Code(1), true, None, Reason::Failed),
-            (Status::Code(78), false, None, Reason::Config),
-            (Status::Code(101), false, None, Reason::Panicked),
-            (Status::Signal(9), false, None, Reason::Killed),
-            (Status::Signal(9), true, None, Reason::Killed),
-            (Status::Signal(9), false, Some(Reason::NotReady), Reason::NotReady),
-            (Status::Signal(9), true, Some(Reason::DrainDeadline), Reason::DrainDeadline),
-            (Status::Signal(11), false, None, Reason::Crashed),
+            (Status::Code(0), asked, None, Reason::Stopped),
+            (Status::Code(0), Some(Reason::Recycled), None, Reason::Recycled),
+            (Status::Code(0), None, None, Reason::Left),
+            (Status::Code(1), None, None, Reason::Failed),
+            (Status::Code(1), asked, None, Reason::Failed),
+            (Status::Code(78), None, None, Reason::Config),
+            (Status::Code(101), None, None, Reason::Panicked),
+            (Status::Signal(9), None, None, Reason::Killed),
+            (Status::Signal(9), asked, None, Reason::Killed),
+            (Status::Signal(9), None, Some(Reason::NotReady), Reason::NotReady),
+            (Status::Signal(6), None, Some(Reason::Hung), Reason::Hung),
+            (Status::Signal(9), asked, Some(Reason::DrainDeadline), Reason::DrainDeadline),
+            (Status::Signal(11), None, None, Reason::Crashed),
         ];
         for (status, asked, ours, expected) in table {
-            assert_eq!(explain(status, asked, ours), expected, "{status:?} {asked} {ours:?}");
+            assert_eq!(explain(status, asked, ours), expected, "{status:?} {asked:?} {ours:?}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What a child is told when it is welcomed: the names of things, the places of things, and how to serve.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -27,4 +28,29 @@ pub(crate) struct Launch {
     pub(crate) http: HttpSettings,
     /// What to log.
     pub(crate) log: LogSettings,
+    /// How often a sign of life is wanted.
+    pub(crate) heartbeat: Duration,
+    /// The groups of workers.
+    pub(crate) groups: Vec<Group>,
+}
+
+/// What all processes know of a group of workers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Group {
+    pub(crate) name: String,
+    pub(crate) on_panic: OnPanic,
+}
+
+/// What follows a panic in a worker, be it in a handler or in a task. The panic of a handler is answered with 500
+/// in any case.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnPanic {
+    /// The worker is replaced, once its successor is ready: what the panic left behind may be broken.
+    #[default]
+    Retire,
+    /// Nothing.
+    Ignore,
+    /// The worker ends at once, and its requests in flight with it.
+    Abort,
 }

@@ -7,10 +7,15 @@ use std::process::ExitCode;
 use tokio::task::JoinSet;
 
 use crate::agent::Agent;
+use crate::bus::control::Pulse;
 use crate::child;
 use crate::desk::ConfigDesk;
 use crate::duty::{Board, Duty, supervise};
 use crate::error::Result;
+use crate::heartbeat::beat;
+use crate::launch::OnPanic;
+use crate::log;
+use crate::process::Process;
 use crate::role::{Role, Slot};
 use crate::sections::Sections;
 use crate::worker::Worker;
@@ -27,7 +32,8 @@ pub(crate) struct Work {
     pub(crate) sections: Sections,
     pub(crate) duties: Vec<Duty>,
     pub(crate) agent: Option<AgentMain>,
-    pub(crate) worker: Option<WorkerMain>,
+    /// The function of each group of workers.
+    pub(crate) groups: Vec<(&'static str, WorkerMain)>,
 }
 
 /// Lives as a child of this role.
@@ -43,6 +49,10 @@ pub(crate) fn live(role: Role, work: Work) -> ExitCode {
 fn live_as_agent(role: Role, work: Work) -> ExitCode {
     let Work { sections, duties, agent: main, .. } = work;
     child::live(role, |process, _| async move {
+        tokio::spawn(beat(process.clone(), {
+            let process = process.clone();
+            move || Pulse { lost_log_lines: process.lost_log_lines(), ..Pulse::default() }
+        }));
         let desk = ConfigDesk::open(process.clone(), sections).await?;
         let agent = Agent::new(process.clone(), desk);
         let board = Board::new(&duties);
@@ -61,18 +71,38 @@ fn live_as_agent(role: Role, work: Work) -> ExitCode {
     })
 }
 
-/// The author's function is the life of a worker. An app without one has nothing to serve.
+/// The author's function of its group is the life of a worker. An app without one has nothing to serve.
 fn live_as_worker(role: Role, work: Work) -> ExitCode {
-    let main = work.worker;
+    let group = role.slot.group().to_owned();
+    let main = work.groups.into_iter().find(|(name, _)| *name == group).map(|(_, main)| main);
     child::live(role, |process, sockets| async move {
         let Some(main) = main else {
-            return Err("the app has no worker function: give it one with `App::worker`".into());
+            return Err(format!("the app has no function for {group}: give it one with `App::worker`").into());
         };
-        let worker = Worker::new(process, sockets);
-        tokio::spawn({
+        let worker = Worker::new(process.clone(), sockets);
+        tokio::spawn(beat(process.clone(), {
             let worker = worker.clone();
-            async move { worker.pulse().await }
-        });
+            move || worker.figures()
+        }));
+        tokio::spawn(heed_panics(process));
         main(worker).await
     })
+}
+
+/// What a panic leaves behind in a worker may be broken, wherever in the process it was.
+async fn heed_panics(process: Process) {
+    let group = process.role().slot.group();
+    let policy = process.launch().groups.iter().find(|known| known.name == group).map(|known| known.on_panic);
+    loop {
+        log::panicked().await;
+        match policy.unwrap_or_default() {
+            OnPanic::Ignore => {}
+            OnPanic::Abort => process.collapse().cancel(),
+            OnPanic::Retire => {
+                let panic = log::last_panic().unwrap_or_default();
+                // If the master is gone, so are we.
+                let _ = process.retire(&panic).await;
+            }
+        }
+    }
 }

@@ -25,7 +25,7 @@ use console::Console;
 use file::SharedFile;
 use layer::{LogLayer, Outlet};
 use line::Head;
-pub(crate) use panics::{last_panic, log_panics};
+pub(crate) use panics::{last_panic, log_panics, panicked};
 
 /// The file, without its ending, that the errors of all processes are written to.
 pub(crate) const ERRORS: &str = "error";

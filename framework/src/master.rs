@@ -2,16 +2,27 @@
 //!
 //! `cluster` decides, everything else here does what it decides. `event` is the vocabulary of both.
 
+mod announcement;
+mod budget;
+mod bulletin;
 mod cluster;
 mod control;
+mod count;
+mod crew;
 mod event;
 mod herald;
 mod journal;
 mod listeners;
+mod occupant;
+mod overview;
+mod plan;
 mod post;
+mod recycling;
 mod relay;
 mod reopening;
 mod rules;
+mod scaling;
+mod settings;
 mod snapshot;
 mod spawn;
 mod supervisor;
@@ -36,26 +47,20 @@ use crate::bus::frame::{Frame, Kind};
 use crate::bus::link::SendError;
 use crate::error::{BoxError, Ending};
 use crate::image::Image;
-use crate::instance::{Lock, RunDir, RunDirError};
+use crate::instance::{Lock, RunDirError};
 use crate::launch::Launch;
 use crate::log::{self, Log};
 use crate::role::Slot;
 use crate::signals::{Signals, Wish};
 
+pub use self::count::WorkerCount;
 pub(crate) use self::event::Outcome;
 pub(crate) use self::herald::Herald;
-pub use self::rules::{ClusterSettings, WorkerCount};
+pub(crate) use self::plan::Plan;
+pub use self::settings::{ClusterSettings, GroupSettings};
 
 /// How many events may wait; what brings more waits, too.
 const EVENTS: usize = 1024;
-
-/// All that a master needs to know.
-#[derive(Debug)]
-pub(crate) struct Plan {
-    pub(crate) launch: Launch,
-    pub(crate) cluster: ClusterSettings,
-    pub(crate) run_dir: RunDir,
-}
 
 /// Runs a cluster until it has stopped or failed.
 pub(crate) async fn run(plan: Plan, herald: &Herald) -> Outcome {
@@ -92,36 +97,36 @@ fn failed(ending: Ending, error: impl Into<BoxError>) -> Outcome {
 
 impl Master {
     fn start(plan: Plan) -> Result<Self, Outcome> {
-        let Plan { launch, cluster: settings, run_dir } = plan;
-        let lock = run_dir.acquire().map_err(|error| match error {
+        let lock = plan.run_dir.acquire().map_err(|error| match error {
             RunDirError::TooLong { .. } => failed(Ending::Config, error),
             _ => failed(Ending::Failed, error),
         })?;
         let start_failed = |error: io::Error| failed(Ending::StartFailed, error);
+        let launch = &plan.launch;
         let log = log::start(&launch.log_dir, "master", "master", &launch.log).map_err(start_failed)?;
-        let listeners =
-            listeners::bind_all(&launch.http.listen).map_err(|error| failed(Ending::Config, error))?;
+        let listeners = listeners::bind_all(plan.doors()).map_err(|error| failed(Ending::Config, error))?;
         let image = Image::of_self().map_err(start_failed)?;
         let welcome =
-            codec::encode("the welcome", &launch).map_err(|error| failed(Ending::StartFailed, error))?;
+            codec::encode("the welcome", launch).map_err(|error| failed(Ending::StartFailed, error))?;
         let (events, inbox) = mpsc::channel(EVENTS);
-        let socket = control::listen(&run_dir.control_socket()).map_err(start_failed)?;
+        let socket = control::listen(&plan.run_dir.control_socket()).map_err(start_failed)?;
         tokio::spawn(control::serve(socket, events.clone()));
         tokio::spawn(forward_signals(Signals::new().map_err(start_failed)?, events.clone()));
 
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        let workers = settings.workers.resolve(processors);
         tracing::info!(
-            "starting {} in {}: {workers} workers, {processors} processors",
+            "starting {} in {}: {} workers, {processors} processors",
             launch.app,
-            launch.app_dir.display()
+            launch.app_dir.display(),
+            plan.workers(processors),
         );
         let build = image.build().map_err(start_failed)?;
         let started = Instant::now();
-        let cluster = Cluster::new((&settings).into(), (0..workers).map(Slot::web), build, started);
+        let supervisor = plan.supervisor(processors, started);
+        let cluster = Cluster::new((&plan.cluster).into(), supervisor, build, started);
         Ok(Self {
             cluster,
-            launch,
+            launch: plan.launch,
             welcome: welcome.into(),
             image,
             listeners,
@@ -169,11 +174,8 @@ impl Master {
             Action::Spawn { id, slot, generation } => self.spawn(id, &slot, generation),
             Action::Send { to, frame } => self.send(to, frame),
             Action::Welcome { to, slot } => self.welcome(to, &slot),
-            Action::Kill { id } => {
-                if let Some(child) = self.children.get(&id) {
-                    child.kill();
-                }
-            }
+            Action::Abort { id } => self.children.get(&id).into_iter().for_each(Handle::abort),
+            Action::Kill { id } => self.children.get(&id).into_iter().for_each(Handle::kill),
             Action::AnnounceReady => self.announce(herald),
             Action::WithdrawReady => self.lock.withdraw(),
             Action::CloseListeners => self.listeners.clear(),
@@ -182,9 +184,11 @@ impl Master {
                     tracing::error!("{error}");
                 }
             }
-            Action::Reply { reply, answer } => drop(reply.send(answer)),
-            Action::ReplyStatus { reply } => drop(reply.send(Answer::Status(Box::new(snapshot::take(self))))),
-            Action::Report(report) => journal::write_down(report),
+            Action::Reply { reply, answer } => drop(reply.0.send(answer)),
+            Action::ReplyStatus { reply } => {
+                drop(reply.0.send(Answer::Status(Box::new(snapshot::take(self)))))
+            }
+            Action::Report(report) => journal::write_down(&report),
             Action::Finish(_) => {}
         }
     }
@@ -192,7 +196,6 @@ impl Master {
     fn spawn(&mut self, id: ChildId, slot: &Slot, generation: u64) {
         match spawn::spawn(&self.image, &self.launch.app, id, slot, generation, self.events.clone()) {
             Ok(child) => {
-                tracing::info!("{slot} runs with pid {}", child.pid);
                 self.queue.push_back(Event::Spawned { id, pid: child.pid });
                 self.children.insert(id, child);
             }
@@ -206,10 +209,13 @@ impl Master {
         let Some(child) = self.children.get(&to) else {
             return;
         };
+        let is_news = frame.kind() == Kind::News;
         match child.sender.push(frame) {
             Ok(()) => {}
             // Its exit is on the way to us.
             Err(SendError::Gone) => self.dropped += 1,
+            // Who is too slow for news misses some.
+            Err(SendError::Full(_)) if is_news => self.dropped += 1,
             Err(SendError::Full(full)) => {
                 self.dropped += 1;
                 self.queue.push_back(Event::LinkLost { id: to, problem: Some(full.to_string()) });
@@ -218,8 +224,8 @@ impl Master {
     }
 
     fn welcome(&mut self, to: ChildId, slot: &Slot) {
-        let sockets = if slot.is_agent() { &[][..] } else { &self.listeners[..] };
-        let descriptors = sockets.iter().map(|listener| Arc::clone(&listener.socket)).collect();
+        let own = self.listeners.iter().filter(|listener| listener.group == slot.group());
+        let descriptors = own.map(|listener| Arc::clone(&listener.socket)).collect();
         self.send(to, Frame::new(Kind::Welcome, 0, self.welcome.clone()).with_descriptors(descriptors));
     }
 
@@ -227,7 +233,7 @@ impl Master {
     fn announce(&mut self, herald: &Herald) {
         let first = self.ready_line.is_none();
         let line = self.ready_line.get_or_insert_with(|| {
-            let crew = crew(self.cluster.worker_statuses(Instant::now()).len());
+            let crew = crew(self.cluster.wanted_workers());
             let took = self.started.elapsed().as_millis();
             format!("{} is ready: {} ({crew}, {took} ms)", self.launch.app, urls(&self.listeners))
         });
@@ -257,7 +263,7 @@ fn urls(listeners: &[Listener]) -> String {
     listeners.iter().map(url).collect::<Vec<_>>().join(", ")
 }
 
-fn crew(workers: usize) -> String {
+fn crew(workers: u32) -> String {
     format!("{workers} {}", if workers == 1 { "worker" } else { "workers" })
 }
 
@@ -275,6 +281,7 @@ async fn forward_signals(mut signals: Signals, events: mpsc::Sender<Event>) {
             Wish::Stop => Event::StopSignal { fast: false },
             Wish::StopFast => Event::StopSignal { fast: true },
             Wish::ReopenLogs => Event::ReopenLogs,
+            Wish::More => Event::ScaleSignal { by: 1 },
             Wish::Reserved(name) => {
                 tracing::warn!("{name} is reserved and changes nothing yet");
                 continue;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{broadcast, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::control::Pulse;
@@ -15,10 +15,14 @@ use crate::bus::frame::{Frame, Kind};
 use crate::bus::link::{LinkError, Receiver, Sender};
 use crate::bus::{CodecError, codec};
 use crate::error::BoxError;
+use crate::events::ClusterEvent;
 use crate::launch::Launch;
 use crate::log::Reopener;
 use crate::role::Role;
 use crate::state::{ObserveError, Observed, States};
+
+/// How many events of the cluster may wait for who follows them.
+const EVENTS: usize = 256;
 
 /// A child's connection with its master. Clones are the same connection.
 #[derive(Debug, Clone)]
@@ -36,7 +40,11 @@ struct Shared {
     shutdown: CancellationToken,
     /// Fires when there is no time left to finish anything.
     abort: CancellationToken,
+    /// Fires when a panic should end this process.
+    collapse: CancellationToken,
     grace: OnceLock<Duration>,
+    events: broadcast::Sender<ClusterEvent>,
+    watches: AtomicBool,
     cluster_ready: watch::Sender<bool>,
     said_ready: AtomicBool,
     last_request: AtomicU64,
@@ -58,7 +66,10 @@ impl Process {
             reopener,
             shutdown: CancellationToken::new(),
             abort: CancellationToken::new(),
+            collapse: CancellationToken::new(),
             grace: OnceLock::new(),
+            events: broadcast::Sender::new(EVENTS),
+            watches: AtomicBool::new(false),
             cluster_ready: watch::Sender::new(false),
             said_ready: AtomicBool::new(false),
             last_request: AtomicU64::new(0),
@@ -90,6 +101,11 @@ impl Process {
         &self.shared.abort
     }
 
+    /// Fires when a panic should end this process.
+    pub(crate) fn collapse(&self) -> &CancellationToken {
+        &self.shared.collapse
+    }
+
     /// How long leaving may take; known once `shutdown` has fired.
     pub(crate) fn grace(&self) -> Option<Duration> {
         self.shared.grace.get().copied()
@@ -109,6 +125,29 @@ impl Process {
             return Ok(());
         }
         self.send(Frame::new(Kind::Ready, 0, vec![])).await
+    }
+
+    /// Whether it has said ready.
+    pub(crate) fn said_ready(&self) -> bool {
+        self.shared.said_ready.load(Ordering::Relaxed)
+    }
+
+    /// Asks to be replaced; the master says when to leave.
+    pub(crate) async fn retire(&self, why: &str) -> Result<(), MasterGone> {
+        self.send(Frame::new(Kind::Retire, 0, why.as_bytes().to_vec())).await
+    }
+
+    /// The events of the cluster that come from now on, if they are watched.
+    pub(crate) fn events(&self) -> broadcast::Receiver<ClusterEvent> {
+        self.shared.events.subscribe()
+    }
+
+    /// Asks for the events of the cluster, once.
+    pub(crate) async fn watch(&self) -> Result<(), MasterGone> {
+        if self.shared.watches.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.send(Frame::new(Kind::Watch, 0, vec![])).await
     }
 
     /// Waits until every process of the first start is ready. Cancel safe.
@@ -178,7 +217,16 @@ impl Process {
                 self.store(frame.topic(), frame.number(), frame.shared_payload())?;
                 self.send(Frame::about(Kind::Ack, frame.topic(), frame.number(), &[])).await?;
             }
-            Kind::ClusterReady => drop(self.shared.cluster_ready.send_replace(true)),
+            Kind::ClusterReady => {
+                self.shared.cluster_ready.send_replace(true);
+                self.send(Frame::new(Kind::ClusterReady, 0, vec![])).await?;
+            }
+            // One that this version does not know is for others; one that nobody follows is for nobody.
+            Kind::News => {
+                if let Ok(event) = codec::decode("an event", frame.payload()) {
+                    let _ = self.shared.events.send(event);
+                }
+            }
             Kind::Shutdown if frame.number() == 0 => {
                 self.leave(None);
                 self.shared.abort.cancel();

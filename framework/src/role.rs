@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 /// The group of workers that serve HTTP, unless an app says otherwise.
 pub(crate) const WEB: &str = "web";
 
+/// What stands for the agent where groups are named; no group may be called so.
+pub(crate) const AGENT: &str = "agent";
+
 /// A place in the cluster that one process fills; it is kept over restarts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -24,10 +27,10 @@ pub(crate) enum Slot {
 }
 
 impl Slot {
-    /// The slot of worker `index` of the group `web`.
+    /// The slot of worker `index` of `group`.
     #[must_use]
-    pub(crate) fn web(index: u32) -> Self {
-        Self::Worker { group: WEB.to_owned(), index }
+    pub(crate) fn worker(group: &str, index: u32) -> Self {
+        Self::Worker { group: group.to_owned(), index }
     }
 
     /// Whether this is the agent's slot.
@@ -36,12 +39,21 @@ impl Slot {
         matches!(self, Self::Agent)
     }
 
-    /// The name of the log file that this slot's processes write: `agent`, or the group's name.
+    /// `agent`, or the group's name; also the name of the log file that this slot's processes write.
     #[must_use]
-    pub(crate) fn log_name(&self) -> &str {
+    pub(crate) fn group(&self) -> &str {
         match self {
-            Self::Agent => "agent",
+            Self::Agent => AGENT,
             Self::Worker { group, .. } => group,
+        }
+    }
+
+    /// The index in the group; 0 for the agent.
+    #[must_use]
+    pub(crate) fn index(&self) -> u32 {
+        match self {
+            Self::Agent => 0,
+            Self::Worker { index, .. } => *index,
         }
     }
 }
@@ -113,10 +125,10 @@ mod tests {
 
     #[test]
     fn a_slot_is_read_as_it_is_written() {
-        for slot in [Slot::Agent, Slot::web(0), Slot::Worker { group: "a.b".into(), index: 31 }] {
+        for slot in [Slot::Agent, Slot::worker(WEB, 0), Slot::worker("a.b", 31)] {
             assert_eq!(slot.to_string().parse::<Slot>().unwrap(), slot);
         }
-        let role = Role { slot: Slot::web(3), generation: 7 };
+        let role = Role { slot: Slot::worker(WEB, 3), generation: 7 };
         assert_eq!(role.to_string().parse::<Role>().unwrap(), role);
         for text in ["", "web", "web.", ".1", "web.x"] {
             assert!(text.parse::<Slot>().is_err(), "{text}");

@@ -13,6 +13,8 @@ pub(crate) enum Wish {
     StopFast,
     /// USR1: the log files were renamed.
     ReopenLogs,
+    /// TTIN: one worker more.
+    More,
     /// One that is reserved for what this version cannot do; its default would end or stop the process.
     Reserved(&'static str),
 }
@@ -24,6 +26,7 @@ pub(crate) struct Signals {
     interrupt: Signal,
     quit: Signal,
     reopen: Signal,
+    more: Signal,
     hang_up: Signal,
     upgrade: Signal,
     /// Never asked: it is there because a parent may have had SIGCHLD ignored, and then nobody could learn
@@ -41,6 +44,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             quit: signal(SignalKind::quit())?,
             reopen: signal(SignalKind::user_defined1())?,
+            more: signal(SignalKind::from_raw(21))?,
             hang_up: signal(SignalKind::hangup())?,
             upgrade: signal(SignalKind::user_defined2())?,
             _child: signal(SignalKind::child())?,
@@ -54,6 +58,7 @@ impl Signals {
             _ = self.interrupt.recv() => Wish::Stop,
             _ = self.quit.recv() => Wish::StopFast,
             _ = self.reopen.recv() => Wish::ReopenLogs,
+            _ = self.more.recv() => Wish::More,
             _ = self.hang_up.recv() => Wish::Reserved("SIGHUP"),
             _ = self.upgrade.recv() => Wish::Reserved("SIGUSR2"),
         }

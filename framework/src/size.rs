@@ -45,3 +45,28 @@ impl de::Visitor<'_> for SizeVisitor {
         text.parse().map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))
     }
 }
+
+/// For `#[serde(default, with = "hatchery::size::optional")]`: a size that may be left out.
+pub mod optional {
+    use bytesize::ByteSize;
+    use serde::{Deserializer, Serializer};
+
+    /// For `#[serde(with = "hatchery::size::optional")]`.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(size: &Option<ByteSize>, serializer: S) -> Result<S::Ok, S::Error> {
+        match size {
+            Some(size) => super::serialize(size, serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    /// For `#[serde(default, with = "hatchery::size::optional")]`.
+    ///
+    /// # Errors
+    /// When the value is neither a number of bytes nor a number with a unit.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ByteSize>, D::Error> {
+        super::deserialize(deserializer).map(Some)
+    }
+}

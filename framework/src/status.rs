@@ -25,7 +25,9 @@ pub struct Status {
     pub master: MasterStatus,
     /// The agent.
     pub agent: AgentStatus,
-    /// The workers, by group and index.
+    /// The groups of workers.
+    pub groups: Vec<GroupStatus>,
+    /// The workers, by group and index. A slot has two while one of them is replaced by the other.
     pub workers: Vec<WorkerStatus>,
     /// The sockets that accept connections.
     pub listeners: Vec<ListenerStatus>,
@@ -63,6 +65,8 @@ pub enum ProcessState {
     Draining,
     /// Gone; the next one waits for its time.
     BackingOff,
+    /// Gone too often; the next one is tried slowly.
+    GaveUp,
     /// Gone.
     Exited,
 }
@@ -112,6 +116,9 @@ pub struct AgentStatus {
     /// What it has in common with workers.
     #[serde(flatten)]
     pub process: ProcessStatus,
+    /// How late its loop came to something that was due, at its worst in the last seconds, in milliseconds.
+    #[serde(default)]
+    pub lag_ms: u64,
     /// Its duties.
     pub duties: Vec<DutyStatus>,
 }
@@ -141,6 +148,19 @@ pub enum DutyState {
     Finished,
 }
 
+/// One group's part of the status.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupStatus {
+    /// Its name.
+    pub name: String,
+    /// How many workers it should have.
+    pub wanted: u32,
+    /// How many of its slots have a worker that is ready.
+    pub ready: u32,
+    /// Whether its budget of restarts is spent, and a slot is empty for it.
+    pub gave_up: bool,
+}
+
 /// One worker's part of the status.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct WorkerStatus {
@@ -165,6 +185,8 @@ pub struct WorkerStatus {
     pub panics: u64,
     /// Log lines that it could not write.
     pub lost_log_lines: u64,
+    /// How late its loop came to something that was due, at its worst in the last seconds, in milliseconds.
+    pub lag_ms: u64,
     /// The version of each state that it runs.
     pub states: BTreeMap<String, u64>,
 }

@@ -3,7 +3,6 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use axum::Router;
 use serde::de::DeserializeOwned;
@@ -11,12 +10,9 @@ use serde::de::DeserializeOwned;
 use crate::bus::control::Pulse;
 use crate::bus::{Topic, topic};
 use crate::http::{self, Drain, Gauges, Listener, Readiness, Standing};
+use crate::news::ClusterEvents;
 use crate::process::{MasterGone, Process};
-use crate::role::Slot;
 use crate::state::{ObserveError, Observed};
-
-/// How often a worker tells its figures.
-const PULSE: Duration = Duration::from_secs(1);
 
 /// The worker's side of the cluster. Clones are the same worker.
 #[derive(Debug, Clone)]
@@ -27,7 +23,8 @@ pub struct Worker {
 
 #[derive(Debug)]
 struct Shared {
-    sockets: Mutex<Vec<Arc<OwnedFd>>>,
+    /// Until they are served.
+    sockets: Mutex<Option<Vec<Arc<OwnedFd>>>>,
     gauges: Arc<Gauges>,
     readiness: Arc<Readiness>,
 }
@@ -38,6 +35,11 @@ pub enum ServeError {
     /// The worker serves already.
     #[error("this worker serves already: `serve` can be called once")]
     Twice,
+    /// The group has no listeners.
+    #[error(
+        "the group {0} has nowhere to listen: set groups.{0}.listen, or call `ready` in place of `serve`"
+    )]
+    Nowhere(String),
     /// An inherited socket cannot be used.
     #[error("an inherited socket cannot be used: {0}")]
     Socket(#[from] io::Error),
@@ -49,26 +51,20 @@ pub enum ServeError {
 impl Worker {
     pub(crate) fn new(process: Process, sockets: Vec<Arc<OwnedFd>>) -> Self {
         let shared =
-            Shared { sockets: Mutex::new(sockets), gauges: Arc::default(), readiness: Arc::default() };
+            Shared { sockets: Mutex::new(Some(sockets)), gauges: Arc::default(), readiness: Arc::default() };
         Self { process, shared: Arc::new(shared) }
     }
 
     /// The group that this worker belongs to, such as `web`.
     #[must_use]
     pub fn group(&self) -> &str {
-        match &self.process.role().slot {
-            Slot::Worker { group, .. } => group,
-            Slot::Agent => "agent",
-        }
+        self.process.role().slot.group()
     }
 
     /// The index in the group, from 0; a replacement gets its predecessor's.
     #[must_use]
     pub fn index(&self) -> u32 {
-        match self.process.role().slot {
-            Slot::Worker { index, .. } => index,
-            Slot::Agent => 0,
-        }
+        self.process.role().slot.index()
     }
 
     /// The generation that spawned this worker, from 1.
@@ -108,6 +104,24 @@ impl Worker {
     /// Waits until every process of the first start is ready; at once if they have been. Cancel safe.
     pub async fn cluster_ready(&self) {
         self.process.cluster_ready().await;
+    }
+
+    /// Asks for a successor, for this reason: it is started now, or after a delay if this slot's workers ask
+    /// often. When it is ready, this worker is asked to finish and leave; until then it should do its work as well
+    /// as it can. The second call does nothing.
+    ///
+    /// # Errors
+    /// When the master is gone.
+    pub async fn retire(&self, reason: &str) -> Result<(), MasterGone> {
+        self.process.retire(reason).await
+    }
+
+    /// The events of the cluster from now on: who was started, got ready, ended and why.
+    ///
+    /// # Errors
+    /// When the master is gone.
+    pub async fn events(&self) -> Result<ClusterEvents, MasterGone> {
+        ClusterEvents::open(&self.process).await
     }
 
     /// Waits until this worker should finish and leave. Endless answers should end then. Cancel safe.
@@ -153,10 +167,10 @@ impl Worker {
     }
 
     fn take_listeners(&self) -> Result<Vec<Listener>, ServeError> {
-        let sockets =
-            std::mem::take(&mut *self.shared.sockets.lock().unwrap_or_else(PoisonError::into_inner));
+        let sockets = self.shared.sockets.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let sockets = sockets.ok_or(ServeError::Twice)?;
         if sockets.is_empty() {
-            return Err(ServeError::Twice);
+            return Err(ServeError::Nowhere(self.group().to_owned()));
         }
         let listener = |socket: Arc<OwnedFd>| match Arc::try_unwrap(socket) {
             Ok(socket) => Listener::from_fd(socket),
@@ -165,23 +179,18 @@ impl Worker {
         Ok(sockets.into_iter().map(listener).collect::<io::Result<_>>()?)
     }
 
-    /// Tells the figures each second, from the loop that serves.
-    pub(crate) async fn pulse(&self) {
-        let mut ticks = tokio::time::interval(PULSE);
-        // After a suspension one pulse is enough.
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            let gauges = &self.shared.gauges;
-            self.process.pulse(Pulse {
-                connections: gauges.connections() as u64,
-                accepted: gauges.accepted(),
-                requests: gauges.requests(),
-                refused: gauges.refused(),
-                timed_out: gauges.timed_out(),
-                panics: gauges.panics(),
-                lost_log_lines: self.process.lost_log_lines(),
-            });
+    /// The figures of this moment.
+    pub(crate) fn figures(&self) -> Pulse {
+        let gauges = &self.shared.gauges;
+        Pulse {
+            connections: gauges.connections() as u64,
+            accepted: gauges.accepted(),
+            requests: gauges.requests(),
+            refused: gauges.refused(),
+            timed_out: gauges.timed_out(),
+            panics: gauges.panics(),
+            lost_log_lines: self.process.lost_log_lines(),
+            ..Pulse::default()
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The bodies of the framework's own frames.
 
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::role::Slot;
@@ -27,7 +29,7 @@ pub(crate) struct Failure {
     pub(crate) detail: String,
 }
 
-/// The figures of a process, sent each second by the loop that does its work.
+/// The figures of a process, and its sign of life, sent by the loop that does its work.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Pulse {
@@ -38,6 +40,10 @@ pub(crate) struct Pulse {
     pub(crate) timed_out: u64,
     pub(crate) panics: u64,
     pub(crate) lost_log_lines: u64,
+    /// Resident memory.
+    pub(crate) rss_bytes: u64,
+    /// How late the loop came to something that was due, at its worst in the last seconds.
+    pub(crate) lag_ms: u64,
 }
 
 /// The answer to a publish request.
@@ -63,6 +69,35 @@ pub(crate) enum Request {
         /// Replaces the configured time for draining, in milliseconds.
         timeout_ms: Option<u64>,
     },
+    /// Change the number of workers; answered when it is so.
+    Scale {
+        /// The group.
+        group: String,
+        /// How.
+        change: Change,
+    },
+}
+
+/// A change of a number of workers. As text: `4`, `+1`, `-2`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Change {
+    /// So many.
+    To(u32),
+    /// So many more, or fewer.
+    By(i32),
+}
+
+impl FromStr for Change {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = |_| format!("`{text}` is no number of workers: write 4, +1 or -1");
+        match text.as_bytes().first() {
+            Some(b'+' | b'-') => text.parse().map(Self::By).map_err(wrong),
+            _ => text.parse().map(Self::To).map_err(wrong),
+        }
+    }
 }
 
 /// What the master answers.
@@ -73,6 +108,32 @@ pub(crate) enum Answer {
     Status(Box<Status>),
     /// The master is stopping.
     Stopping,
+    /// The group has so many workers now.
+    Scaled {
+        /// How many were wanted before.
+        from: u32,
+        /// How many there are.
+        to: u32,
+    },
+    /// What was asked for could not be done.
+    Failed(String),
     /// The request was wrong.
     Refused(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_a_number_or_a_difference() {
+        let table =
+            [("4", Change::To(4)), ("0", Change::To(0)), ("+1", Change::By(1)), ("-12", Change::By(-12))];
+        for (text, change) in table {
+            assert_eq!(text.parse(), Ok(change));
+        }
+        for wrong in ["", "+", "-", "x", "1.5", "4294967296"] {
+            assert!(wrong.parse::<Change>().is_err(), "{wrong}");
+        }
+    }
 }

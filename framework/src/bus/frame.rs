@@ -52,7 +52,7 @@ kinds! {
     Welcome = 2,
     /// Child to master, once: I can do my work.
     Ready = 3,
-    /// Master to child, once: every process of the first start is ready.
+    /// Master to child, once: every process of the first start is ready; the child says it back.
     ClusterReady = 4,
     /// Master to child: finish and leave within `number` milliseconds.
     Shutdown = 5,
@@ -70,7 +70,7 @@ kinds! {
     Reopen = 11,
     /// Child to master (round `number`), master to agent (request `number`): done; a body says what failed.
     Reopened = 12,
-    /// Child to master, each second: the figures of the process (`control::Pulse`).
+    /// Child to master, again and again: the figures of the process (`control::Pulse`).
     Pulse = 13,
     /// Agent to master: the state of its duties (a list of `status::DutyStatus`).
     Duties = 14,
@@ -80,6 +80,12 @@ kinds! {
     Request = 16,
     /// Master to command line: `control::Answer`.
     Answer = 17,
+    /// Worker to master: I want to be replaced; the body says why.
+    Retire = 18,
+    /// Child to master: tell me what happens in the cluster.
+    Watch = 19,
+    /// Master to child: something happened (`events::ClusterEvent`).
+    News = 20,
 }
 
 /// One frame. Clones share the payload and the descriptors.

@@ -13,6 +13,8 @@ pub(crate) struct About {
     pub(crate) name: &'static str,
     pub(crate) version: &'static str,
     pub(crate) sections: Sections,
+    /// The groups of workers.
+    pub(crate) groups: Vec<&'static str>,
 }
 
 #[derive(Debug, Parser)]
@@ -44,6 +46,15 @@ pub(crate) enum Command {
         /// For scripts
         #[arg(long)]
         json: bool,
+    },
+    /// Change the number of workers, and wait until it is so
+    #[command(allow_negative_numbers = true)]
+    Scale {
+        #[command(flatten)]
+        location: Location,
+        /// How many: 4, +1 or -1; for another group than web, such as jobs=4
+        #[arg(value_name = "[GROUP=]N", allow_hyphen_values = true)]
+        wish: String,
     },
     /// Look at the configuration
     Config {

@@ -50,7 +50,16 @@ impl Client {
 
     /// Asks, and waits for the answer.
     pub(crate) async fn ask(&mut self, request: &Request) -> Result<Answer, Outcome> {
-        let answer = tokio::time::timeout(PATIENCE, self.exchange(request)).await;
+        self.ask_within(PATIENCE, request).await
+    }
+
+    /// Asks for what takes its time: the master answers when it is done or has failed.
+    pub(crate) async fn ask_patiently(&mut self, request: &Request) -> Result<Answer, Outcome> {
+        self.ask_within(Duration::MAX, request).await
+    }
+
+    async fn ask_within(&mut self, patience: Duration, request: &Request) -> Result<Answer, Outcome> {
+        let answer = tokio::time::timeout(patience, self.exchange(request)).await;
         let silent = || failed(Ending::Failed, format!("{} does not answer", describe_holder(&self.run_dir)));
         match answer {
             Ok(Ok(answer)) => Ok(answer),

@@ -6,9 +6,9 @@ use super::places::Places;
 use super::words::with_runtime;
 use crate::config::{Layers, Merged};
 use crate::http::HttpSettings;
-use crate::launch::Launch;
+use crate::launch::{Group, Launch};
 use crate::log::{Level, LogSettings};
-use crate::master::{self, Outcome, Plan};
+use crate::master::{self, ClusterSettings, GroupSettings, Outcome, Plan};
 
 /// Starts in the foreground or in the background.
 pub(crate) fn run(about: &About, args: &Start) -> Outcome {
@@ -34,9 +34,21 @@ fn plan(about: &About, args: &Start) -> Result<Plan, Outcome> {
         // In the background nobody sees stderr; what matters is in the files.
         log.console = Level::Off;
     }
+    let cluster: ClusterSettings = merged.section("cluster")?;
+    let mut settings = merged.tables::<GroupSettings>("groups", &about.groups)?;
+    let groups: Vec<(String, GroupSettings)> = about
+        .groups
+        .iter()
+        .map(|&name| (name.to_owned(), settings.remove(name).unwrap_or_default()))
+        .collect();
+    let known = |(name, settings): &(String, GroupSettings)| Group {
+        name: name.clone(),
+        on_panic: settings.on_panic.unwrap_or(cluster.on_panic),
+    };
     Ok(Plan {
-        cluster: merged.section("cluster")?,
         launch: Launch {
+            groups: groups.iter().map(known).collect(),
+            heartbeat: cluster.heartbeat_timeout,
             app: about.name.to_owned(),
             version: about.version.to_owned(),
             env: places.env,
@@ -46,6 +58,8 @@ fn plan(about: &About, args: &Start) -> Result<Plan, Outcome> {
             log,
             layers,
         },
+        groups,
+        cluster,
         run_dir: places.run_dir,
     })
 }

@@ -1,5 +1,6 @@
 //! The merged layers, and reading types out of them with the place of every mistake.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use ::config::{Config, Map, Source, Value, ValueKind};
@@ -45,6 +46,25 @@ impl Merged {
         let value =
             self.table.get(name).map_or_else(|| ValueKind::Table(Map::new()), |value| value.kind.clone());
         self.read(value, KeyPath::of_keys([name]), &[])
+    }
+
+    /// A section that holds a table for each of the `known` names, or for some of them.
+    ///
+    /// # Errors
+    /// When a table does not fit the type, or there is one under another name.
+    pub fn tables<T: DeserializeOwned>(
+        &self,
+        name: &str,
+        known: &[&'static str],
+    ) -> Result<BTreeMap<String, T>, ConfigError> {
+        let tables: BTreeMap<String, T> = self.section(name)?;
+        match tables.keys().find(|table| !known.contains(&table.as_str())) {
+            Some(stranger) => {
+                let path = KeyPath::of_keys([stranger.as_str()]);
+                Err(self.unknown(&KeyPath::of_keys([name]), &path, known, &[]))
+            }
+            None => Ok(tables),
+        }
     }
 
     /// The author's type, from every top-level key but the `sections` that have other owners.

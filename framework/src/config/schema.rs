@@ -41,17 +41,24 @@ fn encode<C: Serialize + DeserializeOwned>(
 }
 
 /// A section's type erased, so that it can be checked by who does not know it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct SectionCheck {
     name: &'static str,
-    check: fn(&Merged, &str) -> Result<(), ConfigError>,
+    tables: Vec<&'static str>,
+    check: fn(&Merged, &str, &[&'static str]) -> Result<(), ConfigError>,
 }
 
 impl SectionCheck {
     /// The check that the section `name` is a `T`.
     #[must_use]
     pub fn of<T: DeserializeOwned>(name: &'static str) -> Self {
-        Self { name, check: |merged, name| merged.section::<T>(name).map(drop) }
+        Self { name, tables: Vec::new(), check: |merged, name, _| merged.section::<T>(name).map(drop) }
+    }
+
+    /// The check that the section `name` holds tables, each a `T`, under no other names than `tables`.
+    #[must_use]
+    pub fn of_tables<T: DeserializeOwned>(name: &'static str, tables: Vec<&'static str>) -> Self {
+        Self { name, tables, check: |merged, name, tables| merged.tables::<T>(name, tables).map(drop) }
     }
 
     /// The section.
@@ -65,6 +72,6 @@ impl SectionCheck {
     /// # Errors
     /// When the section does not fit its type.
     pub fn check(&self, merged: &Merged) -> Result<(), ConfigError> {
-        (self.check)(merged, self.name)
+        (self.check)(merged, self.name, &self.tables)
     }
 }

@@ -5,7 +5,11 @@ use std::io::{self, Write as _};
 use std::panic::{self, PanicHookInfo};
 use std::sync::{Mutex, PoisonError};
 
+use tokio::sync::Notify;
+
 static LAST: Mutex<Option<String>> = Mutex::new(None);
+
+static BELL: Notify = Notify::const_new();
 
 /// Writes every panic from now on as one line of level ERROR instead of the usual text and backtrace on
 /// stderr. Before logging is started that line goes to stderr.
@@ -19,6 +23,7 @@ pub(crate) fn log_panics() {
             // Nobody can be told that nobody listens on stderr.
             let _ = writeln!(io::stderr(), "{}", text.escape_debug());
         }
+        BELL.notify_one();
     }));
 }
 
@@ -27,6 +32,12 @@ pub(crate) fn log_panics() {
 #[must_use]
 pub(crate) fn last_panic() -> Option<String> {
     LAST.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+/// Waits for the next panic of this process that [`log_panics`] sees; one that nobody has waited for counts. For one
+/// caller at a time. Cancel safe.
+pub(crate) async fn panicked() {
+    BELL.notified().await;
 }
 
 fn describe(info: &PanicHookInfo<'_>) -> String {

@@ -1,67 +1,74 @@
 //! The whole cluster as the master knows it: takes every event, asks the rooms that answer for it, and
 //! returns what is to be done. Pure.
 
-use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::event::{Action, ChildId, Event, Report};
-use super::post::Post;
+use super::bulletin::Bulletin;
+use super::crew::Crew;
+use super::event::{Action, ChildId, Event, Reply, Report};
+use super::occupant::{Knows, Occupant};
+use super::overview::Overview;
 use super::relay::Relay;
 use super::reopening::Reopening;
 use super::rules::Rules;
+use super::scaling::{self, Scaling};
 use super::supervisor::Supervisor;
 use crate::bus::codec;
-use crate::bus::control::{Answer, Hello, Pulse, Request};
+use crate::bus::control::{Answer, Change, Hello, Request};
 use crate::bus::frame::{Frame, Kind, PROTOCOL};
 use crate::bus::topic::CONFIG;
 use crate::role::Slot;
-use crate::status::{
-    AgentStatus, BusStatus, ClusterState, ConfigStatus, DutyState, DutyStatus, ProcessState, ProcessStatus,
-    StateStatus, Usage, WorkerStatus,
-};
+use crate::status::{BusStatus, ClusterState, ConfigStatus, DutyState, DutyStatus, StateStatus};
 
 /// All that the master knows and decides.
 #[derive(Debug)]
 pub(crate) struct Cluster {
+    rules: Rules,
     supervisor: Supervisor,
     relay: Relay,
     reopening: Reopening,
+    bulletin: Bulletin,
+    scaling: Scaling,
     build: String,
-    pulses: BTreeMap<ChildId, Pulse>,
     duties: Vec<DutyStatus>,
     config_refused: Option<String>,
+    /// When the last event came.
+    awake_at: Instant,
 }
 
 impl Cluster {
     /// A cluster in which nothing runs yet. `build` is what every child must say that it runs.
-    pub(crate) fn new(
-        rules: Rules,
-        workers: impl IntoIterator<Item = Slot>,
-        build: String,
-        now: Instant,
-    ) -> Self {
+    pub(crate) fn new(rules: Rules, supervisor: Supervisor, build: String, now: Instant) -> Self {
         Self {
-            supervisor: Supervisor::new(rules, workers, now),
+            rules,
+            supervisor,
             relay: Relay::default(),
             reopening: Reopening::default(),
+            bulletin: Bulletin::default(),
+            scaling: Scaling::default(),
             build,
-            pulses: BTreeMap::new(),
             duties: Vec::new(),
             config_refused: None,
+            awake_at: now,
         }
     }
 
     /// Takes one event and returns what is to be done, in this order.
     pub(crate) fn on(&mut self, event: Event, now: Instant) -> Vec<Action> {
         let mut actions = Vec::new();
+        self.notice_nap(now, &mut actions);
         match event {
             Event::Started | Event::Timer => {}
-            Event::Spawned { id, pid } => self.supervisor.spawned(id, pid),
+            Event::Spawned { id, pid } => {
+                if let Some((slot, occupant)) = self.supervisor.occupant(id) {
+                    occupant.spawned(&slot, pid, &mut actions);
+                }
+            }
             Event::NotSpawned { id, problem, at } => {
                 self.supervisor.not_spawned(id, problem, at, now, &mut actions);
             }
             Event::Frame { from, frame } => self.on_frame(from, &frame, now, &mut actions),
-            Event::LinkLost { id, problem } => self.supervisor.link_lost(id, problem, now, &mut actions),
+            Event::LinkLost { id, problem } => self.lose_link(id, problem, now, &mut actions),
             Event::Exited { id, status, at } => {
                 self.forget(id, &mut actions);
                 self.supervisor.exited(id, status, at, now, &mut actions);
@@ -70,21 +77,75 @@ impl Cluster {
                 let again = self.supervisor.state() == ClusterState::Stopping;
                 self.supervisor.stop(fast || again, None, &mut actions);
             }
+            Event::ScaleSignal { by } => self.scale_first(by, now, &mut actions),
             Event::ReopenLogs => self.reopening.begin(None, self.relay.members(), &mut actions),
-            Event::Control { request: Request::Status, reply } => actions.push(Action::ReplyStatus { reply }),
-            Event::Control { request: Request::Stop { fast, timeout_ms }, reply } => {
-                actions.push(Action::Reply { reply, answer: Answer::Stopping });
-                let timeout = timeout_ms.map(std::time::Duration::from_millis);
-                self.supervisor.stop(fast, timeout, &mut actions);
-            }
+            Event::Control { request, reply } => self.on_request(request, reply, now, &mut actions),
         }
         self.supervisor.converge(now, &mut actions);
+        let stopping = self.supervisor.state() == ClusterState::Stopping;
+        self.scaling.settle(self.supervisor.groups(), stopping, now, &mut actions);
+        self.bulletin.spread(&mut actions);
         actions
     }
 
-    /// When a `Timer` event is wanted, if time alone can change anything.
+    /// When a `Timer` event is wanted: when time alone changes anything, and often enough to notice that the
+    /// master itself was stopped.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.supervisor.deadline()
+        let look_up = self.awake_at + self.rules.nap / 2;
+        [self.supervisor.deadline(), self.scaling.deadline(), Some(look_up)].into_iter().flatten().min()
+    }
+
+    /// Whoever was stopped, be it by a signal or with the whole machine, cannot judge the silence of others.
+    fn notice_nap(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        let nap = now.saturating_duration_since(self.awake_at);
+        self.awake_at = now;
+        if nap > self.rules.nap {
+            self.supervisor.forgive(nap);
+            actions.push(Action::Report(Report::Slept { nap }));
+        }
+    }
+
+    fn on_request(&mut self, request: Request, reply: Reply, now: Instant, actions: &mut Vec<Action>) {
+        match request {
+            Request::Status => actions.push(Action::ReplyStatus { reply }),
+            Request::Stop { fast, timeout_ms } => {
+                actions.push(Action::Reply { reply, answer: Answer::Stopping });
+                self.supervisor.stop(fast, timeout_ms.map(Duration::from_millis), actions);
+            }
+            Request::Scale { group, change } => self.scale(&group, change, reply, now, actions),
+        }
+    }
+
+    fn scale(&mut self, group: &str, change: Change, reply: Reply, now: Instant, actions: &mut Vec<Action>) {
+        let groups = self.supervisor.groups();
+        let found = groups.iter().find(|crew| crew.name == group).ok_or_else(|| {
+            let names: Vec<&str> = groups.iter().map(|crew| crew.name.as_str()).collect();
+            format!("no group is called {group}: there is {}", names.join(", "))
+        });
+        match found.and_then(|crew| scaling::target(crew, change).map(|to| (crew.wanted(), to))) {
+            Ok((from, to)) => {
+                self.supervisor.scale(group, to, now, actions);
+                if let Some(crew) = self.supervisor.groups().iter().find(|crew| crew.name == group) {
+                    self.scaling.begin(crew, (from, to), reply, now, actions);
+                }
+            }
+            Err(problem) => actions.push(Action::Reply { reply, answer: Answer::Failed(problem) }),
+        }
+    }
+
+    /// What a signal wants has nobody to be answered.
+    fn scale_first(&mut self, by: i32, now: Instant, actions: &mut Vec<Action>) {
+        let Some(first) = self.supervisor.groups().first() else { return };
+        if let Ok(to) = scaling::target(first, Change::By(by)) {
+            let group = first.name.clone();
+            self.supervisor.scale(&group, to, now, actions);
+        }
+    }
+
+    fn lose_link(&mut self, id: ChildId, problem: Option<String>, now: Instant, actions: &mut Vec<Action>) {
+        if let Some((slot, occupant)) = self.supervisor.occupant(id) {
+            occupant.link_lost(&slot, problem, now, actions);
+        }
     }
 
     /// A child that sends what makes no sense is no member any more, and has a moment to end.
@@ -94,7 +155,7 @@ impl Cluster {
         };
         if let Err(problem) = self.take(from, &slot, frame, now, actions) {
             self.forget(from, actions);
-            self.supervisor.link_lost(from, Some(problem), now, actions);
+            self.lose_link(from, Some(problem), now, actions);
         }
     }
 
@@ -107,22 +168,25 @@ impl Cluster {
         actions: &mut Vec<Action>,
     ) -> Result<(), String> {
         let greeted = self.relay.has(from);
+        let Some((_, occupant)) = self.supervisor.occupant(from) else { return Ok(()) };
+        occupant.heard = Some(now);
         match frame.kind() {
             Kind::Hello if greeted => return Err(format!("{slot} said hello twice")),
             Kind::Hello => self.on_hello(from, slot, frame, actions)?,
-            Kind::Failed => self.supervisor.confessed(from, read(frame)?),
+            Kind::Failed => occupant.last_words = Some(read(frame)?),
             kind if !greeted => return Err(format!("{slot} sent {kind:?} before its hello")),
-            Kind::Ready => self.supervisor.ready(from, now, actions),
+            Kind::Ready => occupant.ready(slot, now, actions),
+            Kind::ClusterReady => occupant.knows = Knows::Confirmed,
+            Kind::Pulse => occupant.take(read(frame)?),
             Kind::Publish => self.relay.publish(from, frame, actions),
             Kind::Ack => self.relay.acknowledge(from, frame.topic(), frame.number()),
-            Kind::Pulse => {
-                self.pulses.insert(from, read(frame)?);
-            }
+            Kind::Watch => self.bulletin.join(from),
             Kind::Reopened => {
                 let problem = String::from_utf8_lossy(frame.payload());
                 self.reopening.answered(from, frame.number(), &problem, actions);
             }
             kind if slot.is_agent() => self.on_agent_frame(kind, from, frame, actions)?,
+            Kind::Retire => self.supervisor.retire(from, words(frame.payload()), now, actions),
             kind => {
                 return Err(format!(
                     "{slot} sent a frame of the kind {kind:?}, which is not its own to send"
@@ -182,7 +246,7 @@ impl Cluster {
     fn forget(&mut self, id: ChildId, actions: &mut Vec<Action>) {
         self.relay.leave(id);
         self.reopening.leave(id, actions);
-        self.pulses.remove(&id);
+        self.bulletin.leave(id);
         if self.supervisor.slot_of(id).is_some_and(Slot::is_agent) {
             self.duties.iter_mut().for_each(|duty| duty.state = DutyState::BackingOff);
         }
@@ -196,63 +260,24 @@ impl Cluster {
         self.supervisor.generation()
     }
 
-    /// The agent's part of the status, without its usage.
-    pub(crate) fn agent_status(&self, now: Instant) -> AgentStatus {
-        AgentStatus {
-            process: self.process_status(&self.supervisor.posts()[0], now),
-            duties: self.duties.clone(),
-        }
+    /// The processes as the status shows them.
+    pub(crate) fn overview(&self, now: Instant) -> Overview<'_> {
+        Overview { supervisor: &self.supervisor, relay: &self.relay, now }
     }
 
-    /// The workers' part of the status, without their usage.
-    pub(crate) fn worker_statuses(&self, now: Instant) -> Vec<WorkerStatus> {
-        self.supervisor.posts().iter().filter_map(|post| self.worker_status(post, now)).collect()
+    /// How many workers there should be, in all groups.
+    pub(crate) fn wanted_workers(&self) -> u32 {
+        self.supervisor.groups().iter().map(Crew::wanted).sum()
     }
 
-    fn worker_status(&self, post: &Post, now: Instant) -> Option<WorkerStatus> {
-        let Slot::Worker { group, index } = &post.slot else {
-            return None;
-        };
-        let id = post.occupant.as_ref().map(|occupant| occupant.id);
-        let pulse = id.and_then(|id| self.pulses.get(&id)).copied().unwrap_or_default();
-        Some(WorkerStatus {
-            group: group.clone(),
-            index: *index,
-            process: self.process_status(post, now),
-            connections: pulse.connections,
-            requests: pulse.requests,
-            accepted: pulse.accepted,
-            refused: pulse.refused,
-            timed_out: pulse.timed_out,
-            panics: pulse.panics,
-            lost_log_lines: pulse.lost_log_lines,
-            states: id.map(|id| self.relay.runs(id)).unwrap_or_default(),
-        })
-    }
-
-    fn process_status(&self, post: &Post, now: Instant) -> ProcessStatus {
-        let occupant = post.occupant.as_ref();
-        let uptime =
-            occupant.map(|occupant| now.saturating_duration_since(occupant.since)).unwrap_or_default();
-        ProcessStatus {
-            pid: occupant.and_then(|occupant| occupant.pid),
-            state: post.state(self.state() != ClusterState::Stopping),
-            generation: occupant.map_or(self.generation(), |occupant| occupant.generation),
-            restarts: post.restarts,
-            uptime_ms: u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX),
-            usage: Usage::default(),
-            last_exit: post.last_exit.clone(),
-        }
+    pub(crate) fn duties(&self) -> &[DutyStatus] {
+        &self.duties
     }
 
     pub(crate) fn state_statuses(&self) -> Vec<StateStatus> {
-        let ready_workers: Vec<ChildId> = self
-            .supervisor
-            .posts()
-            .iter()
-            .filter(|post| !post.slot.is_agent() && post.state(true) == ProcessState::Ready)
-            .filter_map(|post| post.occupant.as_ref().map(|occupant| occupant.id))
-            .collect();
+        let ready = |occupant: &&Occupant| occupant.is_ready();
+        let workers = self.supervisor.groups().iter().flat_map(Crew::occupants);
+        let ready_workers: Vec<ChildId> = workers.filter(ready).map(|occupant| occupant.id).collect();
         self.relay.states(&ready_workers)
     }
 
@@ -269,4 +294,9 @@ impl Cluster {
 fn read<T: serde::de::DeserializeOwned>(frame: &Frame) -> Result<T, String> {
     codec::decode(&format!("a frame of the kind {:?}", frame.kind()), frame.payload())
         .map_err(|e| e.to_string())
+}
+
+/// What a process says in its own words, cut to a line that fits a log.
+fn words(payload: &[u8]) -> String {
+    String::from_utf8_lossy(payload).chars().take(500).collect::<String>().escape_debug().to_string()
 }

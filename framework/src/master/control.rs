@@ -11,7 +11,7 @@ use interprocess::local_socket::{GenericFilePath, ListenerOptions, tokio::Listen
 use interprocess::os::unix::local_socket::ListenerOptionsExt;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use super::event::Event;
+use super::event::{Event, Reply};
 use crate::bus::codec;
 use crate::bus::control::{Answer, Request};
 use crate::bus::frame::{Frame, Kind};
@@ -74,7 +74,10 @@ async fn converse(stream: Stream, events: mpsc::Sender<Event>) -> Result<(), Str
     };
     let stops = matches!(request, Request::Stop { .. });
     let (reply, answer) = oneshot::channel();
-    events.send(Event::Control { request, reply }).await.map_err(|_| "the master is gone".to_owned())?;
+    events
+        .send(Event::Control { request, reply: Reply(reply) })
+        .await
+        .map_err(|_| "the master is gone".to_owned())?;
     say(&sender, &answer.await.map_err(|_| "the master did not answer".to_owned())?)?;
     if stops {
         // The connection stays open until we are gone, which tells the caller so.

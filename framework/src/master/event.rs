@@ -8,12 +8,17 @@ use tokio::sync::oneshot;
 use crate::bus::control::{Answer, Request};
 use crate::bus::frame::Frame;
 use crate::error::Ending;
+use crate::events::ClusterEvent;
 use crate::exit::{Exit, Reason, Status};
 use crate::role::Slot;
 
 /// One spawned process. Never used twice, unlike a process id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct ChildId(pub(crate) u64);
+
+/// The way back to a caller on the control socket.
+#[derive(Debug)]
+pub(crate) struct Reply(pub(crate) oneshot::Sender<Answer>);
 
 /// Everything that can happen.
 #[derive(Debug)]
@@ -32,10 +37,12 @@ pub(crate) enum Event {
     Exited { id: ChildId, status: Status, at: DateTime<Utc> },
     /// A signal wants the cluster to stop; while it is stopping, to do so at once.
     StopSignal { fast: bool },
+    /// A signal wants one worker of the first group more or less.
+    ScaleSignal { by: i32 },
     /// Somebody renamed the log files.
     ReopenLogs,
     /// The command line asks.
-    Control { request: Request, reply: oneshot::Sender<Answer> },
+    Control { request: Request, reply: Reply },
     /// The time that the cluster asked to be woken at has come.
     Timer,
 }
@@ -49,6 +56,8 @@ pub(crate) enum Action {
     Send { to: ChildId, frame: Frame },
     /// Send the welcome: who it is, how to live, and the listeners if it serves.
     Welcome { to: ChildId, slot: Slot },
+    /// Find out what a child is stuck in, and send it SIGABRT.
+    Abort { id: ChildId },
     /// SIGKILL a child and all in its process group.
     Kill { id: ChildId },
     /// Everybody is ready: leave the `ready` file, and the first time say so to whoever started us.
@@ -60,9 +69,9 @@ pub(crate) enum Action {
     /// Open the master's own log files anew.
     ReopenOwnLogs,
     /// Answer the command line.
-    Reply { reply: oneshot::Sender<Answer>, answer: Answer },
+    Reply { reply: Reply, answer: Answer },
     /// Answer the command line with the status, completed by the figures that need a look at the system.
-    ReplyStatus { reply: oneshot::Sender<Answer> },
+    ReplyStatus { reply: Reply },
     /// Write something down.
     Report(Report),
     /// It is over.
@@ -72,12 +81,26 @@ pub(crate) enum Action {
 /// What is worth a line in the master's log.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Report {
-    Ready { slot: Slot, took: Duration },
-    Killing { slot: Slot, reason: Reason },
-    Exited { slot: Slot, exit: Exit, retry_in: Option<Duration> },
-    LinkLost { slot: Slot, problem: String },
-    Stopping,
-    ConfigRefused { problem: String },
+    /// Authors may hear of it, too.
+    Event(ClusterEvent),
+    Hung {
+        slot: Slot,
+        silence: Duration,
+    },
+    Killing {
+        slot: Slot,
+        reason: Reason,
+    },
+    LinkLost {
+        slot: Slot,
+        problem: String,
+    },
+    Slept {
+        nap: Duration,
+    },
+    ConfigRefused {
+        problem: String,
+    },
 }
 
 /// How the whole run ended.
@@ -95,6 +118,14 @@ impl Outcome {
     pub(crate) fn done() -> Self {
         Self { ending: Ending::Done, reason: String::new(), detail: String::new() }
     }
+
+    /// Nothing serves any more, and trying again has not helped.
+    pub(crate) fn gave_up(problem: &str, detail: String) -> Self {
+        let reason =
+            format!("gave up, because nothing serves and the budget of restarts is spent: {problem}");
+        Self { ending: Ending::GaveUp, reason, detail }
+    }
+
     /// The start failed, because of how the process in `slot` ended.
     pub(crate) fn failed_start(slot: &Slot, exit: &Exit, tries: u32, detail: String) -> Self {
         let ending = if exit.reason == Reason::Config { Ending::Config } else { Ending::StartFailed };

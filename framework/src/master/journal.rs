@@ -1,34 +1,63 @@
 //! What happened, as lines of the master's log.
 
 use super::event::Report;
+use crate::events::ClusterEvent;
 use crate::exit::Reason;
 
 /// Writes a report down.
-pub(crate) fn write_down(report: Report) {
+pub(crate) fn write_down(report: &Report) {
     match report {
-        Report::Ready { slot, took } => tracing::info!("{slot} is ready after {} ms", took.as_millis()),
-        Report::Killing { slot, reason } => tracing::warn!("killing {slot}, because it {}", fault(reason)),
+        Report::Event(event) => write_event(event),
+        Report::Hung { slot, silence } => {
+            tracing::error!("{slot} is hung: it has given no sign of life for {} ms", silence.as_millis());
+        }
+        Report::Killing { slot, reason } => tracing::warn!("killing {slot}, because it {}", fault(*reason)),
         Report::LinkLost { slot, problem } => tracing::error!("{slot}: {problem}"),
-        Report::Stopping => tracing::info!("stopping"),
+        Report::Slept { nap } => {
+            tracing::warn!("this master was stopped for {} ms; nobody is blamed for it", nap.as_millis());
+        }
         Report::ConfigRefused { problem } => {
-            tracing::error!("the configuration is refused, the last good one stays: {problem}")
+            tracing::error!("the configuration is refused, the last good one stays: {problem}");
         }
-        Report::Exited { slot, exit, retry_in: Some(delay) } => {
-            tracing::error!("{slot} {exit}; the next one is started in {} ms", delay.as_millis());
-        }
-        Report::Exited { slot, exit, retry_in: None }
-            if matches!(exit.reason, Reason::Stopped | Reason::Left) =>
-        {
-            tracing::info!("{slot} {exit}");
-        }
-        Report::Exited { slot, exit, retry_in: None } => tracing::error!("{slot} {exit}"),
     }
+}
+
+fn write_event(event: &ClusterEvent) {
+    match event {
+        ClusterEvent::Spawned { member } => {
+            tracing::info!("{member} runs with pid {}", member.pid.unwrap_or_default());
+        }
+        ClusterEvent::Ready { member, took_ms } => tracing::info!("{member} is ready after {took_ms} ms"),
+        ClusterEvent::Retiring { member, why } => tracing::info!("{member} is to be replaced: {why}"),
+        ClusterEvent::Draining { member } => tracing::debug!("{member} is asked to leave"),
+        ClusterEvent::Exited { member, exit, retry_in_ms: Some(delay) } => {
+            tracing::error!("{member} {exit}; the next one is started in {delay} ms");
+        }
+        ClusterEvent::Exited { member, exit, retry_in_ms: None } if is_plain(exit.reason) => {
+            tracing::info!("{member} {exit}");
+        }
+        ClusterEvent::Exited { member, exit, .. } => tracing::error!("{member} {exit}"),
+        ClusterEvent::GaveUp { group, problem } => tracing::error!(
+            "gave up on {group}: its budget of restarts is spent; it is tried again, but slowly: {problem}"
+        ),
+        ClusterEvent::Scaled { group, from, to } => {
+            tracing::info!("{group} scales from {from} to {to} workers")
+        }
+        ClusterEvent::Stopping => tracing::info!("stopping"),
+        ClusterEvent::Missed { .. } => {}
+    }
+}
+
+/// Whether an end is as it should be.
+fn is_plain(reason: Reason) -> bool {
+    matches!(reason, Reason::Stopped | Reason::Left | Reason::Retired | Reason::Recycled | Reason::ScaledDown)
 }
 
 fn fault(reason: Reason) -> &'static str {
     match reason {
         Reason::NotReady => "is not ready in time",
         Reason::LinkLost => "lives on without its link",
+        Reason::Hung => "is hung",
         _ => "does not leave in time",
     }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
 
+use super::plan::Doors;
 use crate::bus::frame::MAX_DESCRIPTORS;
 use crate::status::ListenerStatus;
 
@@ -20,6 +21,8 @@ const BACKLOG: i32 = 4096;
 #[derive(Debug)]
 pub(crate) struct Listener {
     pub(crate) status: ListenerStatus,
+    /// The group of workers that accept from it.
+    pub(crate) group: String,
     pub(crate) socket: Arc<OwnedFd>,
     /// The file of a Unix socket, removed at the end.
     file: Option<PathBuf>,
@@ -33,18 +36,24 @@ pub(crate) struct BindError {
     problem: String,
 }
 
-/// Binds every address of `http.listen`. The first is called `http`, the next `http-2`.
-pub(crate) fn bind_all(addresses: &[String]) -> Result<Vec<Listener>, BindError> {
-    if let Some(address) = addresses.get(MAX_DESCRIPTORS) {
-        let problem = format!("{MAX_DESCRIPTORS} addresses are the most");
-        return Err(BindError { address: address.clone(), problem });
+/// Binds every address of every group.
+pub(crate) fn bind_all<'a>(doors: impl Iterator<Item = Doors<'a>>) -> Result<Vec<Listener>, BindError> {
+    let mut all = Vec::new();
+    for Doors { group, name, addresses } in doors {
+        if let Some(address) = addresses.get(MAX_DESCRIPTORS) {
+            let problem = format!("{MAX_DESCRIPTORS} addresses are the most");
+            return Err(BindError { address: address.clone(), problem });
+        }
+        for (nth, address) in addresses.iter().enumerate() {
+            let name = if nth == 0 { name.to_owned() } else { format!("{name}-{}", nth + 1) };
+            all.push(bind_one(group, name, address)?);
+        }
     }
-    addresses.iter().enumerate().map(|(nth, address)| bind_one(nth, address)).collect()
+    Ok(all)
 }
 
-fn bind_one(nth: usize, address: &str) -> Result<Listener, BindError> {
+fn bind_one(group: &str, name: String, address: &str) -> Result<Listener, BindError> {
     let failed = |problem| BindError { address: address.to_owned(), problem };
-    let name = if nth == 0 { "http".to_owned() } else { format!("http-{}", nth + 1) };
     let (socket, bound, file) = match address.strip_prefix("unix:") {
         Some("") => return Err(failed("write the path of the socket: unix:PATH".to_owned())),
         Some(path) => (
@@ -59,7 +68,7 @@ fn bind_one(nth: usize, address: &str) -> Result<Listener, BindError> {
         }
     };
     let status = ListenerStatus { name, address: bound, policy: "shared".to_owned() };
-    Ok(Listener { status, socket: Arc::new(socket), file })
+    Ok(Listener { status, group: group.to_owned(), socket: Arc::new(socket), file })
 }
 
 fn resolve(address: &str) -> Result<SocketAddr, String> {
@@ -128,7 +137,9 @@ mod tests {
     use super::*;
 
     fn bound(address: &str) -> Result<Listener, String> {
-        bind_all(&[address.to_owned()]).map(|mut all| all.remove(0)).map_err(|error| error.to_string())
+        let addresses = [address.to_owned()];
+        let doors = Doors { group: "web", name: "http", addresses: &addresses };
+        bind_all(std::iter::once(doors)).map(|mut all| all.remove(0)).map_err(|error| error.to_string())
     }
 
     #[test]

@@ -1,11 +1,13 @@
-//! A post: one slot with the process that fills it now, and what is remembered of its predecessors. Pure.
+//! A post: one slot with the processes in it, and what is remembered of their predecessors. As a rule there is one
+//! process; during a succession there are two, the one that leaves and the one that takes its place. Pure.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use super::budget::Budget;
 use super::event::{Action, ChildId, Report};
-use super::rules::{Rules, later};
-use crate::bus::control::Failure;
-use crate::bus::frame::{Frame, Kind};
+use super::occupant::{Departure, Occupant, Stage};
+use super::rules::{CrewRules, later};
+use crate::events::{ClusterEvent, Member};
 use crate::exit::{Exit, Reason};
 use crate::role::Slot;
 use crate::status::ProcessState;
@@ -14,164 +16,192 @@ use crate::status::ProcessState;
 #[derive(Debug)]
 pub(crate) struct Post {
     pub(crate) slot: Slot,
-    pub(crate) occupant: Option<Occupant>,
+    /// Whether anybody should be here; fewer may be wanted than there were.
+    pub(crate) wanted: bool,
+    /// In the order of their start.
+    pub(crate) occupants: Vec<Occupant>,
     /// Processes that ended before the first cluster-ready.
     pub(crate) tries: u32,
-    /// Processes in a row that ended before they were stable.
+    /// Processes in a row that ended, or wanted to, before they were stable.
     failures: u32,
+    /// Whether the budget was spent when the last one died.
+    pub(crate) gave_up: bool,
+    /// Whether the last one died and nobody has taken its place.
+    bereft: bool,
     /// Processes that replaced a dead one.
     pub(crate) restarts: u64,
     /// When the next process may be started.
-    pub(crate) due: Instant,
+    due: Instant,
     pub(crate) last_exit: Option<Exit>,
 }
 
-/// The process that fills a slot.
+/// What the supervisor has to know of an end.
 #[derive(Debug)]
-pub(crate) struct Occupant {
-    pub(crate) id: ChildId,
-    pub(crate) pid: Option<u32>,
-    pub(crate) generation: u64,
-    pub(crate) since: Instant,
-    pub(crate) stage: Stage,
-    /// Since when it did its work, if it ever did.
-    pub(crate) ready_since: Option<Instant>,
-    /// Whether it knows that the cluster is ready.
-    pub(crate) told: bool,
-    pub(crate) last_words: Option<Failure>,
-}
-
-/// How far a process has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stage {
-    /// It has to be ready by then.
-    Starting { until: Instant },
-    /// It does its work.
-    Ready,
-    /// It has to be gone by then, or is killed for this reason.
-    Leaving { until: Instant, blame: Reason },
-    /// It was sent SIGKILL, for this reason.
-    Dying { blame: Reason },
+pub(crate) struct Vacated {
+    pub(crate) slot: Slot,
+    pub(crate) member: Member,
+    /// How many ended before the first cluster-ready.
+    pub(crate) tries: u32,
+    /// The rest of the last words.
+    pub(crate) detail: String,
+    /// When the next one may be started, if one is missing.
+    pub(crate) retry_at: Option<Instant>,
+    /// Whether the budget was spent by this.
+    pub(crate) gave_up: bool,
 }
 
 impl Post {
     pub(crate) fn new(slot: Slot, now: Instant) -> Self {
-        Self { slot, occupant: None, tries: 0, failures: 0, restarts: 0, due: now, last_exit: None }
+        Self {
+            slot,
+            wanted: true,
+            occupants: Vec::new(),
+            tries: 0,
+            failures: 0,
+            gave_up: false,
+            bereft: false,
+            restarts: 0,
+            due: now,
+            last_exit: None,
+        }
+    }
+
+    pub(crate) fn occupant(&mut self, id: ChildId) -> Option<&mut Occupant> {
+        self.occupants.iter_mut().find(|occupant| occupant.id == id)
     }
 
     pub(crate) fn holds(&self, id: ChildId) -> bool {
-        self.occupant.as_ref().is_some_and(|occupant| occupant.id == id)
+        self.occupants.iter().any(|occupant| occupant.id == id)
     }
 
     pub(crate) fn is_ready(&self) -> bool {
-        matches!(&self.occupant, Some(Occupant { stage: Stage::Ready, .. }))
+        self.occupants.iter().any(Occupant::is_ready)
+    }
+
+    /// Who is to stay.
+    fn holder(&self) -> Option<&Occupant> {
+        self.occupants.iter().rev().find(|occupant| occupant.is_active() && occupant.departure.is_none())
+    }
+
+    /// Whether a process should be started now. A successor takes up its work beside the one that leaves;
+    /// otherwise the slot has to be empty, but for those who were asked to leave.
+    pub(crate) fn is_due(&self, may_succeed: bool, now: Instant) -> bool {
+        self.lacks(may_succeed) && self.due <= now
+    }
+
+    /// When a process should be started, if one is missing.
+    pub(crate) fn due(&self, may_succeed: bool) -> Option<Instant> {
+        self.lacks(may_succeed).then_some(self.due)
+    }
+
+    fn lacks(&self, may_succeed: bool) -> bool {
+        let blocks = |occupant: &Occupant| match occupant.stage {
+            Stage::Starting { .. } | Stage::Ready => occupant.departure.is_none() || !may_succeed,
+            Stage::Leaving { asked, .. } => asked.is_none(),
+            Stage::Aborting { .. } | Stage::Dying { .. } => true,
+        };
+        self.wanted && !self.occupants.iter().any(blocks)
     }
 
     pub(crate) fn occupy(&mut self, occupant: Occupant) {
-        self.restarts += u64::from(self.last_exit.is_some());
-        self.occupant = Some(occupant);
+        self.restarts += u64::from(std::mem::take(&mut self.bereft));
+        self.occupants.push(occupant);
     }
 
-    /// Empties the slot, decides when it may be filled again, and returns the detail of the last words.
-    pub(crate) fn vacate(&mut self, exit: Exit, rules: &Rules, now: Instant) -> String {
-        let Some(occupant) = self.occupant.take() else {
-            return String::new();
-        };
-        if occupant
-            .ready_since
-            .is_some_and(|since| now.saturating_duration_since(since) >= rules.stable_after)
-        {
-            self.failures = 0;
-        }
-        self.failures += 1;
-        self.tries += 1;
-        self.due = later(now, rules.backoff.delay(self.failures, occupant.id.0));
-        self.last_exit = Some(exit);
-        occupant.last_words.map(|words| words.detail).unwrap_or_default()
-    }
-
-    /// Kills a process whose time is up.
-    pub(crate) fn enforce_deadline(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        let Some(occupant) = &mut self.occupant else {
-            return;
-        };
-        let (until, blame) = match occupant.stage {
-            Stage::Starting { until } => (until, Reason::NotReady),
-            Stage::Leaving { until, blame } => (until, blame),
-            Stage::Ready | Stage::Dying { .. } => return,
-        };
-        if until <= now {
-            occupant.stage = Stage::Dying { blame };
-            actions.push(Action::Report(Report::Killing { slot: self.slot.clone(), reason: blame }));
-            actions.push(Action::Kill { id: occupant.id });
-        }
-    }
-
-    /// Asks a process to leave, unless it was already asked to do so at least as soon. One that is not ready
-    /// has nothing to finish and gets no time for it.
-    pub(crate) fn ask_to_leave(
+    /// Has a process replaced. One that is unwell counts as a failure: its successors may be no better.
+    pub(crate) fn depart(
         &mut self,
-        grace: Duration,
-        margin: Duration,
+        id: ChildId,
+        departure: Departure,
+        rules: &CrewRules,
         now: Instant,
         actions: &mut Vec<Action>,
     ) {
-        let Some(occupant) = &mut self.occupant else {
+        let Some(at) = self.occupants.iter().position(|occupant| occupant.id == id) else {
             return;
         };
-        let grace = if matches!(occupant.stage, Stage::Starting { .. }) { Duration::ZERO } else { grace };
-        let until = later(now, grace.saturating_add(margin));
-        let asks = match occupant.stage {
-            Stage::Starting { .. } | Stage::Ready => true,
-            Stage::Leaving { until: earlier, .. } => until < earlier,
-            Stage::Dying { .. } => false,
-        };
-        if asks {
-            occupant.stage = Stage::Leaving { until, blame: Reason::DrainDeadline };
-            let milliseconds = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
-            let frame = Frame::new(Kind::Shutdown, milliseconds, vec![]);
-            actions.push(Action::Send { to: occupant.id, frame });
+        let occupant = &mut self.occupants[at];
+        if !occupant.is_active() || occupant.departure.is_some() {
+            return;
+        }
+        let (member, why) = (occupant.member(&self.slot), departure.why().to_owned());
+        let stable = occupant.is_stable(now, rules);
+        if matches!(departure, Departure::Retired(_)) {
+            self.failures = if stable { 1 } else { self.failures + 1 };
+            self.due = later(now, rules.backoff.delay(self.failures, id.0));
+        }
+        occupant.departure = Some(departure);
+        actions.push(Action::Report(Report::Event(ClusterEvent::Retiring { member, why })));
+    }
+
+    /// When the successor does the work, the one before it may finish and leave; who is not wanted leaves in any
+    /// case.
+    pub(crate) fn relieve(&mut self, rules: &CrewRules, now: Instant, actions: &mut Vec<Action>) {
+        let succeeded = self.holder().is_some_and(Occupant::is_ready);
+        for occupant in self.occupants.iter_mut().filter(|occupant| occupant.is_active()) {
+            let reason = match &occupant.departure {
+                _ if !self.wanted => Reason::ScaledDown,
+                Some(departure) if succeeded => departure.reason(),
+                _ => continue,
+            };
+            occupant.ask_to_leave(&self.slot, reason, rules.drain_timeout, rules, now, actions);
         }
     }
 
-    /// What the status says; `retrying` tells whether an empty slot will be filled again.
-    pub(crate) fn state(&self, retrying: bool) -> ProcessState {
-        match &self.occupant {
-            Some(occupant) => match occupant.stage {
-                Stage::Starting { .. } => ProcessState::Starting,
-                Stage::Ready => ProcessState::Ready,
-                Stage::Leaving { .. } | Stage::Dying { .. } => ProcessState::Draining,
-            },
-            None if retrying && self.last_exit.is_some() => ProcessState::BackingOff,
-            None if retrying => ProcessState::Starting,
-            None => ProcessState::Exited,
+    /// Takes a process out, and decides when the slot may be filled again.
+    pub(crate) fn vacate(
+        &mut self,
+        id: ChildId,
+        exit: Exit,
+        rules: &CrewRules,
+        budget: &mut Budget,
+        now: Instant,
+    ) -> Option<Vacated> {
+        let at = self.occupants.iter().position(|occupant| occupant.id == id)?;
+        let occupant = self.occupants.remove(at);
+        let was_asked = matches!(
+            exit.reason,
+            Reason::Stopped | Reason::Retired | Reason::Recycled | Reason::ScaledDown | Reason::DrainDeadline
+        );
+        self.last_exit = Some(exit);
+        let gave_up = !was_asked && self.fail(&occupant, rules, budget, now);
+        Some(Vacated {
+            slot: self.slot.clone(),
+            member: occupant.member(&self.slot),
+            tries: self.tries,
+            detail: occupant.last_words.map(|words| words.detail).unwrap_or_default(),
+            retry_at: self.due(true),
+            gave_up,
+        })
+    }
+
+    /// Counts a death, and tells whether this post gives up by it.
+    fn fail(&mut self, occupant: &Occupant, rules: &CrewRules, budget: &mut Budget, now: Instant) -> bool {
+        let stable = occupant.is_stable(now, rules);
+        self.bereft = true;
+        self.tries += 1;
+        self.failures = if stable { 1 } else { self.failures + 1 };
+        let had_given_up = self.gave_up;
+        self.gave_up = !stable && (had_given_up || budget.spend(now));
+        let failures = if self.gave_up { u32::MAX } else { self.failures };
+        self.due = later(now, rules.backoff.delay(failures, occupant.id.0));
+        self.gave_up && !had_given_up
+    }
+
+    /// Forgets what was, once somebody here is stable.
+    pub(crate) fn recover(&mut self, rules: &CrewRules, now: Instant) {
+        if self.gave_up && self.occupants.iter().any(|occupant| occupant.is_stable(now, rules)) {
+            self.gave_up = false;
         }
     }
-}
 
-impl Occupant {
-    pub(crate) fn new(id: ChildId, generation: u64, since: Instant, until: Instant) -> Self {
-        let stage = Stage::Starting { until };
-        Self { id, pid: None, generation, since, stage, ready_since: None, told: false, last_words: None }
-    }
-
-    /// Whether we asked it to leave.
-    pub(crate) fn was_asked(&self) -> bool {
-        matches!(self.stage, Stage::Leaving { blame: Reason::DrainDeadline, .. })
-    }
-
-    /// Why we killed it, if we did.
-    pub(crate) fn killed_for(&self) -> Option<Reason> {
-        match self.stage {
-            Stage::Dying { blame } => Some(blame),
-            _ => None,
-        }
-    }
-
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        match self.stage {
-            Stage::Starting { until } | Stage::Leaving { until, .. } => Some(until),
-            Stage::Ready | Stage::Dying { .. } => None,
+    /// What the status says of the slot when nobody is in it; `retrying` tells whether it will be filled again.
+    pub(crate) fn empty_state(&self, retrying: bool) -> ProcessState {
+        match self.last_exit {
+            _ if !retrying || !self.wanted => ProcessState::Exited,
+            _ if self.gave_up => ProcessState::GaveUp,
+            Some(_) => ProcessState::BackingOff,
+            None => ProcessState::Starting,
         }
     }
 }

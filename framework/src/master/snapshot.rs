@@ -8,8 +8,9 @@ use crate::status::{MasterStatus, Status};
 /// Takes the status of everything.
 pub(crate) fn take(master: &Master) -> Status {
     let now = Instant::now();
-    let mut agent = master.cluster.agent_status(now);
-    let mut workers = master.cluster.worker_statuses(now);
+    let overview = master.cluster.overview(now);
+    let mut agent = overview.agent(master.cluster.duties());
+    let mut workers = overview.workers();
     for process in workers.iter_mut().map(|worker| &mut worker.process).chain([&mut agent.process]) {
         process.usage = process.pid.map(usage::of).unwrap_or_default();
     }
@@ -25,6 +26,7 @@ pub(crate) fn take(master: &Master) -> Status {
         uptime_ms: u64::try_from(master.started.elapsed().as_millis()).unwrap_or(u64::MAX),
         master: MasterStatus { pid: std::process::id(), usage: usage::of(std::process::id()) },
         agent,
+        groups: overview.groups(),
         workers,
         listeners: master.listeners.iter().map(|listener| listener.status.clone()).collect(),
         states: master.cluster.state_statuses(),

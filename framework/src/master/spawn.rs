@@ -28,6 +28,13 @@ pub(crate) struct Handle {
 }
 
 impl Handle {
+    pub(crate) fn abort(&self) {
+        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
+        if let Some(pid) = pid {
+            let _ = kill_process(pid, Signal::ABORT);
+        }
+    }
+
     /// SIGKILL for the child and its process group; nothing if it has ended.
     pub(crate) fn kill(&self) {
         // One request is enough: the queue's one place may be taken by an earlier one.

@@ -7,28 +7,28 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
+use super::announcement::Announcement;
+use super::crew::{Crew, Turn};
 use super::event::{Action, ChildId, Outcome, Report};
-use super::post::{Occupant, Post, Stage};
-use super::rules::{Rules, later};
-use crate::bus::control::Failure;
-use crate::bus::frame::{Frame, Kind};
+use super::occupant::{Departure, Occupant};
+use super::post::{Post, Vacated};
+use super::rules::Rules;
+use crate::events::ClusterEvent;
 use crate::exit::{Exit, Reason, Status, explain};
 use crate::role::Slot;
 use crate::status::ClusterState;
 
-/// Supervises one agent and the workers.
+/// Supervises one agent and the groups of workers.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
     rules: Rules,
-    /// The agent first, then the workers.
-    posts: Vec<Post>,
+    /// The agent first, then the groups.
+    crews: Vec<Crew>,
     phase: Phase,
     generation: u64,
     next_id: u64,
     agent_was_ready: bool,
-    /// Once everybody has been ready at the same time, for good.
-    up: bool,
-    announced: bool,
+    announcement: Announcement,
 }
 
 #[derive(Debug)]
@@ -39,65 +39,23 @@ enum Phase {
 }
 
 impl Supervisor {
-    pub(crate) fn new(rules: Rules, workers: impl IntoIterator<Item = Slot>, now: Instant) -> Self {
-        let posts = std::iter::once(Slot::Agent).chain(workers).map(|slot| Post::new(slot, now)).collect();
+    /// Supervises `agent` and `groups`, of which nothing runs yet.
+    pub(crate) fn new(rules: Rules, agent: Crew, groups: impl IntoIterator<Item = Crew>) -> Self {
         Self {
             rules,
-            posts,
+            crews: std::iter::once(agent).chain(groups).collect(),
             phase: Phase::Running,
             generation: 1,
             next_id: 1,
             agent_was_ready: false,
-            up: false,
-            announced: false,
+            announcement: Announcement::new(rules.confirm_timeout),
         }
     }
 
-    pub(crate) fn spawned(&mut self, id: ChildId, pid: u32) {
-        if let Some((_, occupant)) = self.find(id) {
-            occupant.pid = Some(pid);
-        }
-    }
-
-    pub(crate) fn ready(&mut self, id: ChildId, now: Instant, actions: &mut Vec<Action>) {
-        let Some((slot, occupant)) = self.find(id) else {
-            return;
-        };
-        if !matches!(occupant.stage, Stage::Starting { .. }) {
-            return;
-        }
-        occupant.stage = Stage::Ready;
-        occupant.ready_since = Some(now);
-        let took = now - occupant.since;
-        actions.push(Action::Report(Report::Ready { slot: slot.clone(), took }));
-        self.agent_was_ready |= slot.is_agent();
-    }
-
-    /// Keeps a process's last words until it ends.
-    pub(crate) fn confessed(&mut self, id: ChildId, failure: Failure) {
-        if let Some((_, occupant)) = self.find(id) {
-            occupant.last_words = Some(failure);
-        }
-    }
-
-    /// A process without a link has a moment to end by itself.
-    pub(crate) fn link_lost(
-        &mut self,
-        id: ChildId,
-        problem: Option<String>,
-        now: Instant,
-        actions: &mut Vec<Action>,
-    ) {
-        let until = later(now, self.rules.link_grace);
-        let Some((slot, occupant)) = self.find(id) else {
-            return;
-        };
-        if !matches!(occupant.stage, Stage::Starting { .. } | Stage::Ready) {
-            return;
-        }
-        occupant.stage = Stage::Leaving { until, blame: Reason::LinkLost };
-        if let Some(problem) = problem {
-            actions.push(Action::Report(Report::LinkLost { slot, problem }));
+    /// A worker wants to be replaced.
+    pub(crate) fn retire(&mut self, id: ChildId, why: String, now: Instant, actions: &mut Vec<Action>) {
+        if let Some(crew) = self.crew_of(id) {
+            crew.depart(id, Departure::Retired(why), now, actions);
         }
     }
 
@@ -109,11 +67,8 @@ impl Supervisor {
         now: Instant,
         actions: &mut Vec<Action>,
     ) {
-        let Some(post) = self.post_of(id) else { return };
-        let Some(occupant) = post.occupant.as_ref() else {
-            return;
-        };
-        let reason = explain(status, occupant.was_asked(), occupant.killed_for());
+        let Some((_, occupant)) = self.occupant(id) else { return };
+        let reason = explain(status, occupant.asked(), occupant.killed_for());
         let message = occupant.last_words.as_ref().map(|failure| failure.reason.clone());
         self.vacate(id, Exit::new(Some(status), reason, message, at), now, actions);
     }
@@ -130,26 +85,38 @@ impl Supervisor {
     }
 
     fn vacate(&mut self, id: ChildId, exit: Exit, now: Instant, actions: &mut Vec<Action>) {
-        let (up, rules, running) = (self.up, self.rules, matches!(self.phase, Phase::Running));
-        let Some(post) = self.post_of(id) else { return };
-        let detail = post.vacate(exit.clone(), &rules, now);
-        let (slot, tries) = (post.slot.clone(), post.tries);
-        let retry_in = running.then(|| post.due.saturating_duration_since(now));
+        let Some(crew) = self.crew_of(id) else { return };
+        let Some(Vacated { slot, member, tries, detail, retry_at, gave_up }) =
+            crew.vacate(id, exit.clone(), now)
+        else {
+            return;
+        };
+        let (group, problem) = (slot.group().to_owned(), format!("{slot} {exit}"));
+        let running = matches!(self.phase, Phase::Running);
+        let up = self.announcement.is_up();
         let hopeless =
-            matches!(exit.reason, Reason::Config | Reason::NotReady) || tries >= rules.boot_attempts;
-        let fails = running && !up && hopeless;
-        if fails {
+            matches!(exit.reason, Reason::Config | Reason::NotReady) || tries >= self.rules.boot_attempts;
+        if running && !up && hopeless {
             // The outcome says it all.
             return self.begin_stop(true, None, Outcome::failed_start(&slot, &exit, tries, detail), actions);
         }
-        actions.push(Action::Report(Report::Exited { slot, exit, retry_in }));
+        let retry_in_ms = retry_at
+            .filter(|_| running)
+            .map(|at| u64::try_from(at.saturating_duration_since(now).as_millis()).unwrap_or(u64::MAX));
+        report(ClusterEvent::Exited { member, exit, retry_in_ms }, actions);
+        if running && gave_up {
+            report(ClusterEvent::GaveUp { group, problem: problem.clone() }, actions);
+        }
+        if running && up && self.groups().iter().all(Crew::has_given_up) {
+            self.begin_stop(true, None, Outcome::gave_up(&problem, detail), actions);
+        }
     }
 
     /// Begins to stop; a second call can make it a faster one.
     pub(crate) fn stop(&mut self, fast: bool, timeout: Option<Duration>, actions: &mut Vec<Action>) {
         match &mut self.phase {
             Phase::Running => {
-                actions.push(Action::Report(Report::Stopping));
+                report(ClusterEvent::Stopping, actions);
                 self.begin_stop(fast, timeout, Outcome::done(), actions);
             }
             Phase::Stopping { fast: already, grace, .. } => {
@@ -169,25 +136,19 @@ impl Supervisor {
     ) {
         let grace = timeout.unwrap_or(self.rules.stop_timeout);
         self.phase = Phase::Stopping { fast, grace, outcome };
-        self.withdraw(actions);
+        self.announcement.withdraw(actions);
         actions.push(Action::CloseListeners);
-    }
-
-    fn withdraw(&mut self, actions: &mut Vec<Action>) {
-        if std::mem::take(&mut self.announced) {
-            actions.push(Action::WithdrawReady);
-        }
     }
 
     /// Takes every step that is possible now.
     pub(crate) fn converge(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        for post in &mut self.posts {
-            post.enforce_deadline(now, actions);
+        for crew in &mut self.crews {
+            crew.enforce_deadlines(now, actions);
         }
         match &self.phase {
             Phase::Running => {
                 self.fill_slots(now, actions);
-                self.announce(actions);
+                self.announcement.update(&mut self.crews, now, actions);
             }
             Phase::Stopping { fast, grace, .. } => {
                 let (fast, grace) = (*fast, *grace);
@@ -199,54 +160,23 @@ impl Supervisor {
 
     /// The agent first; workers only after it has been ready once.
     fn fill_slots(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        let (agent_was_ready, generation) = (self.agent_was_ready, self.generation);
-        let until = later(now, self.rules.ready_timeout);
-        for post in self.posts.iter_mut().filter(|post| post.slot.is_agent() || agent_was_ready) {
-            if post.occupant.is_some() || post.due > now {
-                continue;
-            }
-            let id = ChildId(self.next_id);
-            self.next_id += 1;
-            post.occupy(Occupant::new(id, generation, now, until));
-            actions.push(Action::Spawn { id, slot: post.slot.clone(), generation });
-        }
-    }
-
-    /// Tells everybody, once each, that the whole cluster has been ready. Outside, it counts as ready again
-    /// when everybody is, and as not ready when nobody serves.
-    fn announce(&mut self, actions: &mut Vec<Action>) {
-        if !self.up && self.posts.iter().all(Post::is_ready) {
-            self.up = true;
-            self.posts.iter_mut().for_each(|post| post.tries = 0);
-        }
-        if !self.up {
-            return;
-        }
-        for occupant in self.posts.iter_mut().filter_map(|post| post.occupant.as_mut()) {
-            if matches!(occupant.stage, Stage::Ready) && !occupant.told {
-                occupant.told = true;
-                actions
-                    .push(Action::Send { to: occupant.id, frame: Frame::new(Kind::ClusterReady, 0, vec![]) });
-            }
-        }
-        if !self.announced && self.posts.iter().all(Post::is_ready) {
-            self.announced = true;
-            actions.push(Action::AnnounceReady);
-        }
-        if !self.posts[1..].iter().any(Post::is_ready) {
-            self.withdraw(actions);
+        self.agent_was_ready |= self.crews[0].is_whole();
+        let crews = if self.agent_was_ready { &mut self.crews[..] } else { &mut self.crews[..1] };
+        let mut turn = Turn { now, generation: self.generation, next_id: &mut self.next_id, actions };
+        for crew in crews {
+            crew.converge(&mut turn);
         }
     }
 
     /// Workers first, the agent last; a fast stop asks everybody at once and waits a moment only.
     fn empty_slots(&mut self, fast: bool, grace: Duration, now: Instant, actions: &mut Vec<Action>) {
-        let workers_left = self.posts[1..].iter().any(|post| post.occupant.is_some());
+        let workers_left = self.crews[1..].iter().any(|crew| crew.occupants().next().is_some());
         let grace = if fast { Duration::ZERO } else { grace };
-        let margin = self.rules.kill_margin;
-        for post in self.posts.iter_mut().filter(|post| fast || !workers_left || !post.slot.is_agent()) {
-            post.ask_to_leave(grace, margin, now, actions);
+        let crews = if fast || !workers_left { &mut self.crews[..] } else { &mut self.crews[1..] };
+        for crew in crews {
+            crew.dismiss(Reason::Stopped, grace, now, actions);
         }
-        if self.posts.iter().all(|post| post.occupant.is_none())
+        if self.crews.iter().all(|crew| crew.occupants().next().is_none())
             && let Phase::Stopping { outcome, .. } = std::mem::replace(&mut self.phase, Phase::Finished)
         {
             actions.push(Action::Finish(outcome));
@@ -256,19 +186,38 @@ impl Supervisor {
     /// When `converge` wants to be called again, if time alone can change anything.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let running = matches!(self.phase, Phase::Running);
-        self.posts
-            .iter()
-            .filter_map(|post| match &post.occupant {
-                Some(occupant) => occupant.deadline(),
-                None => (running && (post.slot.is_agent() || self.agent_was_ready)).then_some(post.due),
-            })
-            .min()
+        let active = if self.agent_was_ready { &self.crews[..] } else { &self.crews[..1] };
+        let dues = active.iter().filter_map(Crew::due).filter(|_| running);
+        let announcement = self.announcement.deadline();
+        self.crews.iter().filter_map(Crew::deadline).chain(dues).chain(announcement).min()
+    }
+
+    /// Moves every deadline of the processes, because the master itself was asleep for so long.
+    pub(crate) fn forgive(&mut self, nap: Duration) {
+        self.crews.iter_mut().flat_map(Crew::occupants_mut).for_each(|occupant| occupant.forgive(nap));
+    }
+
+    /// Changes how many workers a group should have, and returns how many it had to have.
+    pub(crate) fn scale(
+        &mut self,
+        group: &str,
+        to: u32,
+        now: Instant,
+        actions: &mut Vec<Action>,
+    ) -> Option<u32> {
+        let crew = self.crews[1..].iter_mut().find(|crew| crew.name == group)?;
+        let from = crew.wanted();
+        if from != to {
+            crew.scale(to, now);
+            report(ClusterEvent::Scaled { group: group.to_owned(), from, to }, actions);
+        }
+        Some(from)
     }
 
     pub(crate) fn state(&self) -> ClusterState {
         match self.phase {
-            Phase::Running if !self.up => ClusterState::Starting,
-            Phase::Running if self.posts.iter().all(Post::is_ready) => ClusterState::Running,
+            Phase::Running if !self.announcement.is_up() => ClusterState::Starting,
+            Phase::Running if self.crews.iter().all(Crew::is_whole) => ClusterState::Running,
             Phase::Running => ClusterState::Degraded,
             Phase::Stopping { .. } | Phase::Finished => ClusterState::Stopping,
         }
@@ -278,24 +227,36 @@ impl Supervisor {
         self.generation
     }
 
-    pub(crate) fn posts(&self) -> &[Post] {
-        &self.posts
+    /// The agent's post.
+    pub(crate) fn agent(&self) -> &Post {
+        &self.crews[0].posts[0]
+    }
+
+    /// The groups of workers.
+    pub(crate) fn groups(&self) -> &[Crew] {
+        &self.crews[1..]
     }
 
     /// Where a living child belongs.
     pub(crate) fn slot_of(&self, id: ChildId) -> Option<&Slot> {
-        self.posts.iter().find(|post| post.holds(id)).map(|post| &post.slot)
+        let mut posts = self.crews.iter().flat_map(|crew| &crew.posts);
+        posts.find(|post| post.holds(id)).map(|post| &post.slot)
     }
 
-    fn post_of(&mut self, id: ChildId) -> Option<&mut Post> {
-        self.posts.iter_mut().find(|post| post.holds(id))
-    }
-
-    fn find(&mut self, id: ChildId) -> Option<(Slot, &mut Occupant)> {
-        let post = self.post_of(id)?;
+    /// A living child and its slot.
+    pub(crate) fn occupant(&mut self, id: ChildId) -> Option<(Slot, &mut Occupant)> {
+        let post = self.crew_of(id)?.post_of(id)?;
         let slot = post.slot.clone();
-        post.occupant.as_mut().map(|occupant| (slot, occupant))
+        post.occupant(id).map(|occupant| (slot, occupant))
     }
+
+    fn crew_of(&mut self, id: ChildId) -> Option<&mut Crew> {
+        self.crews.iter_mut().find(|crew| crew.posts.iter().any(|post| post.holds(id)))
+    }
+}
+
+fn report(event: ClusterEvent, actions: &mut Vec<Action>) {
+    actions.push(Action::Report(Report::Event(event)));
 }
 
 #[cfg(test)]

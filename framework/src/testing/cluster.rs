@@ -92,13 +92,22 @@ impl Cluster {
         self.try_get(path).unwrap_or_else(|error| panic!("GET {path}: {error}"))
     }
 
+    /// Asks for a page at another of its addresses.
+    ///
+    /// # Panics
+    /// When there is no complete answer.
+    #[must_use]
+    pub fn get_from(&self, address: &str, path: &str) -> Answer {
+        exchange(address, &get_request(path))
+            .unwrap_or_else(|error| panic!("GET {path} from {address}: {error}"))
+    }
+
     /// Asks for a page on a connection of its own.
     ///
     /// # Errors
     /// When there is no complete answer.
     pub fn try_get(&self, path: &str) -> io::Result<Answer> {
-        let head = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
-        self.exchange(head.as_bytes())
+        self.exchange(&get_request(path))
     }
 
     /// Sends bytes on a connection of its own, and reads the answer.
@@ -106,10 +115,7 @@ impl Cluster {
     /// # Errors
     /// When there is no complete answer.
     pub fn exchange(&self, request: &[u8]) -> io::Result<Answer> {
-        let mut stream = TcpStream::connect(self.address())?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.write_all(request)?;
-        Answer::read(&mut BufReader::new(stream))
+        exchange(self.address(), request)
     }
 
     /// Sends a signal to the master.
@@ -128,6 +134,17 @@ impl Cluster {
         let child = &mut self.master.child;
         eventually("the master ends", || child.try_wait().expect("a child"))
     }
+}
+
+fn get_request(path: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").into_bytes()
+}
+
+fn exchange(address: &str, request: &[u8]) -> io::Result<Answer> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(request)?;
+    Answer::read(&mut BufReader::new(stream))
 }
 
 /// A master that ends with its test, and all its children with it.

@@ -1,169 +1,15 @@
 //! The supervisor against tables of events, and against a small world with random ones.
 
-use std::collections::BTreeMap;
-
-use proptest::prelude::*;
+mod random;
+mod repair;
+mod succession;
+mod world;
 
 use super::*;
-use crate::backoff::Backoff;
 use crate::error::Ending;
 use crate::status::ProcessState;
 
-const MS: Duration = Duration::from_millis(1);
-const S: Duration = Duration::from_secs(1);
-
-fn rules() -> Rules {
-    Rules {
-        ready_timeout: 30 * S,
-        stop_timeout: 20 * S,
-        kill_margin: S,
-        link_grace: S,
-        stable_after: 60 * S,
-        boot_attempts: 3,
-        backoff: Backoff { first: 100 * MS, most: 30 * S },
-    }
-}
-
-/// A supervisor, a clock, and what it has asked for.
-struct World {
-    supervisor: Supervisor,
-    now: Instant,
-    began: Instant,
-    /// Living processes and where they belong.
-    alive: BTreeMap<ChildId, Slot>,
-    /// Living processes that were sent SIGKILL.
-    condemned: Vec<ChildId>,
-    /// Whether an agent has said ready, as this world saw it.
-    agent_was_ready: bool,
-    stopping: bool,
-    seen: Vec<String>,
-    outcome: Option<Outcome>,
-}
-
-impl World {
-    fn new(workers: u32) -> Self {
-        let now = Instant::now();
-        let mut world = Self {
-            supervisor: Supervisor::new(rules(), (0..workers).map(Slot::web), now),
-            now,
-            began: now,
-            alive: BTreeMap::new(),
-            condemned: Vec::new(),
-            agent_was_ready: false,
-            stopping: false,
-            seen: Vec::new(),
-            outcome: None,
-        };
-        world.step(|_, _, _| {});
-        world
-    }
-
-    /// One event, and all that follows from it.
-    fn step(&mut self, event: impl FnOnce(&mut Supervisor, Instant, &mut Vec<Action>)) {
-        let mut actions = Vec::new();
-        event(&mut self.supervisor, self.now, &mut actions);
-        self.supervisor.converge(self.now, &mut actions);
-        for action in actions {
-            self.take(action);
-        }
-    }
-
-    fn take(&mut self, action: Action) {
-        assert!(self.outcome.is_none(), "nothing comes after the end: {action:?}");
-        match action {
-            Action::Spawn { id, slot, .. } => {
-                assert!(!self.alive.values().any(|taken| *taken == slot), "two processes in {slot}");
-                assert!(slot.is_agent() || self.agent_was_ready, "{slot} before the agent is ready");
-                assert!(!self.stopping, "{slot} starts during the stop");
-                self.seen.push(format!("spawn {slot}"));
-                self.alive.insert(id, slot);
-            }
-            Action::Send { to, frame } => self.seen.push(format!("{:?} {}", frame.kind(), self.name(to))),
-            Action::Kill { id } => {
-                self.seen.push(format!("kill {}", self.name(id)));
-                self.condemned.push(id);
-            }
-            Action::AnnounceReady => self.seen.push("announce".to_owned()),
-            Action::WithdrawReady => self.seen.push("withdraw".to_owned()),
-            Action::Finish(outcome) => {
-                assert!(self.alive.is_empty(), "somebody outlives the end");
-                self.seen.push("finish".to_owned());
-                self.outcome = Some(outcome);
-            }
-            _ => {}
-        }
-    }
-
-    fn name(&self, id: ChildId) -> String {
-        self.alive.get(&id).map_or_else(|| "nobody".to_owned(), ToString::to_string)
-    }
-
-    fn id(&self, name: &str) -> ChildId {
-        let found = self.alive.iter().find(|(_, slot)| slot.to_string() == name);
-        *found.unwrap_or_else(|| panic!("no living {name}")).0
-    }
-
-    fn ready(&mut self, name: &str) {
-        self.ready_of(self.id(name));
-    }
-
-    fn ready_of(&mut self, id: ChildId) {
-        self.agent_was_ready |= self.alive[&id].is_agent();
-        self.step(|supervisor, now, actions| supervisor.ready(id, now, actions));
-    }
-
-    fn exit(&mut self, name: &str, status: Status) {
-        let id = self.id(name);
-        self.exit_of(id, status);
-    }
-
-    fn exit_of(&mut self, id: ChildId, status: Status) {
-        self.alive.remove(&id);
-        self.condemned.retain(|condemned| *condemned != id);
-        self.step(|supervisor, now, actions| supervisor.exited(id, status, Utc::now(), now, actions));
-    }
-
-    fn not_spawned(&mut self, id: ChildId) {
-        self.alive.remove(&id);
-        self.condemned.retain(|condemned| *condemned != id);
-        let problem = "no memory".to_owned();
-        self.step(|supervisor, now, actions| supervisor.not_spawned(id, problem, Utc::now(), now, actions));
-    }
-
-    fn stop(&mut self, fast: bool) {
-        self.stopping = true;
-        self.step(|supervisor, _, actions| supervisor.stop(fast, None, actions));
-    }
-
-    fn wait(&mut self, duration: Duration) {
-        self.now += duration;
-        self.step(|_, _, _| {});
-    }
-
-    /// What has happened since the last call.
-    fn happened(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.seen)
-    }
-
-    /// A cluster in which everybody is ready.
-    fn up(workers: u32) -> Self {
-        let mut world = Self::new(workers);
-        world.ready("agent");
-        for index in 0..workers {
-            world.ready(&Slot::web(index).to_string());
-        }
-        world.happened();
-        world
-    }
-
-    fn last_exit(&self, name: &str) -> Exit {
-        let post = self.supervisor.posts().iter().find(|post| post.slot.to_string() == name);
-        post.and_then(|post| post.last_exit.clone()).expect("an exit")
-    }
-}
-
-const FAILED: Status = Status::Code(1);
-const KILLED: Status = Status::Signal(9);
+use world::{FAILED, KILLED, MS, S, World};
 
 #[test]
 fn workers_start_after_the_agent_is_ready_and_everybody_is_told_once() {
@@ -175,10 +21,9 @@ fn workers_start_after_the_agent_is_ready_and_everybody_is_told_once() {
     world.ready("web.1");
     assert_eq!(world.happened(), [""; 0]);
     world.ready("web.0");
-    assert_eq!(
-        world.happened(),
-        ["ClusterReady agent", "ClusterReady web.0", "ClusterReady web.1", "announce"]
-    );
+    assert_eq!(world.happened(), ["ClusterReady agent", "ClusterReady web.0", "ClusterReady web.1"]);
+    world.confirm();
+    assert_eq!(world.happened(), ["announce"], "when all know it");
     world.ready("web.0");
     assert_eq!(world.happened(), [""; 0]);
     assert_eq!(world.supervisor.state(), ClusterState::Running);
@@ -194,13 +39,13 @@ fn a_dead_worker_is_replaced_at_once_and_then_after_rising_delays() {
     assert_eq!(world.happened(), ["ClusterReady web.0"]);
     world.exit("web.0", FAILED);
     assert_eq!(world.happened(), [""; 0]);
-    assert_eq!(world.supervisor.posts()[1].state(true), ProcessState::BackingOff);
+    assert_eq!(world.post("web.0").empty_state(true), ProcessState::BackingOff);
     world.wait(89 * MS);
     assert_eq!(world.happened(), [""; 0]);
     assert!(world.supervisor.deadline().is_some_and(|due| due - world.now <= 21 * MS));
     world.wait(21 * MS);
     assert_eq!(world.happened(), ["spawn web.0"]);
-    assert_eq!(world.supervisor.posts()[1].restarts, 2);
+    assert_eq!(world.post("web.0").restarts, 2);
 }
 
 #[test]
@@ -213,7 +58,7 @@ fn a_replacement_that_fails_is_replaced_however_often() {
         }
         assert_eq!(world.happened(), ["spawn web.0"]);
     }
-    assert_eq!(world.supervisor.posts()[1].restarts, 1000);
+    assert_eq!(world.post("web.0").restarts, 1000);
 }
 
 #[test]
@@ -238,7 +83,13 @@ fn a_cluster_counts_as_ready_while_anybody_serves() {
     world.ready("web.0");
     assert_eq!(world.happened(), ["ClusterReady web.0"]);
     world.ready("web.1");
-    assert_eq!(world.happened(), ["ClusterReady web.1", "announce"]);
+    assert_eq!(world.happened(), ["ClusterReady web.1"]);
+    world.wait(S);
+    assert_eq!(
+        world.happened(),
+        ["announce"],
+        "who does not say that it knows holds this up for a second only"
+    );
 }
 
 #[test]
@@ -273,8 +124,7 @@ fn the_start_fails_after_three_deaths_of_one_slot_and_leaves_nobody() {
 fn a_configuration_error_is_not_tried_again_and_is_told_in_its_own_words() {
     let mut world = World::new(2);
     let id = world.id("agent");
-    let words = Failure { reason: "config/default.toml:1:1: no".to_owned(), detail: "the line".to_owned() };
-    world.step(|supervisor, _, _| supervisor.confessed(id, words));
+    world.confess(id, "config/default.toml:1:1: no", "the line");
     world.exit("agent", Status::Code(78));
     let outcome = world.outcome.unwrap();
     assert_eq!((outcome.ending, outcome.reason.as_str()), (Ending::Config, "config/default.toml:1:1: no"));
@@ -359,7 +209,7 @@ fn a_fast_stop_asks_everybody_at_once_and_has_a_second_of_patience() {
 fn a_process_without_its_link_is_killed_after_a_moment() {
     let mut world = World::up(2);
     let id = world.id("web.0");
-    world.step(|supervisor, now, actions| supervisor.link_lost(id, None, now, actions));
+    world.lose_link(id);
     world.wait(S);
     assert_eq!(world.happened(), ["kill web.0"]);
     world.exit("web.0", KILLED);
@@ -374,135 +224,4 @@ fn a_stop_during_the_start_ends_it() {
     assert_eq!(world.happened(), ["spawn agent", "Shutdown agent"]);
     world.exit("agent", Status::Code(0));
     assert_eq!(world.outcome.unwrap(), Outcome::done());
-}
-
-/// What may happen in a random world; numbers choose among the living.
-#[derive(Debug, Clone)]
-enum Chance {
-    Ready(usize),
-    Exit(usize, Status),
-    LinkLost(usize),
-    Wait(u64),
-    KillArrives,
-    NotSpawned(usize),
-    LastWords(usize),
-    Stop(bool),
-}
-
-fn any_chance() -> impl Strategy<Value = Chance> {
-    let status = prop_oneof![Just(FAILED), Just(KILLED), Just(Status::Code(0)), Just(Status::Code(101))];
-    prop_oneof![
-        4 => any::<usize>().prop_map(Chance::Ready),
-        2 => (any::<usize>(), status).prop_map(|(nth, status)| Chance::Exit(nth, status)),
-        1 => any::<usize>().prop_map(Chance::LinkLost),
-        3 => (0u64..40_000).prop_map(Chance::Wait),
-        2 => Just(Chance::KillArrives),
-        1 => any::<usize>().prop_map(Chance::NotSpawned),
-        1 => any::<usize>().prop_map(Chance::LastWords),
-        1 => prop_oneof![9 => Just(None), 1 => any::<bool>().prop_map(Some)]
-            .prop_map(|fast| fast.map_or(Chance::KillArrives, Chance::Stop)),
-    ]
-}
-
-impl World {
-    fn nth(&self, nth: usize) -> Option<ChildId> {
-        (!self.alive.is_empty()).then(|| *self.alive.keys().nth(nth % self.alive.len()).unwrap())
-    }
-
-    fn happen(&mut self, chance: &Chance) {
-        match *chance {
-            Chance::Ready(nth) => {
-                if let Some(id) = self.nth(nth) {
-                    self.ready_of(id);
-                }
-            }
-            Chance::NotSpawned(nth) => {
-                if let Some(id) = self.nth(nth) {
-                    self.not_spawned(id);
-                }
-            }
-            Chance::LastWords(nth) => {
-                if let Some(id) = self.nth(nth) {
-                    let words = Failure { reason: "words".to_owned(), detail: String::new() };
-                    self.step(|supervisor, _, _| supervisor.confessed(id, words));
-                }
-            }
-            Chance::Stop(fast) => self.stop(fast),
-            Chance::Exit(nth, status) => {
-                if let Some(id) = self.nth(nth) {
-                    self.exit_of(id, status);
-                }
-            }
-            Chance::LinkLost(nth) => {
-                if let Some(id) = self.nth(nth) {
-                    self.step(|supervisor, now, actions| supervisor.link_lost(id, None, now, actions));
-                }
-            }
-            Chance::Wait(milliseconds) => self.wait(Duration::from_millis(milliseconds)),
-            Chance::KillArrives => {
-                if let Some(id) = self.condemned.first().copied() {
-                    self.exit_of(id, KILLED);
-                }
-            }
-        }
-    }
-
-    /// Lets time pass as the loop does, with kills that work and nobody who helps.
-    fn settle(&mut self) {
-        for _ in 0..1000 {
-            if self.outcome.is_some() {
-                return;
-            }
-            match self.condemned.first().copied() {
-                Some(id) => self.exit_of(id, KILLED),
-                None => {
-                    let deadline = self.supervisor.deadline().expect("something to wait for");
-                    self.wait(deadline.saturating_duration_since(self.now));
-                }
-            }
-        }
-        panic!("the stop does not end; {:?} after {:?}", self.alive, self.now - self.began);
-    }
-}
-
-proptest! {
-    /// `World::take` checks that no slot has two processes, that no worker starts before the agent is ready or
-    /// during a stop, that nobody outlives the end and that nothing comes after it.
-    #[test]
-    fn any_order_of_events_keeps_the_promises(
-        workers in 1u32..5,
-        chances in prop::collection::vec(any_chance(), 0..80),
-        fast in any::<bool>(),
-    ) {
-        let mut world = World::new(workers);
-        for chance in &chances {
-            if world.outcome.is_some() {
-                break;
-            }
-            world.happen(chance);
-        }
-        if world.outcome.is_none() {
-            world.stop(fast);
-            world.settle();
-        }
-        let count = |word: &str| world.seen.iter().filter(|line| *line == word).count();
-        prop_assert_eq!(count("announce"), count("withdraw"), "what was announced is taken back");
-    }
-
-    #[test]
-    fn an_empty_slot_is_always_due_again(deaths in 1usize..40, workers in 1u32..4) {
-        let mut world = World::up(workers);
-        for nth in 0..deaths {
-            let id = world.nth(nth).unwrap();
-            world.exit_of(id, KILLED);
-            let deadline = world.supervisor.deadline();
-            if world.alive.len() <= workers as usize {
-                let due = deadline.map(|due| due - world.now);
-                prop_assert!(due.is_some_and(|due| due <= 33 * S), "{due:?}");
-                world.wait(due.unwrap_or_default());
-            }
-            world.ready_of(*world.alive.keys().next_back().unwrap());
-            prop_assert_eq!(world.alive.len(), workers as usize + 1);
-        }
-    }
 }

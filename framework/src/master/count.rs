@@ -1,0 +1,117 @@
+//! How many workers a group has, as it is written: a number, or `auto`. Pure.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// How many workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WorkerCount {
+    /// One per processor that this process may use.
+    Auto,
+    /// So many, at least 1 in the group `web`.
+    Exactly(u32),
+}
+
+/// The most workers of one group.
+pub(crate) const MOST_WORKERS: u32 = 1024;
+
+impl WorkerCount {
+    /// The number, given how many processors there are.
+    #[must_use]
+    pub fn resolve(self, processors: usize) -> u32 {
+        match self {
+            Self::Auto => u32::try_from(processors).unwrap_or(MOST_WORKERS).clamp(1, MOST_WORKERS),
+            Self::Exactly(count) => count,
+        }
+    }
+}
+
+impl Serialize for WorkerCount {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Auto => serializer.serialize_str("auto"),
+            Self::Exactly(count) => serializer.serialize_u32(*count),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for WorkerCount {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(CountVisitor { least: 1 })
+    }
+}
+
+/// For a group that may rest: a number from 0, or `auto`; it may be left out.
+pub(crate) mod or_none {
+    use super::{CountVisitor, Deserializer, Serialize, Serializer, WorkerCount};
+
+    pub(crate) fn serialize<S: Serializer>(
+        count: &Option<WorkerCount>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        count.serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<WorkerCount>, D::Error> {
+        deserializer.deserialize_any(CountVisitor { least: 0 }).map(Some)
+    }
+}
+
+struct CountVisitor {
+    least: u32,
+}
+
+impl de::Visitor<'_> for CountVisitor {
+    type Value = WorkerCount;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a number of workers from {} to {MOST_WORKERS}, or `auto`", self.least)
+    }
+
+    fn visit_u64<E: de::Error>(self, count: u64) -> Result<WorkerCount, E> {
+        match u32::try_from(count) {
+            Ok(count) if (self.least..=MOST_WORKERS).contains(&count) => Ok(WorkerCount::Exactly(count)),
+            _ => Err(E::invalid_value(de::Unexpected::Unsigned(count), &self)),
+        }
+    }
+
+    fn visit_i64<E: de::Error>(self, count: i64) -> Result<WorkerCount, E> {
+        match u64::try_from(count) {
+            Ok(count) => self.visit_u64(count),
+            Err(_) => Err(E::invalid_value(de::Unexpected::Signed(count), &self)),
+        }
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<WorkerCount, E> {
+        match text.parse() {
+            Ok(count) => self.visit_u64(count),
+            Err(_) if text == "auto" => Ok(WorkerCount::Auto),
+            Err(_) => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::settings::ClusterSettings;
+    use super::*;
+
+    fn workers(text: &str) -> Result<WorkerCount, String> {
+        let line = format!("workers = {text}");
+        toml::from_str::<ClusterSettings>(&line).map(|s| s.workers).map_err(|e| e.message().to_owned())
+    }
+
+    #[test]
+    fn a_worker_count_is_a_number_or_auto() {
+        assert_eq!(workers("4").unwrap().resolve(2), 4);
+        assert_eq!(workers("\"auto\"").unwrap().resolve(2), 2);
+        assert_eq!(workers("\"3\"").unwrap().resolve(2), 3);
+        for wrong in ["0", "-1", "1025", "\"many\"", "true"] {
+            let error = workers(wrong).unwrap_err();
+            assert!(error.contains("a number of workers from 1 to 1024, or `auto`"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! One process that fills a slot, from its start to its end: its stage, its signs of life, and why it is to be
+//! replaced, if it is. Pure.
+
+use std::time::{Duration, Instant};
+
+use super::event::{Action, ChildId, Report};
+use super::recycling::Wear;
+use super::rules::{CrewRules, later};
+use crate::bus::control::{Failure, Pulse};
+use crate::bus::frame::{Frame, Kind};
+use crate::events::{ClusterEvent, Member};
+use crate::exit::Reason;
+use crate::role::Slot;
+
+/// How long a process may live on without its link.
+const LINK_GRACE: Duration = Duration::from_secs(1);
+
+/// How long a process that was sent SIGABRT may take to die.
+const ABORT_PATIENCE: Duration = Duration::from_secs(4);
+
+/// The process that fills a slot.
+#[derive(Debug)]
+pub(crate) struct Occupant {
+    pub(crate) id: ChildId,
+    pub(crate) pid: Option<u32>,
+    pub(crate) generation: u64,
+    pub(crate) since: Instant,
+    pub(crate) stage: Stage,
+    /// Since when it did its work, if it ever did.
+    pub(crate) ready_since: Option<Instant>,
+    /// The last sign of life, the hello being the first.
+    pub(crate) heard: Option<Instant>,
+    /// Why another one is to take its place.
+    pub(crate) departure: Option<Departure>,
+    pub(crate) knows: Knows,
+    pub(crate) last_words: Option<Failure>,
+    pub(crate) pulse: Pulse,
+    pub(crate) wear: Wear,
+}
+
+/// How far a process has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// It has to be ready by then.
+    Starting { until: Instant },
+    /// It does its work.
+    Ready,
+    /// It has to be gone by then. `asked` tells why we asked it to leave; nobody asked one that lost its link.
+    Leaving { until: Instant, asked: Option<Reason> },
+    /// It is hung and was sent SIGABRT; it has to be gone by then.
+    Aborting { until: Instant },
+    /// It was sent SIGKILL, for this reason.
+    Dying { blame: Reason },
+}
+
+/// Why a process that works is to be replaced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Departure {
+    /// It wants to, for this reason.
+    Retired(String),
+    /// It has served enough.
+    Recycled(String),
+}
+
+/// Whether a process knows that the cluster is ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Knows {
+    No,
+    Told,
+    Confirmed,
+}
+
+impl Departure {
+    pub(crate) fn why(&self) -> &str {
+        let (Self::Retired(why) | Self::Recycled(why)) = self;
+        why
+    }
+
+    pub(crate) fn reason(&self) -> Reason {
+        match self {
+            Self::Retired(_) => Reason::Retired,
+            Self::Recycled(_) => Reason::Recycled,
+        }
+    }
+}
+
+impl Occupant {
+    pub(crate) fn new(id: ChildId, generation: u64, now: Instant, rules: &CrewRules) -> Self {
+        Self {
+            id,
+            pid: None,
+            generation,
+            since: now,
+            stage: Stage::Starting { until: later(now, rules.ready_timeout) },
+            ready_since: None,
+            heard: None,
+            departure: None,
+            knows: Knows::No,
+            last_words: None,
+            pulse: Pulse::default(),
+            wear: Wear::new(rules.limits.spread(id.0)),
+        }
+    }
+
+    pub(crate) fn member(&self, slot: &Slot) -> Member {
+        Member::new(slot, self.pid, self.generation)
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.stage == Stage::Ready
+    }
+
+    /// Whether it works, or is about to.
+    pub(crate) fn is_active(&self) -> bool {
+        matches!(self.stage, Stage::Starting { .. } | Stage::Ready)
+    }
+
+    /// Whether it was ready long enough for its death to be no sign of a fault at its start.
+    pub(crate) fn is_stable(&self, now: Instant, rules: &CrewRules) -> bool {
+        self.ready_since.is_some_and(|since| now.saturating_duration_since(since) >= rules.stable_after)
+    }
+
+    /// Why we asked it to leave, if we did.
+    pub(crate) fn asked(&self) -> Option<Reason> {
+        match self.stage {
+            Stage::Leaving { asked, .. } => asked,
+            _ => None,
+        }
+    }
+
+    /// Why we killed it, if we did.
+    pub(crate) fn killed_for(&self) -> Option<Reason> {
+        match self.stage {
+            Stage::Aborting { .. } => Some(Reason::Hung),
+            Stage::Dying { blame } => Some(blame),
+            _ => None,
+        }
+    }
+
+    /// It runs.
+    pub(crate) fn spawned(&mut self, slot: &Slot, pid: u32, actions: &mut Vec<Action>) {
+        self.pid = Some(pid);
+        let member = self.member(slot);
+        actions.push(Action::Report(Report::Event(ClusterEvent::Spawned { member })));
+    }
+
+    /// It can do its work.
+    pub(crate) fn ready(&mut self, slot: &Slot, now: Instant, actions: &mut Vec<Action>) {
+        if !matches!(self.stage, Stage::Starting { .. }) {
+            return;
+        }
+        self.stage = Stage::Ready;
+        self.ready_since = Some(now);
+        let took = now.saturating_duration_since(self.since).as_millis();
+        let took_ms = u64::try_from(took).unwrap_or(u64::MAX);
+        let member = self.member(slot);
+        actions.push(Action::Report(Report::Event(ClusterEvent::Ready { member, took_ms })));
+    }
+
+    /// It has a moment to end by itself, without its link.
+    pub(crate) fn link_lost(
+        &mut self,
+        slot: &Slot,
+        problem: Option<String>,
+        now: Instant,
+        actions: &mut Vec<Action>,
+    ) {
+        if !self.is_active() {
+            return;
+        }
+        self.stage = Stage::Leaving { until: later(now, LINK_GRACE), asked: None };
+        if let Some(problem) = problem {
+            actions.push(Action::Report(Report::LinkLost { slot: slot.clone(), problem }));
+        }
+    }
+
+    /// Takes its figures.
+    pub(crate) fn take(&mut self, pulse: Pulse) {
+        self.wear.take(&pulse);
+        self.pulse = pulse;
+    }
+
+    /// When something is to be done about this process, if it stays as it is.
+    pub(crate) fn deadline(&self, rules: &CrewRules) -> Option<Instant> {
+        let stage = match self.stage {
+            Stage::Starting { until } | Stage::Leaving { until, .. } | Stage::Aborting { until } => {
+                Some(until)
+            }
+            Stage::Ready | Stage::Dying { .. } => None,
+        };
+        [stage, self.silent_at(rules)].into_iter().flatten().min()
+    }
+
+    /// When its silence is too long. Before the hello and without a link there is nothing to be heard.
+    fn silent_at(&self, rules: &CrewRules) -> Option<Instant> {
+        match self.stage {
+            Stage::Starting { .. } | Stage::Ready | Stage::Leaving { asked: Some(_), .. } => {
+                Some(later(self.heard?, rules.heartbeat_timeout?))
+            }
+            _ => None,
+        }
+    }
+
+    /// Aborts a process that is silent, and kills one whose time is up.
+    pub(crate) fn enforce_deadline(
+        &mut self,
+        slot: &Slot,
+        rules: &CrewRules,
+        now: Instant,
+        actions: &mut Vec<Action>,
+    ) {
+        let over = |until: Instant| until <= now;
+        let blame = match self.stage {
+            Stage::Starting { until } if over(until) => Reason::NotReady,
+            Stage::Leaving { until, asked: Some(_) } if over(until) => Reason::DrainDeadline,
+            Stage::Leaving { until, asked: None } if over(until) => Reason::LinkLost,
+            Stage::Aborting { until } if over(until) => Reason::Hung,
+            _ if self.silent_at(rules).is_some_and(over) => return self.abort(slot, now, actions),
+            _ => return,
+        };
+        self.stage = Stage::Dying { blame };
+        actions.push(Action::Report(Report::Killing { slot: slot.clone(), reason: blame }));
+        actions.push(Action::Kill { id: self.id });
+    }
+
+    fn abort(&mut self, slot: &Slot, now: Instant, actions: &mut Vec<Action>) {
+        let silence = now.saturating_duration_since(self.heard.unwrap_or(now));
+        self.stage = Stage::Aborting { until: later(now, ABORT_PATIENCE) };
+        actions.push(Action::Report(Report::Hung { slot: slot.clone(), silence }));
+        actions.push(Action::Abort { id: self.id });
+    }
+
+    /// Asks a process to leave, unless it was already asked to do so at least as soon. One that is not ready
+    /// has nothing to finish and gets no time for it.
+    pub(crate) fn ask_to_leave(
+        &mut self,
+        slot: &Slot,
+        reason: Reason,
+        grace: Duration,
+        rules: &CrewRules,
+        now: Instant,
+        actions: &mut Vec<Action>,
+    ) {
+        let grace = if matches!(self.stage, Stage::Starting { .. }) { Duration::ZERO } else { grace };
+        let until = later(now, grace.saturating_add(rules.kill_margin));
+        match self.stage {
+            Stage::Starting { .. } | Stage::Ready => {
+                let member = self.member(slot);
+                actions.push(Action::Report(Report::Event(ClusterEvent::Draining { member })));
+            }
+            Stage::Leaving { until: earlier, .. } if until < earlier => {}
+            _ => return,
+        }
+        self.stage = Stage::Leaving { until, asked: Some(reason) };
+        let milliseconds = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+        actions.push(Action::Send { to: self.id, frame: Frame::new(Kind::Shutdown, milliseconds, vec![]) });
+    }
+
+    /// Moves every deadline, because the master itself was asleep for so long.
+    pub(crate) fn forgive(&mut self, nap: Duration) {
+        match &mut self.stage {
+            Stage::Starting { until } | Stage::Leaving { until, .. } | Stage::Aborting { until } => {
+                *until += nap
+            }
+            Stage::Ready | Stage::Dying { .. } => {}
+        }
+        if let Some(heard) = &mut self.heard {
+            *heard += nap;
+        }
+    }
+}

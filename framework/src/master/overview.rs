@@ -1,0 +1,95 @@
+//! What the status says of agent, groups and workers, without their usage. Pure.
+
+use std::time::Instant;
+
+use super::crew::Crew;
+use super::occupant::{Occupant, Stage};
+use super::post::Post;
+use super::relay::Relay;
+use super::supervisor::Supervisor;
+use crate::status::{
+    AgentStatus, ClusterState, DutyStatus, GroupStatus, ProcessState, ProcessStatus, Usage, WorkerStatus,
+};
+
+/// What is looked at.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Overview<'a> {
+    pub(crate) supervisor: &'a Supervisor,
+    pub(crate) relay: &'a Relay,
+    pub(crate) now: Instant,
+}
+
+impl Overview<'_> {
+    pub(crate) fn agent(&self, duties: &[DutyStatus]) -> AgentStatus {
+        let post = self.supervisor.agent();
+        let occupant = post.occupants.last();
+        AgentStatus {
+            process: self.process(post, occupant),
+            lag_ms: occupant.map_or(0, |occupant| occupant.pulse.lag_ms),
+            duties: duties.to_vec(),
+        }
+    }
+
+    pub(crate) fn groups(&self) -> Vec<GroupStatus> {
+        let group = |crew: &Crew| GroupStatus {
+            name: crew.name.clone(),
+            wanted: crew.wanted(),
+            ready: crew.ready(),
+            gave_up: crew.posts.iter().any(|post| post.gave_up),
+        };
+        self.supervisor.groups().iter().map(group).collect()
+    }
+
+    /// A line for each process, and for each slot without one.
+    pub(crate) fn workers(&self) -> Vec<WorkerStatus> {
+        let mut workers = Vec::new();
+        for post in self.supervisor.groups().iter().flat_map(|crew| &crew.posts) {
+            if post.occupants.is_empty() {
+                workers.push(self.worker(post, None));
+            }
+            workers.extend(post.occupants.iter().map(|occupant| self.worker(post, Some(occupant))));
+        }
+        workers
+    }
+
+    fn worker(&self, post: &Post, occupant: Option<&Occupant>) -> WorkerStatus {
+        let pulse = occupant.map(|occupant| occupant.pulse).unwrap_or_default();
+        WorkerStatus {
+            group: post.slot.group().to_owned(),
+            index: post.slot.index(),
+            process: self.process(post, occupant),
+            connections: pulse.connections,
+            requests: pulse.requests,
+            accepted: pulse.accepted,
+            refused: pulse.refused,
+            timed_out: pulse.timed_out,
+            panics: pulse.panics,
+            lost_log_lines: pulse.lost_log_lines,
+            lag_ms: pulse.lag_ms,
+            states: occupant.map(|occupant| self.relay.runs(occupant.id)).unwrap_or_default(),
+        }
+    }
+
+    fn process(&self, post: &Post, occupant: Option<&Occupant>) -> ProcessStatus {
+        let retrying = self.supervisor.state() != ClusterState::Stopping;
+        let uptime =
+            occupant.map(|occupant| self.now.saturating_duration_since(occupant.since)).unwrap_or_default();
+        ProcessStatus {
+            pid: occupant.and_then(|occupant| occupant.pid),
+            state: occupant.map_or_else(|| post.empty_state(retrying), state_of),
+            generation: occupant.map_or(self.supervisor.generation(), |occupant| occupant.generation),
+            restarts: post.restarts,
+            uptime_ms: u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX),
+            usage: Usage::default(),
+            last_exit: post.last_exit.clone(),
+        }
+    }
+}
+
+fn state_of(occupant: &Occupant) -> ProcessState {
+    match occupant.stage {
+        Stage::Starting { .. } => ProcessState::Starting,
+        Stage::Ready => ProcessState::Ready,
+        Stage::Leaving { .. } | Stage::Aborting { .. } | Stage::Dying { .. } => ProcessState::Draining,
+    }
+}

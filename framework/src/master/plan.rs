@@ -1,0 +1,67 @@
+//! What a master is to run: the places, the settings, the groups; and what follows from them. Pure.
+
+use std::time::Instant;
+
+use super::crew::Crew;
+use super::rules::{CrewRules, Rules};
+use super::settings::{ClusterSettings, GroupSettings};
+use super::supervisor::Supervisor;
+use crate::instance::RunDir;
+use crate::launch::Launch;
+use crate::role::WEB;
+
+/// All that a master needs to know.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) launch: Launch,
+    pub(crate) cluster: ClusterSettings,
+    /// The groups of workers in the order in which the app names them.
+    pub(crate) groups: Vec<(String, GroupSettings)>,
+    pub(crate) run_dir: RunDir,
+}
+
+/// Addresses to listen on, for one group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Doors<'a> {
+    pub(crate) group: &'a str,
+    /// The name of the first; the others are numbered.
+    pub(crate) name: &'a str,
+    pub(crate) addresses: &'a [String],
+}
+
+impl Plan {
+    /// Where each group listens.
+    pub(crate) fn doors(&self) -> impl Iterator<Item = Doors<'_>> {
+        self.groups.iter().map(|(group, settings)| match group.as_str() {
+            WEB => Doors { group, name: "http", addresses: &self.launch.http.listen },
+            _ => Doors { group, name: group, addresses: &settings.listen },
+        })
+    }
+
+    /// How many workers there are to be, on so many processors.
+    pub(crate) fn workers(&self, processors: usize) -> u32 {
+        self.groups.iter().map(|group| self.count(group, processors)).sum()
+    }
+
+    fn count(&self, (name, settings): &(String, GroupSettings), processors: usize) -> u32 {
+        match (settings.workers, name.as_str()) {
+            (Some(count), WEB) => count.resolve(processors).max(1),
+            (Some(count), _) => count.resolve(processors),
+            (None, WEB) => self.cluster.workers.resolve(processors),
+            (None, _) => 1,
+        }
+    }
+
+    /// The supervisor of all this, on so many processors.
+    pub(crate) fn supervisor(&self, processors: usize, now: Instant) -> Supervisor {
+        let drain_timeout = self.launch.http.drain_timeout;
+        let agent = Crew::agent(CrewRules::of_agent(&self.cluster), now);
+        let crews = self.groups.iter().map(|group| {
+            let (name, settings) = group;
+            let drain_timeout = settings.drain_timeout.unwrap_or(drain_timeout);
+            let rules = CrewRules::new(&settings.over(&self.cluster), drain_timeout);
+            Crew::workers(name, self.count(group, processors), rules, now)
+        });
+        Supervisor::new(Rules::from(&self.cluster), agent, crews)
+    }
+}

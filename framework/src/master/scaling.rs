@@ -1,0 +1,98 @@
+//! Requests to change how many workers a group has: what is allowed, and when it is done. Pure.
+
+use std::time::{Duration, Instant};
+
+use super::count::MOST_WORKERS;
+use super::crew::Crew;
+use super::event::{Action, Reply};
+use super::rules::later;
+use crate::bus::control::{Answer, Change};
+use crate::role::WEB;
+
+/// The requests that are under way.
+#[derive(Debug, Default)]
+pub(crate) struct Scaling {
+    pending: Vec<Pending>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    group: String,
+    from: u32,
+    to: u32,
+    until: Instant,
+    reply: Reply,
+}
+
+/// How many workers `crew` is to have, or why it cannot.
+pub(crate) fn target(crew: &Crew, change: Change) -> Result<u32, String> {
+    let wanted = i64::from(crew.wanted());
+    let to = match change {
+        Change::To(count) => i64::from(count),
+        Change::By(more) => wanted + i64::from(more),
+    };
+    // A group that serves nobody may rest.
+    let least = u32::from(crew.name == WEB);
+    match u32::try_from(to) {
+        Ok(to) if (least..=MOST_WORKERS).contains(&to) => Ok(to),
+        _ => Err(format!("{} cannot have {to} workers: {least} to {MOST_WORKERS} are possible", crew.name)),
+    }
+}
+
+impl Scaling {
+    /// Answers when `crew` has `to` workers. An older request for the same group is answered now.
+    pub(crate) fn begin(
+        &mut self,
+        crew: &Crew,
+        (from, to): (u32, u32),
+        reply: Reply,
+        now: Instant,
+        actions: &mut Vec<Action>,
+    ) {
+        let overtaken = self.pending.extract_if(.., |pending| pending.group == crew.name);
+        actions.extend(overtaken.map(|older| {
+            let problem = format!("a later request wants {to} workers in {}, not {}", crew.name, older.to);
+            Action::Reply { reply: older.reply, answer: Answer::Failed(problem) }
+        }));
+        let rules = &crew.rules;
+        let patience =
+            rules.ready_timeout.max(rules.drain_timeout) + rules.kill_margin + Duration::from_secs(1);
+        self.pending.push(Pending { group: crew.name.clone(), from, to, until: later(now, patience), reply });
+    }
+
+    /// Answers what is done, and what cannot be done any more.
+    pub(crate) fn settle(
+        &mut self,
+        groups: &[Crew],
+        stopping: bool,
+        now: Instant,
+        actions: &mut Vec<Action>,
+    ) {
+        for index in (0..self.pending.len()).rev() {
+            let pending = &self.pending[index];
+            let crew = groups.iter().find(|crew| crew.name == pending.group);
+            let answer = match crew {
+                Some(crew) if crew.is_settled() && crew.wanted() == pending.to => {
+                    Answer::Scaled { from: pending.from, to: pending.to }
+                }
+                _ if stopping => Answer::Failed("the cluster is stopping".to_owned()),
+                Some(crew) if crew.posts.iter().any(|post| post.gave_up) => Answer::Failed(format!(
+                    "{} has given up, and is tried again slowly; `status` says why",
+                    pending.group
+                )),
+                _ if pending.until <= now => Answer::Failed(format!(
+                    "{} does not have {} workers yet, and goes on trying; `status` says more",
+                    pending.group, pending.to
+                )),
+                _ => continue,
+            };
+            let Pending { reply, .. } = self.pending.remove(index);
+            actions.push(Action::Reply { reply, answer });
+        }
+    }
+
+    /// When time alone makes an answer.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.pending.iter().map(|pending| pending.until).min()
+    }
+}

@@ -1,0 +1,271 @@
+//! A supervisor, a clock, and what it has asked for.
+
+use std::collections::BTreeMap;
+
+use super::super::*;
+use crate::backoff::Backoff;
+use crate::bus::control::Pulse;
+use crate::master::rules::CrewRules;
+use crate::master::settings::ClusterSettings;
+
+pub(super) const MS: Duration = Duration::from_millis(1);
+pub(super) const S: Duration = Duration::from_secs(1);
+pub(super) const FAILED: Status = Status::Code(1);
+pub(super) const KILLED: Status = Status::Signal(9);
+
+pub(super) fn rules() -> Rules {
+    Rules { stop_timeout: 20 * S, boot_attempts: 3, confirm_timeout: S, nap: 2 * S }
+}
+
+/// The default rules, with a short margin.
+pub(super) fn crew_rules() -> CrewRules {
+    let backoff = Backoff { first: 100 * MS, most: 30 * S };
+    CrewRules { kill_margin: S, backoff, ..CrewRules::new(&ClusterSettings::default(), 30 * S) }
+}
+
+pub(super) struct World {
+    pub(super) supervisor: Supervisor,
+    pub(super) now: Instant,
+    began: Instant,
+    /// Living processes and where they belong.
+    pub(super) alive: BTreeMap<ChildId, Slot>,
+    /// Living processes that were sent SIGKILL, or SIGABRT.
+    pub(super) condemned: Vec<ChildId>,
+    /// Whether an agent has said ready, as this world saw it.
+    agent_was_ready: bool,
+    stopping: bool,
+    pub(super) seen: Vec<String>,
+    pub(super) outcome: Option<Outcome>,
+}
+
+impl World {
+    pub(super) fn new(workers: u32) -> Self {
+        Self::with(crew_rules(), &[("web", workers)])
+    }
+
+    pub(super) fn with(rules_of_workers: CrewRules, groups: &[(&str, u32)]) -> Self {
+        let now = Instant::now();
+        let groups = groups.iter().map(|(name, count)| Crew::workers(name, *count, rules_of_workers, now));
+        let mut world = Self {
+            supervisor: Supervisor::new(rules(), Crew::agent(crew_rules(), now), groups),
+            now,
+            began: now,
+            alive: BTreeMap::new(),
+            condemned: Vec::new(),
+            agent_was_ready: false,
+            stopping: false,
+            seen: Vec::new(),
+            outcome: None,
+        };
+        world.step(|_, _, _| {});
+        world
+    }
+
+    /// A cluster in which everybody is ready and knows it.
+    pub(super) fn up(workers: u32) -> Self {
+        let mut world = Self::new(workers);
+        world.raise();
+        world
+    }
+
+    /// Makes everybody ready.
+    pub(super) fn raise(&mut self) {
+        self.ready("agent");
+        let workers: Vec<ChildId> = self.alive.keys().copied().skip(1).collect();
+        for id in workers {
+            self.ready_of(id);
+        }
+        self.confirm();
+        self.happened();
+    }
+
+    /// One event, and all that follows from it.
+    pub(super) fn step(&mut self, event: impl FnOnce(&mut Supervisor, Instant, &mut Vec<Action>)) {
+        let mut actions = Vec::new();
+        event(&mut self.supervisor, self.now, &mut actions);
+        self.supervisor.converge(self.now, &mut actions);
+        for action in actions {
+            self.take(action);
+        }
+        let deadline = self.supervisor.deadline();
+        assert!(deadline.is_none_or(|due| due > self.now), "a deadline that has passed keeps the loop awake");
+    }
+
+    fn take(&mut self, action: Action) {
+        assert!(self.outcome.is_none(), "nothing comes after the end: {action:?}");
+        match action {
+            Action::Spawn { id, slot, .. } => {
+                let there = self.alive.values().filter(|taken| **taken == slot).count();
+                assert!(there < if slot.is_agent() { 1 } else { 2 }, "{there} processes in {slot}");
+                assert!(slot.is_agent() || self.agent_was_ready, "{slot} before the agent is ready");
+                assert!(!self.stopping, "{slot} starts during the stop");
+                self.seen.push(format!("spawn {slot}"));
+                self.alive.insert(id, slot);
+            }
+            Action::Send { to, frame } => self.seen.push(format!("{:?} {}", frame.kind(), self.name(to))),
+            Action::Abort { id } => {
+                self.seen.push(format!("abort {}", self.name(id)));
+                self.condemned.push(id);
+            }
+            Action::Kill { id } => {
+                self.seen.push(format!("kill {}", self.name(id)));
+                self.condemned.push(id);
+            }
+            Action::AnnounceReady => self.seen.push("announce".to_owned()),
+            Action::WithdrawReady => self.seen.push("withdraw".to_owned()),
+            Action::Report(Report::Event(ClusterEvent::GaveUp { group, .. })) => {
+                self.seen.push(format!("gave up {group}"));
+            }
+            Action::Finish(outcome) => {
+                assert!(self.alive.is_empty(), "somebody outlives the end");
+                self.seen.push("finish".to_owned());
+                self.outcome = Some(outcome);
+            }
+            _ => {}
+        }
+    }
+
+    fn name(&self, id: ChildId) -> String {
+        self.alive.get(&id).map_or_else(|| "nobody".to_owned(), ToString::to_string)
+    }
+
+    /// The oldest living process of a slot.
+    pub(super) fn id(&self, name: &str) -> ChildId {
+        let found = self.alive.iter().find(|(_, slot)| slot.to_string() == name);
+        *found.unwrap_or_else(|| panic!("no living {name}")).0
+    }
+
+    /// The newest living process of a slot.
+    pub(super) fn newest(&self, name: &str) -> ChildId {
+        let found = self.alive.iter().rev().find(|(_, slot)| slot.to_string() == name);
+        *found.unwrap_or_else(|| panic!("no living {name}")).0
+    }
+
+    pub(super) fn ready(&mut self, name: &str) {
+        self.ready_of(self.newest(name));
+    }
+
+    pub(super) fn ready_of(&mut self, id: ChildId) {
+        self.agent_was_ready |= self.alive[&id].is_agent();
+        self.step(|supervisor, now, actions| {
+            if let Some((slot, occupant)) = supervisor.occupant(id) {
+                occupant.ready(&slot, now, actions);
+            }
+        });
+    }
+
+    /// Everybody says that they know of the cluster's being ready.
+    pub(super) fn confirm(&mut self) {
+        let everybody: Vec<ChildId> = self.alive.keys().copied().collect();
+        self.step(|supervisor, _, _| {
+            for id in everybody {
+                let (_, occupant) = supervisor.occupant(id).unwrap();
+                if occupant.knows == crate::master::occupant::Knows::Told {
+                    occupant.knows = crate::master::occupant::Knows::Confirmed;
+                }
+            }
+        });
+    }
+
+    /// A sign of life with figures.
+    pub(super) fn pulse(&mut self, id: ChildId, pulse: Pulse) {
+        self.step(|supervisor, now, _| {
+            if let Some((_, occupant)) = supervisor.occupant(id) {
+                occupant.heard = Some(now);
+                occupant.take(pulse);
+            }
+        });
+    }
+
+    /// Everybody gives a sign of life.
+    pub(super) fn pulse_all(&mut self) {
+        let everybody: Vec<ChildId> = self.alive.keys().copied().collect();
+        for id in everybody {
+            self.pulse(id, Pulse::default());
+        }
+    }
+
+    pub(super) fn retire(&mut self, id: ChildId) {
+        self.step(|supervisor, now, actions| supervisor.retire(id, "it says so".to_owned(), now, actions));
+    }
+
+    pub(super) fn lose_link(&mut self, id: ChildId) {
+        self.step(|supervisor, now, actions| {
+            if let Some((slot, occupant)) = supervisor.occupant(id) {
+                occupant.link_lost(&slot, None, now, actions);
+            }
+        });
+    }
+
+    pub(super) fn confess(&mut self, id: ChildId, reason: &str, detail: &str) {
+        let words = crate::bus::control::Failure { reason: reason.to_owned(), detail: detail.to_owned() };
+        self.step(|supervisor, _, _| supervisor.occupant(id).unwrap().1.last_words = Some(words));
+    }
+
+    pub(super) fn exit(&mut self, name: &str, status: Status) {
+        let id = self.id(name);
+        self.exit_of(id, status);
+    }
+
+    pub(super) fn exit_of(&mut self, id: ChildId, status: Status) {
+        self.alive.remove(&id);
+        self.condemned.retain(|condemned| *condemned != id);
+        self.step(|supervisor, now, actions| supervisor.exited(id, status, Utc::now(), now, actions));
+    }
+
+    pub(super) fn not_spawned(&mut self, id: ChildId) {
+        self.alive.remove(&id);
+        self.condemned.retain(|condemned| *condemned != id);
+        let problem = "no memory".to_owned();
+        self.step(|supervisor, now, actions| supervisor.not_spawned(id, problem, Utc::now(), now, actions));
+    }
+
+    pub(super) fn stop(&mut self, fast: bool) {
+        self.stopping = true;
+        self.step(|supervisor, _, actions| supervisor.stop(fast, None, actions));
+    }
+
+    pub(super) fn scale(&mut self, group: &str, to: u32) {
+        self.step(|supervisor, now, actions| _ = supervisor.scale(group, to, now, actions));
+    }
+
+    pub(super) fn wait(&mut self, duration: Duration) {
+        self.now += duration;
+        self.step(|_, _, _| {});
+    }
+
+    /// What has happened since the last call.
+    pub(super) fn happened(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.seen)
+    }
+
+    pub(super) fn post(&self, name: &str) -> &Post {
+        let posts = self.supervisor.crews.iter().flat_map(|crew| &crew.posts);
+        posts.into_iter().find(|post| post.slot.to_string() == name).expect("a post")
+    }
+
+    pub(super) fn last_exit(&self, name: &str) -> Exit {
+        self.post(name).last_exit.clone().expect("an exit")
+    }
+
+    pub(super) fn nth(&self, nth: usize) -> Option<ChildId> {
+        (!self.alive.is_empty()).then(|| *self.alive.keys().nth(nth % self.alive.len()).unwrap())
+    }
+
+    /// Lets time pass as the loop does, with kills that work and nobody who helps.
+    pub(super) fn settle(&mut self) {
+        for _ in 0..1000 {
+            if self.outcome.is_some() {
+                return;
+            }
+            match self.condemned.first().copied() {
+                Some(id) => self.exit_of(id, KILLED),
+                None => {
+                    let deadline = self.supervisor.deadline().expect("something to wait for");
+                    self.wait(deadline.saturating_duration_since(self.now));
+                }
+            }
+        }
+        panic!("the stop does not end; {:?} after {:?}", self.alive, self.now - self.began);
+    }
+}
