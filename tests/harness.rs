@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Output, Stdio};
 
+use hatchery::ClusterEvent;
 use hatchery::status::Status;
 use hatchery::testing::{Cluster, Site, eventually, send_signal};
 use rustix::process::Signal;
@@ -119,6 +120,13 @@ pub(crate) fn log_lines(site: &Site, name: &str, word: &str) -> Vec<String> {
         }
     }
     lines
+}
+
+/// What the probe's agent has heard of the cluster, as it wrote it down.
+pub(crate) fn events(cluster: &Cluster) -> Vec<ClusterEvent> {
+    let lines = log_lines(cluster.site(), "agent.log", "heard of ");
+    let event = |line: &String| line.split_once("heard of ").map(|(_, event)| serde_json::from_str(event));
+    lines.iter().filter_map(event).map(|event| event.expect("an event")).collect()
 }
 
 pub(crate) fn stderr(output: &Output) -> String {

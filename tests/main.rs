@@ -8,6 +8,7 @@
 //! | `state` | states across restarts of their publishers and observers |
 //! | `configuration` | changes on disk, mistakes on disk, layers |
 //! | `commands` | the command line, the control socket, the run dir |
+//! | `hung` | processes that do not answer, a master that slept, budgets of restarts |
 //! | `succession` | successors first: panics, wishes, recycling; groups; growing and shrinking |
 //! | `serving` | HTTP as the template's users see it |
 //! | `logs` | rotation without a lost line |
@@ -22,6 +23,7 @@ mod commands;
 mod configuration;
 mod death;
 mod harness;
+mod hung;
 mod logs;
 mod scaffold;
 mod serving;

@@ -129,6 +129,7 @@ async fn watch(mut events: ClusterEvents) {
 
 /// A worker of the group `jobs`: it serves if it has somewhere to listen.
 async fn work(worker: Worker) -> hatchery::Result {
+    tracing::info!("worker {} is at work", worker.index());
     let pages = Router::new().route("/whoami", get(whoami_in_jobs)).with_state(worker.clone());
     match worker.serve(pages).await {
         Err(ServeError::Nowhere(_)) => {}

@@ -8,7 +8,7 @@ use hatchery::testing::{Cluster, Site, eventually};
 use hatchery::{ClusterEvent, Reason};
 use rustix::process::Signal;
 
-use crate::harness::{FAST, cluster, kill, log_lines, pids, site, stderr, stdout};
+use crate::harness::{FAST, cluster, events, kill, log_lines, pids, site, stderr, stdout};
 
 fn worker_pids(status: &Status) -> Vec<u32> {
     pids(status)[1..].to_vec()
@@ -17,13 +17,6 @@ fn worker_pids(status: &Status) -> Vec<u32> {
 /// Whether every slot has one process, and it is ready.
 fn is_settled(status: &Status, workers: usize) -> bool {
     status.state == ClusterState::Running && status.workers.len() == workers
-}
-
-/// What the probe's agent has heard of the cluster, as it wrote it down.
-fn events(cluster: &Cluster) -> Vec<ClusterEvent> {
-    let lines = log_lines(cluster.site(), "agent.log", "heard of ");
-    let event = |line: &String| line.split_once("heard of ").map(|(_, event)| serde_json::from_str(event));
-    lines.iter().filter_map(event).map(|event| event.expect("an event")).collect()
 }
 
 /// A site of the probe with its group `jobs`.
@@ -266,7 +259,7 @@ fn a_group_of_its_own_has_its_own_count_listener_and_log() {
     let answer = cluster.get_from(&listener.address, "/whoami");
     assert!(answer.body.contains("\"group\":\"jobs\""), "{}", answer.body);
     assert!(cluster.get("/whoami").body.contains("\"group\":\"web\""));
-    assert!(!log_lines(cluster.site(), "jobs.log", "").is_empty());
+    assert_eq!(log_lines(cluster.site(), "jobs.log", "is at work").len(), 2);
     assert!(cluster.site().run(&["scale", "jobs=0"]).status.success());
     let status = cluster.status();
     assert!(status.workers.iter().all(|worker| worker.group == "web"));
