@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// The rooms of the framework from the bottom up, in floors. A room imports only from floors below its own.
 const FLOORS: &[&[&str]] = &[
     &["error", "duration", "size", "backoff", "role", "image", "signals"],
-    &["exit", "instance", "config", "log", "http"],
+    &["exit", "instance", "config", "log", "http", "exec"],
     &["status", "sections", "launch"],
     &["bus"],
     &["master", "state"],

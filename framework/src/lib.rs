@@ -12,6 +12,7 @@
 //! | [`error`], [`duration`], [`size`], `role`, `backoff`, `exit` | words: endings, durations, slots, delays, reasons |
 //! | [`status`] | what `status --json` says |
 //! | [`config`], `log`, `http` | layers of configuration; log files; serving HTTP |
+//! | [`exec`] | helper processes |
 //! | `image`, `instance`, `signals` | the executable held open; the run dir; what signals mean |
 //! | `bus` | frames, links, the bodies of the framework's own frames |
 //! | `launch`, `sections` | what a child is told; who owns which part of the configuration |
@@ -32,6 +33,7 @@ mod desk;
 pub mod duration;
 mod duty;
 pub mod error;
+pub mod exec;
 mod exit;
 mod http;
 mod image;
