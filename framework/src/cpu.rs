@@ -43,7 +43,7 @@ const IDLE: Duration = Duration::from_secs(10);
 ///
 /// Threads are started one by one with the jobs that need them, and end after 10 s without work. Dropping the pool
 /// refuses what waits with [`CpuError::Closed`], lets what runs come to its end, and waits for nobody.
-/// The futures borrow nothing of the pool.
+/// The futures borrow nothing of the pool, and are awaited inside a runtime with timers.
 ///
 /// ```
 /// use hatchery::{CpuPool, CpuSettings};

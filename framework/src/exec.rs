@@ -49,7 +49,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::future::{Future, pending};
 use std::path::Path;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -63,9 +63,9 @@ pub use error::{ExecError, Stream};
 pub use output::Output;
 
 use error::Fault;
-use group::Group;
+use group::{End, Group};
 use rustix::process::Signal;
-use streams::{Captured, Pipes};
+use streams::Pipes;
 
 /// How long those that a helper leaves behind may go on writing to its output.
 const LAST_OUTPUT: Duration = Duration::from_secs(1);
@@ -200,51 +200,25 @@ impl Exec {
     /// When the helper cannot be started, passes a limit, or is cancelled. An exit code other than 0 is no error: see
     /// [`Output::check`].
     pub async fn output(mut self) -> Result<Output, ExecError> {
-        let mut captured = Captured::default();
-        let ran = self.run(&mut captured).await;
-        let Self { name, time_limit, output_limit, .. } = self;
-        let Captured { stdout, stderr } = captured;
-        match ran {
-            Ok(status) => Ok(Output { name, status, stdout, stderr }),
-            Err(fault) => Err(match fault {
-                Fault::NotStarted(source) => ExecError::NotStarted { program: name, source },
-                Fault::Lost(source) => ExecError::Lost { program: name, source },
-                Fault::Cancelled => ExecError::Cancelled { program: name },
-                Fault::TimedOut => {
-                    let limit = time_limit.unwrap_or_default();
-                    ExecError::TimedOut { program: name, limit, stdout, stderr }
-                }
-                Fault::TooMuch(stream) => {
-                    ExecError::TooMuchOutput { program: name, stream, limit: output_limit, stdout, stderr }
-                }
-            }),
-        }
-    }
-
-    async fn run(&mut self, captured: &mut Captured) -> Result<ExitStatus, Fault> {
-        let child = self.command.spawn().map_err(Fault::NotStarted)?;
-        let mut group = Group::led_by(child);
-        let pipes = Pipes::of(group.leader());
-        let end = group.watch()?;
-        let mut pumping = pin!(pipes.pump(self.input.take(), self.output_limit.as_u64(), captured));
-        let course = tokio::select! {
-            biased;
-            () = &mut self.cancelled => Err(Fault::Cancelled),
-            () = passed(self.time_limit) => Err(Fault::TimedOut),
-            finished = finish(&end, pumping.as_mut()) => finished,
+        let program = self.name;
+        let mut child = match self.command.spawn() {
+            Ok(child) => child,
+            Err(source) => return Err(ExecError::NotStarted { program, source }),
         };
-        if let Err(fault) = &course
-            && !self.grace.is_zero()
-        {
-            group.signal(Signal::TERM);
-            // What has been pumped to its end must not be polled again; its pipes are closed.
-            let _ = match fault {
-                Fault::TooMuch(_) => timeout(self.grace, end.reached()).await,
-                _ => timeout(self.grace, finish(&end, pumping)).await,
-            };
+        let mut pipes =
+            Pipes::of(&mut child, self.input.take().unwrap_or_default(), self.output_limit.as_u64());
+        let limits = Limits { time: self.time_limit, grace: self.grace };
+        let ran = limits.run(Group::led_by(child), &mut pipes, self.cancelled).await;
+        let (stdout, stderr) = pipes.into_taken();
+        match ran {
+            Ok(status) => Ok(Output { name: program, status, stdout, stderr }),
+            Err(Fault::Lost(source)) => Err(ExecError::Lost { program, source }),
+            Err(Fault::Cancelled) => Err(ExecError::Cancelled { program }),
+            Err(Fault::TimedOut(limit)) => Err(ExecError::TimedOut { program, limit, stdout, stderr }),
+            Err(Fault::TooMuch(stream)) => {
+                Err(ExecError::TooMuchOutput { program, stream, limit: self.output_limit, stdout, stderr })
+            }
         }
-        let status = group.end().await;
-        course.and(status)
     }
 }
 
@@ -254,24 +228,58 @@ impl fmt::Debug for Exec {
     }
 }
 
-async fn passed(limit: Option<Duration>) {
-    match limit {
-        Some(limit) => sleep(limit).await,
-        None => pending().await,
+/// How patient to be with a helper.
+struct Limits {
+    time: Option<Duration>,
+    grace: Duration,
+}
+
+impl Limits {
+    /// Attends to a helper until it has ended or must, and ends it.
+    async fn run(
+        &self,
+        group: Group,
+        pipes: &mut Pipes,
+        cancelled: impl Future<Output = ()>,
+    ) -> Result<ExitStatus, Fault> {
+        let end = group.watch()?;
+        let course = tokio::select! {
+            biased;
+            () = cancelled => Err(Fault::Cancelled),
+            fault = self.passed() => Err(fault),
+            finished = finish(&end, pipes) => finished,
+        };
+        if course.is_err() && !self.grace.is_zero() {
+            group.signal(Signal::TERM);
+            let goodbye = async {
+                // Here the output may pass its limit as well; only the end counts.
+                while finish(&end, pipes).await.is_err_and(|fault| matches!(fault, Fault::TooMuch(_))) {}
+            };
+            let _ = timeout(self.grace, goodbye).await;
+        }
+        let status = group.end().await;
+        course.and(status)
+    }
+
+    async fn passed(&self) -> Fault {
+        match self.time {
+            Some(limit) => {
+                sleep(limit).await;
+                Fault::TimedOut(limit)
+            }
+            None => pending().await,
+        }
     }
 }
 
 /// Waits for the end of the leader and of its output, for the latter not long once the leader has ended.
-async fn finish(
-    end: &group::End,
-    mut pumping: Pin<&mut impl Future<Output = Result<(), Fault>>>,
-) -> Result<(), Fault> {
+async fn finish(end: &End, pipes: &mut Pipes) -> Result<(), Fault> {
     tokio::select! {
         reached = end.reached() => reached?,
-        pumped = &mut pumping => {
+        pumped = pipes.pump() => {
             pumped?;
             return end.reached().await;
         }
     }
-    timeout(LAST_OUTPUT, pumping).await.unwrap_or(Ok(()))
+    timeout(LAST_OUTPUT, pipes.pump()).await.unwrap_or(Ok(()))
 }

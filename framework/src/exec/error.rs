@@ -98,8 +98,7 @@ impl fmt::Display for Stream {
 /// What ended a run, before it is put into words.
 #[derive(Debug)]
 pub(super) enum Fault {
-    NotStarted(io::Error),
-    TimedOut,
+    TimedOut(Duration),
     TooMuch(Stream),
     Cancelled,
     Lost(io::Error),

@@ -32,10 +32,6 @@ impl Group {
         Self { leader: Some(leader) }
     }
 
-    pub(super) fn leader(&mut self) -> Option<&mut Child> {
-        self.leader.as_mut()
-    }
-
     /// The end of the leader, to be waited for without reaping it.
     pub(super) fn watch(&self) -> Result<End, Fault> {
         let pid = self.id().ok_or_else(|| io::Error::other("it has been reaped by somebody else"))?;

@@ -1,6 +1,6 @@
 //! The three streams of a helper, all of them at once, so that nobody waits for a full pipe.
 
-use std::io;
+use std::io::{self, Cursor};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
@@ -10,74 +10,80 @@ use super::error::{Fault, Stream};
 /// How much is read at a time, in bytes.
 const CHUNK: usize = 8 * 1024;
 
-/// What a helper has written so far.
-#[derive(Debug, Default)]
-pub(super) struct Captured {
-    pub(super) stdout: Vec<u8>,
-    pub(super) stderr: Vec<u8>,
-}
-
-/// Our ends of a helper's pipes.
+/// Our ends of a helper's pipes, and what has come out of them.
 #[derive(Debug)]
 pub(super) struct Pipes {
     stdin: Option<ChildStdin>,
-    stdout: Option<ChildStdout>,
-    stderr: Option<ChildStderr>,
+    input: Cursor<Vec<u8>>,
+    stdout: Source<ChildStdout>,
+    stderr: Source<ChildStderr>,
 }
 
 impl Pipes {
-    pub(super) fn of(child: Option<&mut Child>) -> Self {
-        match child {
-            Some(child) => {
-                Self { stdin: child.stdin.take(), stdout: child.stdout.take(), stderr: child.stderr.take() }
-            }
-            None => Self { stdin: None, stdout: None, stderr: None },
+    /// Takes the pipes of `child`. Each of its outputs may be of `limit` bytes.
+    pub(super) fn of(child: &mut Child, input: Vec<u8>, limit: u64) -> Self {
+        Self {
+            stdin: child.stdin.take(),
+            input: Cursor::new(input),
+            stdout: Source { stream: Stream::Stdout, pipe: child.stdout.take(), limit, taken: Vec::new() },
+            stderr: Source { stream: Stream::Stderr, pipe: child.stderr.take(), limit, taken: Vec::new() },
         }
     }
 
-    /// Writes the input and reads what is written, until both outputs end or one of them passes `limit`.
-    pub(super) async fn pump(
-        self,
-        input: Option<Vec<u8>>,
-        limit: u64,
-        captured: &mut Captured,
-    ) -> Result<(), Fault> {
-        let Captured { stdout, stderr } = captured;
-        tokio::try_join!(
-            feed(self.stdin, input.unwrap_or_default()),
-            collect(Stream::Stdout, self.stdout, limit, stdout),
-            collect(Stream::Stderr, self.stderr, limit, stderr),
-        )?;
+    /// Writes the input and reads what is written, until both outputs end or one of them passes the limit. May be
+    /// called again, after errors, too: what has ended is let be. Cancel safe.
+    pub(super) async fn pump(&mut self) -> Result<(), Fault> {
+        let Self { stdin, input, stdout, stderr } = self;
+        tokio::try_join!(feed(stdin, input), stdout.drain(), stderr.drain())?;
         Ok(())
     }
-}
 
-async fn feed(stdin: Option<ChildStdin>, input: Vec<u8>) -> Result<(), Fault> {
-    let Some(mut stdin) = stdin else { return Ok(()) };
-    match stdin.write_all(&input).await {
-        // It need not read everything.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => Ok(written?),
+    /// What was written to stdout and stderr.
+    pub(super) fn into_taken(self) -> (Vec<u8>, Vec<u8>) {
+        (self.stdout.taken, self.stderr.taken)
     }
 }
 
-async fn collect(
-    stream: Stream,
-    pipe: Option<impl AsyncRead + Unpin>,
-    limit: u64,
-    into: &mut Vec<u8>,
-) -> Result<(), Fault> {
-    let Some(pipe) = pipe else { return Ok(()) };
-    let mut pipe = pipe.take(limit.saturating_add(1));
-    loop {
-        into.reserve(CHUNK);
-        if pipe.read_buf(into).await? == 0 {
-            break;
+async fn feed(stdin: &mut Option<ChildStdin>, input: &mut Cursor<Vec<u8>>) -> Result<(), Fault> {
+    if let Some(pipe) = stdin {
+        let fed = pipe.write_all_buf(input).await;
+        *stdin = None;
+        // It need not read everything.
+        if let Err(error) = fed
+            && error.kind() != io::ErrorKind::BrokenPipe
+        {
+            return Err(error.into());
         }
     }
-    if into.len() as u64 <= limit {
-        return Ok(());
+    Ok(())
+}
+
+/// Where a helper writes to.
+#[derive(Debug)]
+struct Source<P> {
+    stream: Stream,
+    /// `None` when it has ended or passed the limit; the helper cannot write to it any more then.
+    pipe: Option<P>,
+    limit: u64,
+    taken: Vec<u8>,
+}
+
+impl<P: AsyncRead + Unpin> Source<P> {
+    async fn drain(&mut self) -> Result<(), Fault> {
+        while let Some(pipe) = &mut self.pipe {
+            // One byte more, which tells that there are too many.
+            let room = self.limit.saturating_add(1) - self.taken.len() as u64;
+            self.taken.reserve(CHUNK);
+            let read = pipe.take(room).read_buf(&mut self.taken).await?;
+            if self.taken.len() as u64 > self.limit {
+                self.pipe = None;
+                self.taken.truncate(usize::try_from(self.limit).unwrap_or(usize::MAX));
+                return Err(Fault::TooMuch(self.stream));
+            }
+            if read == 0 {
+                self.pipe = None;
+            }
+        }
+        Ok(())
     }
-    into.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-    Err(Fault::TooMuch(stream))
 }

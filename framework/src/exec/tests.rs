@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::testing::{PATIENCE, is_running, send_signal};
+use crate::testing::{PATIENCE, eventually, is_running, send_signal};
 
 /// Asks again and again without holding up the runtime.
 async fn until<T>(what: &str, mut question: impl FnMut() -> Option<T>) -> T {
@@ -148,6 +148,32 @@ async fn too_much_output_ends_the_helper() {
     let ExecError::TooMuchOutput { stream, ref stdout, ref stderr, .. } = error else { panic!("{error}") };
     assert_eq!((stream, stdout.len(), &stderr[..]), (Stream::Stdout, 100 * 1024, &b"begin\n"[..]));
     assert!(error.to_string().contains("wrote more than 100.0 KiB to stdout"), "{error}");
+}
+
+#[tokio::test]
+async fn a_grace_outlasts_closed_streams_and_too_much_output() {
+    let closed = "exec >&- 2>&-; trap 'exit 0' TERM; while :; do sleep 0.01; done";
+    let exec = Exec::shell(closed).time_limit(Duration::from_millis(200)).grace(PATIENCE);
+    assert!(matches!(exec.output().await, Err(ExecError::TimedOut { .. })));
+    // The first stream to pass the limit is told, and closed; the second is closed in its turn.
+    let chatty = "trap 'exit 0' TERM; yes & yes >&2 & while :; do sleep 0.01; done";
+    let exec = Exec::shell(chatty).output_limit(ByteSize::kib(1)).grace(PATIENCE);
+    assert!(matches!(exec.output().await, Err(ExecError::TooMuchOutput { .. })));
+}
+
+#[test]
+fn a_helper_ends_with_its_runtime() {
+    let folder = TempDir::new().unwrap();
+    let (exec, started) = two_sleepers(&folder);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let pids = runtime.block_on(async {
+        tokio::spawn(exec.output());
+        until("the sleepers run", started).await
+    });
+    drop(runtime);
+    eventually("the helper and its child are gone", || {
+        (!pids.iter().any(|pid| is_running(*pid))).then_some(())
+    });
 }
 
 #[tokio::test]
