@@ -33,7 +33,7 @@ fn pids(text: &str) -> Vec<u32> {
 /// A shell and its child that do not end, and the file where they write who they are.
 fn two_sleepers(folder: &TempDir) -> (Exec, impl FnMut() -> Option<Vec<u32>> + use<>) {
     let file = folder.path().join("pids");
-    let script = "sleep 1000 & echo $$ $! > pids.new; mv pids.new pids; wait";
+    let script = "sleep 60 & echo $$ $! > pids.new; mv pids.new pids; wait";
     let exec = Exec::shell(script).current_dir(folder.path());
     (exec, move || fs::read_to_string(&file).ok().map(|text| pids(&text)))
 }
@@ -93,7 +93,7 @@ async fn input_that_nobody_reads_is_no_error() {
 async fn the_time_limit_ends_the_whole_group() {
     // On a slow machine the shell may not even have begun after the shorter ones.
     for limit in [100, 1_000, 10_000].map(Duration::from_millis) {
-        let exec = Exec::shell("sleep 1000 & echo $$ $!; wait").time_limit(limit);
+        let exec = Exec::shell("sleep 60 & echo $$ $!; wait").time_limit(limit);
         let ExecError::TimedOut { stdout, limit: told, .. } = exec.output().await.unwrap_err() else {
             panic!("it is no time-out")
         };
@@ -108,7 +108,7 @@ async fn the_time_limit_ends_the_whole_group() {
 
 #[tokio::test]
 async fn with_a_grace_the_helper_may_say_goodbye() {
-    let script = "trap 'echo bye; exit 0' TERM; echo ready; while :; do sleep 0.01; done";
+    let script = "trap 'echo bye; exit 0' TERM; echo ready; while kill -0 $PPID; do sleep 0.01; done";
     for limit in [100, 1_000, 10_000].map(Duration::from_millis) {
         let exec = Exec::shell(script).time_limit(limit).grace(PATIENCE);
         let ExecError::TimedOut { stdout, .. } = exec.output().await.unwrap_err() else {
@@ -124,7 +124,7 @@ async fn with_a_grace_the_helper_may_say_goodbye() {
 #[tokio::test]
 async fn the_grace_has_an_end() {
     let folder = TempDir::new().unwrap();
-    let script = "trap '' TERM; echo $$ > pid.new; mv pid.new pid; while :; do sleep 0.01; done";
+    let script = "trap '' TERM; echo $$ > pid.new; mv pid.new pid; while kill -0 $PPID; do sleep 0.01; done";
     let token = CancellationToken::new();
     let exec = Exec::shell(script)
         .current_dir(folder.path())
@@ -152,11 +152,11 @@ async fn too_much_output_ends_the_helper() {
 
 #[tokio::test]
 async fn a_grace_outlasts_closed_streams_and_too_much_output() {
-    let closed = "exec >&- 2>&-; trap 'exit 0' TERM; while :; do sleep 0.01; done";
+    let closed = "exec >&- 2>&-; trap 'exit 0' TERM; while kill -0 $PPID; do sleep 0.01; done";
     let exec = Exec::shell(closed).time_limit(Duration::from_millis(200)).grace(PATIENCE);
     assert!(matches!(exec.output().await, Err(ExecError::TimedOut { .. })));
     // The first stream to pass the limit is told, and closed; the second is closed in its turn.
-    let chatty = "trap 'exit 0' TERM; yes & yes >&2 & while :; do sleep 0.01; done";
+    let chatty = "trap 'exit 0' TERM; yes & yes >&2 & while kill -0 $PPID; do sleep 0.01; done";
     let exec = Exec::shell(chatty).output_limit(ByteSize::kib(1)).grace(PATIENCE);
     assert!(matches!(exec.output().await, Err(ExecError::TooMuchOutput { .. })));
 }
@@ -216,10 +216,10 @@ async fn dropping_the_future_ends_the_whole_group() {
 
 #[tokio::test]
 async fn those_that_a_helper_leaves_behind_are_ended() {
-    let output = Exec::shell("sleep 1000 >/dev/null 2>&1 & echo $!").output().await.unwrap();
+    let output = Exec::shell("sleep 60 >/dev/null 2>&1 & echo $!").output().await.unwrap();
     gone(&pids(&output.stdout_text())).await;
     // Here the output is held open.
-    let output = Exec::shell("sleep 1000 & echo $!").output().await.unwrap();
+    let output = Exec::shell("sleep 60 & echo $!").output().await.unwrap();
     gone(&pids(&output.stdout_text())).await;
 }
 
