@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// The rooms of the framework from the bottom up, in floors. A room imports only from floors below its own.
 const FLOORS: &[&[&str]] = &[
     &["error", "duration", "size", "backoff", "role", "image", "signals"],
-    &["exit", "instance", "config", "log", "http"],
+    &["exit", "instance", "config", "log", "http", "exec", "cpu"],
     &["status", "sections", "launch", "events"],
     &["bus"],
     &["master", "state"],
@@ -30,6 +30,8 @@ const PURE: &[&str] = &[
     "bus/outbox.rs",
     "bus/topic.rs",
     "cli/view.rs",
+    "cpu/queue.rs",
+    "cpu/settings.rs",
     "events.rs",
     "exit.rs",
     "http/phase.rs",

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use hatchery::ClusterEvent;
 use hatchery::status::Status;
@@ -93,6 +94,12 @@ pub(crate) fn processes_in(dir: &Path) -> Vec<u32> {
     let dir = dir.canonicalize().expect("the folder");
     let at_home = |pid: &u32| fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == dir);
     all_pids().filter(at_home).collect()
+}
+
+/// Lets time pass, where time itself is what is tested.
+pub(crate) fn pass(duration: Duration) {
+    let began = Instant::now();
+    eventually("time passes", || (began.elapsed() >= duration).then_some(()));
 }
 
 /// Dead children that `parent` has not taken leave of.

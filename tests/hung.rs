@@ -9,7 +9,7 @@ use hatchery::testing::{Cluster, eventually, is_running, send_signal};
 use hatchery::{ClusterEvent, Ending, Reason};
 use rustix::process::Signal;
 
-use crate::harness::{FAST, events, kill, log_lines, pids, processes_in, site};
+use crate::harness::{FAST, events, kill, log_lines, pass, pids, processes_in, site};
 
 /// Silence is noticed after a second.
 const IMPATIENT: &[&str] = &["--set", "cluster.heartbeat_timeout=1s"];
@@ -79,7 +79,7 @@ fn nobody_is_blamed_when_the_master_itself_was_stopped() {
     let before = pids(&cluster.status());
     cluster.signal(Signal::STOP);
     // Longer than anybody may be silent: this is what is tested.
-    thread::sleep(Duration::from_millis(2500));
+    pass(Duration::from_millis(2500));
     cluster.signal(Signal::CONT);
     eventually("the master notices", || {
         log_lines(cluster.site(), "master.log", "nobody is blamed").first().cloned()
@@ -98,7 +98,7 @@ fn a_whole_stopped_cluster_goes_on_where_it_was() {
     let before = pids(&cluster.status());
     let everybody = [&[cluster.pid()], &before[..]].concat();
     everybody.iter().for_each(|pid| send_signal(*pid, Signal::STOP));
-    thread::sleep(Duration::from_millis(2500));
+    pass(Duration::from_millis(2500));
     everybody.iter().for_each(|pid| send_signal(*pid, Signal::CONT));
     assert_eq!(cluster.get("/").body, "hi");
     eventually("the master notices", || {

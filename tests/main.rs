@@ -8,6 +8,7 @@
 //! | `state` | states across restarts of their publishers and observers |
 //! | `configuration` | changes on disk, mistakes on disk, layers |
 //! | `commands` | the command line, the control socket, the run dir |
+//! | `heavy` | the pool for heavy work of a worker |
 //! | `hung` | processes that do not answer, a master that slept, budgets of restarts |
 //! | `succession` | successors first: panics, wishes, recycling; groups; growing and shrinking |
 //! | `serving` | HTTP as the template's users see it |
@@ -23,6 +24,7 @@ mod commands;
 mod configuration;
 mod death;
 mod harness;
+mod heavy;
 mod hung;
 mod logs;
 mod scaffold;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::extract::{Query, State};
 use axum::routing::{get, post};
 use axum::{Json, Router, body::Bytes};
-use hatchery::{Agent, App, ClusterEvents, Duty, Observed, ServeError, Topic, Worker};
+use hatchery::{Agent, App, Cancelled, ClusterEvents, CpuError, Duty, Observed, ServeError, Topic, Worker};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -140,6 +140,23 @@ async fn work(worker: Worker) -> hatchery::Result {
     Ok(())
 }
 
+/// Keeps a thread of the pool busy, unless nobody waits any more.
+async fn heavy(State(probe): State<Probe>, Query(slow): Query<Slow>) -> Result<&'static str, CpuError> {
+    let _ = std::fs::write("heavy-began", "");
+    let over = std::time::Instant::now() + Duration::from_millis(slow.ms);
+    let job = move |cancelled: &Cancelled| {
+        while std::time::Instant::now() < over && !cancelled.is_cancelled() {
+            std::hint::spin_loop();
+        }
+        "heavy, but done"
+    };
+    probe.worker.cpu_with(job).await
+}
+
+async fn heavy_panic(State(probe): State<Probe>) -> Result<(), CpuError> {
+    probe.worker.cpu(|| panic!("a job panics")).await
+}
+
 async fn whoami_in_jobs(State(worker): State<Worker>) -> Json<Value> {
     Json(json!({ "group": worker.group(), "index": worker.index() }))
 }
@@ -181,6 +198,8 @@ async fn serve(worker: Worker) -> hatchery::Result {
         .route("/panic-in-a-task", get(panic_in_a_task))
         .route("/retire", get(retire))
         .route("/block", get(block))
+        .route("/heavy", get(heavy))
+        .route("/heavy-panic", get(heavy_panic))
         .route("/echo", post(async |body: Bytes| body))
         .with_state(Probe { worker: worker.clone(), config, flags });
     worker.serve(pages).await?;

@@ -27,3 +27,8 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/configuration.md")]
 struct Configuration;
+
+/// The examples of the page on helpers compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/helpers.md")]
+struct Helpers;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::agent::Agent;
 use crate::cli::{self, About};
 use crate::config::{Schema, SectionCheck};
+use crate::cpu::CpuSettings;
 use crate::duty::Duty;
 use crate::error::{Ending, Result};
 use crate::http::HttpSettings;
@@ -162,6 +163,7 @@ impl App {
             SectionCheck::of::<ClusterSettings>("cluster"),
             SectionCheck::of::<HttpSettings>("http"),
             SectionCheck::of::<LogSettings>("log"),
+            SectionCheck::of::<CpuSettings>("cpu"),
             SectionCheck::of_tables::<GroupSettings>("groups", groups.to_vec()),
         ];
         own.into_iter().chain(self.duties.iter().filter_map(Duty::section).cloned()).collect()

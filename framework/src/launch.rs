@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Layers;
+use crate::cpu::CpuSettings;
 use crate::http::HttpSettings;
 use crate::log::LogSettings;
 
@@ -28,6 +29,10 @@ pub(crate) struct Launch {
     pub(crate) http: HttpSettings,
     /// What to log.
     pub(crate) log: LogSettings,
+    /// What a worker's pool for heavy work is like.
+    pub(crate) cpu: CpuSettings,
+    /// How many workers share the processors.
+    pub(crate) workers: u32,
     /// How often a sign of life is wanted.
     pub(crate) heartbeat: Duration,
     /// The groups of workers.

@@ -12,6 +12,7 @@
 //! | [`error`], [`duration`], [`size`], `role`, `backoff`, `exit` | words: endings, durations, slots, delays, reasons |
 //! | [`status`] | what `status --json` says |
 //! | [`config`], `log`, `http` | layers of configuration; log files; serving HTTP |
+//! | [`exec`], `cpu` | helper processes; threads for heavy work |
 //! | `image`, `instance`, `signals` | the executable held open; the run dir; what signals mean |
 //! | `bus` | frames, links, the bodies of the framework's own frames |
 //! | `launch`, `sections` | what a child is told; who owns which part of the configuration |
@@ -28,11 +29,13 @@ mod bus;
 mod child;
 mod cli;
 pub mod config;
+mod cpu;
 mod desk;
 pub mod duration;
 mod duty;
 pub mod error;
 mod events;
+pub mod exec;
 mod exit;
 mod heartbeat;
 mod http;
@@ -57,6 +60,7 @@ mod worker;
 pub use agent::{Agent, ReopenError};
 pub use app::App;
 pub use bus::{CodecError, Topic};
+pub use cpu::{Cancelled, CpuError, CpuFigures, CpuPool, CpuSettings, CpuThreads};
 pub use desk::{ConfigDesk, Verdict};
 pub use duty::Duty;
 pub use error::{BoxError, Ending, Result};

@@ -96,12 +96,14 @@ fn failed(ending: Ending, error: impl Into<BoxError>) -> Outcome {
 }
 
 impl Master {
-    fn start(plan: Plan) -> Result<Self, Outcome> {
+    fn start(mut plan: Plan) -> Result<Self, Outcome> {
         let lock = plan.run_dir.acquire().map_err(|error| match error {
             RunDirError::TooLong { .. } => failed(Ending::Config, error),
             _ => failed(Ending::Failed, error),
         })?;
         let start_failed = |error: io::Error| failed(Ending::StartFailed, error);
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        plan.launch.workers = plan.workers(processors);
         let launch = &plan.launch;
         let log = log::start(&launch.log_dir, "master", "master", &launch.log).map_err(start_failed)?;
         let listeners = listeners::bind_all(plan.doors()).map_err(|error| failed(Ending::Config, error))?;
@@ -112,13 +114,11 @@ impl Master {
         let socket = control::listen(&plan.run_dir.control_socket()).map_err(start_failed)?;
         tokio::spawn(control::serve(socket, events.clone()));
         tokio::spawn(forward_signals(Signals::new().map_err(start_failed)?, events.clone()));
-
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
         tracing::info!(
             "starting {} in {}: {} workers, {processors} processors",
             launch.app,
             launch.app_dir.display(),
-            plan.workers(processors),
+            launch.workers,
         );
         let build = image.build().map_err(start_failed)?;
         let started = Instant::now();

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use bytesize::ByteSize;
+pub use bytesize::ByteSize;
 use serde::{Deserializer, Serialize, Serializer, de};
 
 /// For `#[serde(with = "hatchery::size")]`.

@@ -187,8 +187,28 @@ pub struct WorkerStatus {
     pub lost_log_lines: u64,
     /// How late its loop came to something that was due, at its worst in the last seconds, in milliseconds.
     pub lag_ms: u64,
+    /// Its pool for heavy work.
+    pub jobs: JobFigures,
     /// The version of each state that it runs.
     pub states: BTreeMap<String, u64>,
+}
+
+/// A worker's pool for heavy work, as it said last.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct JobFigures {
+    /// Jobs that run now.
+    pub running: u64,
+    /// Jobs that wait now.
+    pub waiting: u64,
+    /// Jobs that are done.
+    pub done: u64,
+    /// Jobs that found the queue full or waited too long.
+    pub refused: u64,
+    /// Jobs that nobody waited for any more.
+    pub cancelled: u64,
+    /// Jobs that panicked.
+    pub panicked: u64,
 }
 
 /// One socket that accepts connections.

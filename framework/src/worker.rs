@@ -1,5 +1,6 @@
 //! A worker as the author's function sees it: its place in the cluster, the states it follows, and serving.
 
+use std::future::Future;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,10 +10,12 @@ use serde::de::DeserializeOwned;
 
 use crate::bus::control::Pulse;
 use crate::bus::{Topic, topic};
+use crate::cpu::{Cancelled, CpuError, CpuPool};
 use crate::http::{self, Drain, Gauges, Listener, Readiness, Standing};
 use crate::news::ClusterEvents;
 use crate::process::{MasterGone, Process};
 use crate::state::{ObserveError, Observed};
+use crate::status::JobFigures;
 
 /// The worker's side of the cluster. Clones are the same worker.
 #[derive(Debug, Clone)]
@@ -25,6 +28,7 @@ pub struct Worker {
 struct Shared {
     /// Until they are served.
     sockets: Mutex<Option<Vec<Arc<OwnedFd>>>>,
+    cpu: CpuPool,
     gauges: Arc<Gauges>,
     readiness: Arc<Readiness>,
 }
@@ -50,8 +54,13 @@ pub enum ServeError {
 
 impl Worker {
     pub(crate) fn new(process: Process, sockets: Vec<Arc<OwnedFd>>) -> Self {
-        let shared =
-            Shared { sockets: Mutex::new(Some(sockets)), gauges: Arc::default(), readiness: Arc::default() };
+        let launch = process.launch();
+        let shared = Shared {
+            sockets: Mutex::new(Some(sockets)),
+            cpu: CpuPool::new(&launch.cpu, launch.workers),
+            gauges: Arc::default(),
+            readiness: Arc::default(),
+        };
         Self { process, shared: Arc::new(shared) }
     }
 
@@ -114,6 +123,33 @@ impl Worker {
     /// When the master is gone.
     pub async fn retire(&self, reason: &str) -> Result<(), MasterGone> {
         self.process.retire(reason).await
+    }
+
+    /// Does heavy work on a thread of this worker's pool, so that its loop goes on serving. The job waits in a
+    /// bounded queue (`[cpu]`); when the future is dropped, because the client is gone, a job that waits is given
+    /// up.
+    ///
+    /// # Errors
+    /// When the queue is full, the job waited too long, or it panicked; all are answers, so that a handler can use
+    /// `?`.
+    pub fn cpu<T, F>(&self, job: F) -> impl Future<Output = Result<T, CpuError>> + Send + use<T, F>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+    {
+        self.shared.cpu.run(job)
+    }
+
+    /// Like [`cpu`](Self::cpu), for a job that looks again and again whether anybody still waits for it.
+    ///
+    /// # Errors
+    /// See [`cpu`](Self::cpu).
+    pub fn cpu_with<T, F>(&self, job: F) -> impl Future<Output = Result<T, CpuError>> + Send + use<T, F>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Cancelled) -> T + Send + 'static,
+    {
+        self.shared.cpu.run_with(job)
     }
 
     /// The events of the cluster from now on: who was started, got ready, ended and why.
@@ -182,6 +218,7 @@ impl Worker {
     /// The figures of this moment.
     pub(crate) fn figures(&self) -> Pulse {
         let gauges = &self.shared.gauges;
+        let cpu = self.shared.cpu.figures();
         Pulse {
             connections: gauges.connections() as u64,
             accepted: gauges.accepted(),
@@ -190,6 +227,14 @@ impl Worker {
             timed_out: gauges.timed_out(),
             panics: gauges.panics(),
             lost_log_lines: self.process.lost_log_lines(),
+            jobs: JobFigures {
+                running: cpu.running as u64,
+                waiting: cpu.waiting as u64,
+                done: cpu.done,
+                refused: cpu.refused,
+                cancelled: cpu.cancelled,
+                panicked: cpu.panicked,
+            },
             ..Pulse::default()
         }
     }

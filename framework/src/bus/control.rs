@@ -5,7 +5,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::role::Slot;
-use crate::status::Status;
+use crate::status::{JobFigures, Status};
 
 /// A child's first words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +40,8 @@ pub(crate) struct Pulse {
     pub(crate) timed_out: u64,
     pub(crate) panics: u64,
     pub(crate) lost_log_lines: u64,
+    /// The pool for heavy work.
+    pub(crate) jobs: JobFigures,
     /// Resident memory.
     pub(crate) rss_bytes: u64,
     /// How late the loop came to something that was due, at its worst in the last seconds.

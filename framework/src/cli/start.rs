@@ -49,6 +49,9 @@ fn plan(about: &About, args: &Start) -> Result<Plan, Outcome> {
         launch: Launch {
             groups: groups.iter().map(known).collect(),
             heartbeat: cluster.heartbeat_timeout,
+            cpu: merged.section("cpu")?,
+            // Known when the processors are counted.
+            workers: 0,
             app: about.name.to_owned(),
             version: about.version.to_owned(),
             env: places.env,

@@ -66,6 +66,7 @@ impl Overview<'_> {
             panics: pulse.panics,
             lost_log_lines: pulse.lost_log_lines,
             lag_ms: pulse.lag_ms,
+            jobs: pulse.jobs,
             states: occupant.map(|occupant| self.relay.runs(occupant.id)).unwrap_or_default(),
         }
     }
