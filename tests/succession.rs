@@ -151,7 +151,7 @@ fn a_successor_that_never_gets_ready_leaves_the_one_that_works_at_work() {
     });
     let status = cluster.status();
     assert!(before.iter().all(|pid| worker_pids(&status).contains(pid)), "both still work");
-    cluster.site().configure("default.toml", "");
+    cluster.site().configure("default.toml", "worker = 'none'");
     let _ =
         cluster.wait_for("the succession", |status| is_settled(status, 2) && worker_pids(status) != before);
 }
