@@ -9,7 +9,7 @@ const FLOORS: &[&[&str]] = &[
     &["error", "duration", "size", "backoff", "role", "image", "signals"],
     &["exit", "instance", "config", "log", "http"],
     &["status", "sections", "launch"],
-    &["bus"],
+    &["bus", "systemd"],
     &["master", "state"],
     &["process"],
     &["published", "child"],
@@ -39,6 +39,7 @@ const PURE: &[&str] = &[
     "master/rules.rs",
     "master/supervisor.rs",
     "status.rs",
+    "systemd/bulletin.rs",
 ];
 
 const IMPURE: &[&str] = &[

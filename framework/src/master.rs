@@ -41,6 +41,7 @@ use crate::launch::Launch;
 use crate::log::{self, Log};
 use crate::role::Slot;
 use crate::signals::{Signals, Wish};
+use crate::systemd::{Notifier, Scene};
 
 pub(crate) use self::event::Outcome;
 pub(crate) use self::herald::Herald;
@@ -83,6 +84,7 @@ struct Master {
     ready_line: Option<String>,
     log: Log,
     lock: Lock,
+    notifier: Notifier,
 }
 
 fn failed(ending: Ending, error: impl Into<BoxError>) -> Outcome {
@@ -134,11 +136,13 @@ impl Master {
             ready_line: None,
             log,
             lock,
+            notifier: Notifier::from_environment(),
         })
     }
 
     async fn run(&mut self, herald: &Herald) -> Outcome {
         loop {
+            self.notify();
             let event = self.next_event().await;
             if let Event::Exited { id, .. } = event {
                 self.children.remove(&id);
@@ -153,11 +157,22 @@ impl Master {
         }
     }
 
+    /// Tells the service manager what has changed.
+    fn notify(&mut self) {
+        let (cluster, alive) = (&self.cluster, self.children.len());
+        let scene = || {
+            let (ready, wanted) = cluster.ready_workers();
+            Scene { state: cluster.state(), ready, wanted, alive, bounded: cluster.deadline().is_some() }
+        };
+        self.notifier.after(scene, Instant::now());
+    }
+
     async fn next_event(&mut self) -> Event {
         if let Some(event) = self.queue.pop_front() {
             return event;
         }
-        let deadline = self.cluster.deadline().map(tokio::time::Instant::from_std);
+        let deadline = self.cluster.deadline().into_iter().chain(self.notifier.deadline()).min();
+        let deadline = deadline.map(tokio::time::Instant::from_std);
         tokio::select! {
             Some(event) = self.inbox.recv() => event,
             () = at(deadline) => Event::Timer,
@@ -229,7 +244,7 @@ impl Master {
         let line = self.ready_line.get_or_insert_with(|| {
             let crew = crew(self.cluster.worker_statuses(Instant::now()).len());
             let took = self.started.elapsed().as_millis();
-            format!("{} is ready: {} ({crew}, {took} ms)", self.launch.app, urls(&self.listeners))
+            format!("{} is ready: {} ({crew}, {took} ms)", self.launch.app, listeners::urls(&self.listeners))
         });
         tracing::info!("{line}");
         if let Err(error) = self.lock.announce(line) {
@@ -247,14 +262,6 @@ impl Master {
             tracing::error!("{}", outcome.reason);
         }
     }
-}
-
-fn urls(listeners: &[Listener]) -> String {
-    let url = |listener: &Listener| match listener.status.address.as_str() {
-        address if address.starts_with("unix:") => address.to_owned(),
-        address => format!("http://{address}"),
-    };
-    listeners.iter().map(url).collect::<Vec<_>>().join(", ")
 }
 
 fn crew(workers: usize) -> String {

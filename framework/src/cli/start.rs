@@ -9,9 +9,18 @@ use crate::http::HttpSettings;
 use crate::launch::Launch;
 use crate::log::{Level, LogSettings};
 use crate::master::{self, Outcome, Plan};
+use crate::systemd;
 
 /// Starts in the foreground or in the background.
 pub(crate) fn run(about: &About, args: &Start) -> Outcome {
+    let outcome = begin(about, args);
+    if !outcome.reason.is_empty() {
+        systemd::gave_up(&outcome.reason);
+    }
+    outcome
+}
+
+fn begin(about: &About, args: &Start) -> Outcome {
     if args.daemon && !daemon::is_one() {
         return with_runtime(daemon::launch(args));
     }

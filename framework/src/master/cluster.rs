@@ -192,6 +192,12 @@ impl Cluster {
         self.supervisor.state()
     }
 
+    /// How many workers are ready, and how many should be.
+    pub(crate) fn ready_workers(&self) -> (usize, usize) {
+        let workers = &self.supervisor.posts()[1..];
+        (workers.iter().filter(|post| post.is_ready()).count(), workers.len())
+    }
+
     pub(crate) fn generation(&self) -> u64 {
         self.supervisor.generation()
     }

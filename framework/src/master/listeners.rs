@@ -42,6 +42,15 @@ pub(crate) fn bind_all(addresses: &[String]) -> Result<Vec<Listener>, BindError>
     addresses.iter().enumerate().map(|(nth, address)| bind_one(nth, address)).collect()
 }
 
+/// Where to find us, for people.
+pub(crate) fn urls(listeners: &[Listener]) -> String {
+    let url = |listener: &Listener| match listener.status.address.as_str() {
+        address if address.starts_with("unix:") => address.to_owned(),
+        address => format!("http://{address}"),
+    };
+    listeners.iter().map(url).collect::<Vec<_>>().join(", ")
+}
+
 fn bind_one(nth: usize, address: &str) -> Result<Listener, BindError> {
     let failed = |problem| BindError { address: address.to_owned(), problem };
     let name = if nth == 0 { "http".to_owned() } else { format!("http-{}", nth + 1) };
