@@ -40,6 +40,7 @@ const PURE: &[&str] = &[
     "master/supervisor.rs",
     "status.rs",
     "systemd/bulletin.rs",
+    "systemd/choice.rs",
 ];
 
 const IMPURE: &[&str] = &[

@@ -14,7 +14,7 @@
 //! | [`config`], `log`, `http` | layers of configuration; log files; serving HTTP |
 //! | `image`, `instance`, `signals` | the executable held open; the run dir; what signals mean |
 //! | `bus` | frames, links, the bodies of the framework's own frames |
-//! | `systemd` | what the service manager hears |
+//! | `systemd` | what the service manager hears, and the sockets that it hands down |
 //! | `launch`, `sections` | what a child is told; who owns which part of the configuration |
 //! | `master` | supervision and relay; runs none of the author's code |
 //! | `state`, `process`, `published`, `child` | a child's states, its link, its life |

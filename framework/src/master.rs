@@ -41,7 +41,7 @@ use crate::launch::Launch;
 use crate::log::{self, Log};
 use crate::role::Slot;
 use crate::signals::{Signals, Wish};
-use crate::systemd::{Notifier, Scene};
+use crate::systemd::{ChosenBy, Inherited, Notifier, Scene};
 
 pub(crate) use self::event::Outcome;
 pub(crate) use self::herald::Herald;
@@ -56,6 +56,9 @@ pub(crate) struct Plan {
     pub(crate) launch: Launch,
     pub(crate) cluster: ClusterSettings,
     pub(crate) run_dir: RunDir,
+    /// Who chose the addresses of `http.listen`, and the sockets that may take their place.
+    pub(crate) chosen_by: ChosenBy,
+    pub(crate) inherited: Vec<Inherited>,
 }
 
 /// Runs a cluster until it has stopped or failed.
@@ -94,15 +97,15 @@ fn failed(ending: Ending, error: impl Into<BoxError>) -> Outcome {
 
 impl Master {
     fn start(plan: Plan) -> Result<Self, Outcome> {
-        let Plan { launch, cluster: settings, run_dir } = plan;
+        let Plan { launch, cluster: settings, run_dir, chosen_by, inherited } = plan;
         let lock = run_dir.acquire().map_err(|error| match error {
             RunDirError::TooLong { .. } => failed(Ending::Config, error),
             _ => failed(Ending::Failed, error),
         })?;
         let start_failed = |error: io::Error| failed(Ending::StartFailed, error);
         let log = log::start(&launch.log_dir, "master", "master", &launch.log).map_err(start_failed)?;
-        let listeners =
-            listeners::bind_all(&launch.http.listen).map_err(|error| failed(Ending::Config, error))?;
+        let listeners = listeners::open_all(&launch.http.listen, chosen_by, inherited)
+            .map_err(|error| failed(Ending::Config, error))?;
         let image = Image::of_self().map_err(start_failed)?;
         let welcome =
             codec::encode("the welcome", &launch).map_err(|error| failed(Ending::StartFailed, error))?;

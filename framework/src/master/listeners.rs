@@ -1,4 +1,5 @@
-//! The sockets that accept connections: the master binds them once and keeps them, the workers inherit them.
+//! The sockets that accept connections: the master binds them once, or was handed them, and keeps them; the workers
+//! inherit them.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -12,6 +13,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_w
 
 use crate::bus::frame::MAX_DESCRIPTORS;
 use crate::status::ListenerStatus;
+use crate::systemd::{ChosenBy, InheritError, Inherited, Missing, Remark, Source, choose};
 
 /// How many connections may wait to be accepted; the kernel lowers it to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -21,7 +23,7 @@ const BACKLOG: i32 = 4096;
 pub(crate) struct Listener {
     pub(crate) status: ListenerStatus,
     pub(crate) socket: Arc<OwnedFd>,
-    /// The file of a Unix socket, removed at the end.
+    /// The file of a Unix socket that we made, removed at the end.
     file: Option<PathBuf>,
 }
 
@@ -33,13 +35,51 @@ pub(crate) struct BindError {
     problem: String,
 }
 
-/// Binds every address of `http.listen`. The first is called `http`, the next `http-2`.
-pub(crate) fn bind_all(addresses: &[String]) -> Result<Vec<Listener>, BindError> {
-    if let Some(address) = addresses.get(MAX_DESCRIPTORS) {
-        let problem = format!("{MAX_DESCRIPTORS} addresses are the most");
-        return Err(BindError { address: address.clone(), problem });
+/// Why there are no listeners.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ListenError {
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    #[error(transparent)]
+    Missing(#[from] Missing),
+    #[error(transparent)]
+    Unfit(#[from] InheritError),
+}
+
+/// Binds the addresses of `http.listen`, or takes inherited sockets in their place. Those that nobody named are
+/// called `http`, `http-2` and so on.
+pub(crate) fn open_all(
+    addresses: &[String],
+    chosen_by: ChosenBy,
+    inherited: Vec<Inherited>,
+) -> Result<Vec<Listener>, ListenError> {
+    let names: Vec<String> = inherited.iter().map(|socket| socket.name.clone()).collect();
+    let (sources, remark) = choose(addresses, chosen_by, &names)?;
+    match remark {
+        Some(remark @ Remark::Replacing(_)) => tracing::info!("{remark}"),
+        Some(remark @ Remark::Unused(_)) => tracing::warn!("{remark}"),
+        None => {}
     }
-    addresses.iter().enumerate().map(|(nth, address)| bind_one(nth, address)).collect()
+    if sources.len() > MAX_DESCRIPTORS {
+        let address = addresses.last().cloned().unwrap_or_default();
+        let problem = format!("{MAX_DESCRIPTORS} sockets are the most");
+        return Err(BindError { address, problem }.into());
+    }
+    // What is not used is closed at the end of this.
+    let mut inherited: Vec<Option<Inherited>> = inherited.into_iter().map(Some).collect();
+    let mut listeners: Vec<Listener> = Vec::new();
+    for source in sources {
+        let mut listener = match source {
+            Source::Address(address) => bind_one(address)?,
+            Source::Inherited(place) => match inherited.get_mut(place).and_then(Option::take) {
+                Some(socket) => take_over(socket)?,
+                None => continue,
+            },
+        };
+        listener.status.name = unique(&listener.status.name, &listeners);
+        listeners.push(listener);
+    }
+    Ok(listeners)
 }
 
 /// Where to find us, for people.
@@ -51,9 +91,21 @@ pub(crate) fn urls(listeners: &[Listener]) -> String {
     listeners.iter().map(url).collect::<Vec<_>>().join(", ")
 }
 
-fn bind_one(nth: usize, address: &str) -> Result<Listener, BindError> {
+/// The name, with a number behind it if it is taken.
+fn unique(name: &str, taken: &[Listener]) -> String {
+    let numbered = (2..).map(|number| format!("{name}-{number}"));
+    let mut names = std::iter::once(name.to_owned()).chain(numbered);
+    names.find(|name| taken.iter().all(|listener| listener.status.name != *name)).unwrap_or_default()
+}
+
+fn take_over(inherited: Inherited) -> Result<Listener, InheritError> {
+    let name = inherited.name.clone();
+    let (socket, address) = inherited.into_listener()?;
+    Ok(Listener::new(name, address, socket, None))
+}
+
+fn bind_one(address: &str) -> Result<Listener, BindError> {
     let failed = |problem| BindError { address: address.to_owned(), problem };
-    let name = if nth == 0 { "http".to_owned() } else { format!("http-{}", nth + 1) };
     let (socket, bound, file) = match address.strip_prefix("unix:") {
         Some("") => return Err(failed("write the path of the socket: unix:PATH".to_owned())),
         Some(path) => (
@@ -67,12 +119,18 @@ fn bind_one(nth: usize, address: &str) -> Result<Listener, BindError> {
             (socket, bound.to_string(), None)
         }
     };
-    let status = ListenerStatus { name, address: bound, policy: "shared".to_owned() };
-    Ok(Listener { status, socket: Arc::new(socket), file })
+    Ok(Listener::new("http".to_owned(), bound, socket, file))
+}
+
+impl Listener {
+    fn new(name: String, address: String, socket: OwnedFd, file: Option<PathBuf>) -> Self {
+        let status = ListenerStatus { name, address, policy: "shared".to_owned() };
+        Self { status, socket: Arc::new(socket), file }
+    }
 }
 
 fn resolve(address: &str) -> Result<SocketAddr, String> {
-    let advice = "write host:port, such as 127.0.0.1:7001, or unix:PATH";
+    let advice = "write host:port, such as 127.0.0.1:7001, unix:PATH or systemd:NAME";
     let mut found = address.to_socket_addrs().map_err(|error| format!("{error}; {advice}"))?;
     found.next().ok_or_else(|| format!("the name has no address; {advice}"))
 }
@@ -137,7 +195,19 @@ mod tests {
     use super::*;
 
     fn bound(address: &str) -> Result<Listener, String> {
-        bind_all(&[address.to_owned()]).map(|mut all| all.remove(0)).map_err(|error| error.to_string())
+        opened(&[address]).map(|mut all| all.remove(0)).map_err(|error| error.to_string())
+    }
+
+    fn opened(addresses: &[&str]) -> Result<Vec<Listener>, ListenError> {
+        let addresses: Vec<String> = addresses.iter().map(|address| (*address).to_owned()).collect();
+        open_all(&addresses, ChosenBy::Configuration, Vec::new())
+    }
+
+    #[test]
+    fn every_listener_has_a_name_of_its_own() {
+        let listeners = opened(&["127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"]).unwrap();
+        let names: Vec<&str> = listeners.iter().map(|listener| listener.status.name.as_str()).collect();
+        assert_eq!(names, ["http", "http-2", "http-3"]);
     }
 
     #[test]
