@@ -9,12 +9,15 @@
 //! | `configuration` | changes on disk, mistakes on disk, layers |
 //! | `commands` | the command line, the control socket, the run dir |
 //! | `serving` | HTTP as the template's users see it |
+//! | `systemd` | what the service manager hears |
+//! | `activation` | sockets that a service manager hands down |
 //! | `logs` | rotation without a lost line |
 //! | `scaffold` | an app that was stamped builds, starts and passes its test |
 //! | `architecture` | which room may import which |
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod activation;
 mod architecture;
 mod boot;
 mod commands;
@@ -26,3 +29,4 @@ mod scaffold;
 mod serving;
 mod state;
 mod stop;
+mod systemd;
