@@ -60,9 +60,11 @@ impl Bulletin {
         if new_state && scene.state == ClusterState::Stopping {
             news.push(NotifyState::Stopping.to_string());
         }
-        let text = scene.text();
-        if before.is_none_or(|before| before.text() != text) {
-            news.push(status(&text));
+        if before != Some(scene) {
+            let text = scene.text();
+            if before.is_none_or(|before| before.text() != text) {
+                news.push(status(&text));
+            }
         }
         if new_state {
             self.extend_at = None;
