@@ -64,7 +64,14 @@ pub(crate) async fn launch(args: &Start) -> Result<(), Outcome> {
         .map_err(impossible)?;
     let (mut receiver, _sender) = link::open(ours).map_err(impossible)?;
     match receiver.next().await {
-        Ok(Some(frame)) => take(&frame),
+        Ok(Some(frame)) => {
+            let outcome = take(&frame);
+            if outcome.is_err() {
+                // It has said its last word; the next start must not meet it.
+                child.wait().map_err(impossible)?;
+            }
+            outcome
+        }
         _ => {
             let status = child.wait().map_err(impossible)?;
             let seen =
