@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 
@@ -136,11 +136,15 @@ fn a_port_or_an_address_on_the_command_line_beats_what_was_handed_down() {
     ] {
         let site = site(config);
         let (socket, address) = listener();
+        let identity = fs::read_link(format!("/proc/self/fd/{}", socket.as_raw_fd())).unwrap();
         let _master = Running(handed_down(&site, socket, options).spawn().unwrap());
-        let listeners = running(&site).listeners;
-        assert_eq!((listeners.len(), listeners[0].name.as_str()), (1, "http"));
-        assert!(listeners[0].address.starts_with("127.0.0.1:") && listeners[0].address != address);
-        assert!(TcpStream::connect(&address).is_err(), "nobody holds it any more");
+        let status = running(&site);
+        let [only] = &status.listeners[..] else { panic!("{:?}", status.listeners) };
+        assert_eq!(only.name, "http");
+        assert!(only.address.starts_with("127.0.0.1:") && only.address != address);
+        let held = fs::read_dir(format!("/proc/{}/fd", status.master.pid)).unwrap();
+        let held: Vec<_> = held.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok()).collect();
+        assert!(held.len() > 3 && !held.contains(&identity), "it is closed");
         assert_eq!(log_lines(&site, "master.log", "WARN").len(), 1, "{options:?}");
     }
 }

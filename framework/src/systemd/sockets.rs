@@ -1,10 +1,5 @@
 //! The sockets that were handed down: descriptors from 3 on, counted by `LISTEN_FDS`, named by `LISTEN_FDNAMES`,
 //! if `LISTEN_PID` means this process.
-//!
-//! Two crates together take them without unsafe code here: sd-notify checks that they are open and marks them
-//! close-on-exec, so that no child inherits them; sd-listen-fds makes the very same numbers owned, so that closing
-//! them closes them. `listenfd` knows no names and takes the sockets of other processes where `LISTEN_PID` is
-//! missing; `pidfd_getfd` leaves the originals open and is forbidden in hardened units.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -37,6 +32,10 @@ pub(crate) enum InheritError {
 /// Takes everything that was handed down to this process. To be called once, before there is a runtime: what
 /// that opens could be taken for an inherited socket.
 pub(crate) fn inherited() -> Result<Vec<Inherited>, InheritError> {
+    // Two crates take them together without unsafe code here: sd-notify checks that they are open and marks them
+    // close-on-exec, so that no child inherits them; sd-listen-fds makes the very same numbers owned, so that
+    // closing them closes them. `listenfd` knows no names and takes the sockets of other processes where
+    // LISTEN_PID is missing; `pidfd_getfd` leaves the originals open and is forbidden in hardened units.
     let open = sd_notify::listen_fds().map_err(InheritError::Taking)?;
     if open.len() == 0 {
         return Ok(Vec::new());
