@@ -160,6 +160,19 @@ mod tests {
     }
 
     #[test]
+    fn a_manager_that_does_not_read_never_blocks_the_master() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notify");
+        let _ear = UnixDatagram::bind(&path).unwrap();
+        let mouth = Mouth::to(path.as_os_str()).unwrap();
+        while mouth.send(&["WATCHDOG=1".to_owned()]).is_ok() {}
+        let mut speaker = Speaker { mouth, bulletin: Bulletin::new(7, None), retry_at: None };
+        let now = Instant::now();
+        speaker.say(RUNNING, now);
+        assert_eq!(speaker.retry_at, Some(now + RETRY));
+    }
+
+    #[test]
     fn a_name_that_cannot_be_reached_is_refused() {
         let error = Mouth::to(OsStr::new("vsock:2:1234")).unwrap_err().to_string();
         assert_eq!(error, "`vsock:2:1234` is neither a path nor an abstract name");
