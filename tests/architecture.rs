@@ -9,7 +9,7 @@ const FLOORS: &[&[&str]] = &[
     &["error", "duration", "size", "backoff", "role", "image", "signals"],
     &["exit", "instance", "config", "log", "http", "exec", "cpu"],
     &["status", "sections", "launch", "events"],
-    &["bus"],
+    &["bus", "systemd"],
     &["master", "state"],
     &["process"],
     &["published", "child", "heartbeat", "news"],
@@ -53,6 +53,8 @@ const PURE: &[&str] = &[
     "master/settings.rs",
     "master/supervisor.rs",
     "status.rs",
+    "systemd/bulletin.rs",
+    "systemd/choice.rs",
 ];
 
 const IMPURE: &[&str] = &[

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use hatchery::ClusterEvent;
@@ -50,7 +50,7 @@ impl Running {
     }
 
     pub(crate) fn output(mut self) -> Output {
-        let child = std::mem::replace(&mut self.0, std::process::Command::new("true").spawn().expect("true"));
+        let child = std::mem::replace(&mut self.0, Command::new("true").spawn().expect("true"));
         child.wait_with_output().expect("an output")
     }
 }
@@ -83,6 +83,17 @@ pub(crate) fn ask_all(cluster: &Cluster, path: &str) -> Vec<Value> {
         answers.iter().all(Option::is_some).then_some(())
     });
     answers.into_iter().flatten().collect()
+}
+
+/// Whether a tool of systemd is not there, which skips a test; not on the machine that decides whether a
+/// change is good.
+pub(crate) fn missing(tool: &str) -> bool {
+    let found = Command::new(tool).arg("--version").stdout(Stdio::null()).status().is_ok();
+    assert!(found || std::env::var_os("CI").is_none(), "{tool} is missing: install the package `systemd`");
+    if !found {
+        eprintln!("skipped: {tool} is missing; the Debian package is `systemd`");
+    }
+    !found
 }
 
 pub(crate) fn kill(pid: u32) {

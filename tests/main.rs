@@ -12,12 +12,15 @@
 //! | `hung` | processes that do not answer, a master that slept, budgets of restarts |
 //! | `succession` | successors first: panics, wishes, recycling; groups; growing and shrinking |
 //! | `serving` | HTTP as the template's users see it |
+//! | `systemd` | what the service manager hears |
+//! | `activation` | sockets that a service manager hands down |
 //! | `logs` | rotation without a lost line |
 //! | `scaffold` | an app that was stamped builds, starts and passes its test |
 //! | `architecture` | which room may import which |
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod activation;
 mod architecture;
 mod boot;
 mod commands;
@@ -32,3 +35,4 @@ mod serving;
 mod state;
 mod stop;
 mod succession;
+mod systemd;

@@ -15,6 +15,7 @@
 //! | [`exec`], `cpu` | helper processes; threads for heavy work |
 //! | `image`, `instance`, `signals` | the executable held open; the run dir; what signals mean |
 //! | `bus` | frames, links, the bodies of the framework's own frames |
+//! | `systemd` | what the service manager hears, and the sockets that it hands down |
 //! | `launch`, `sections` | what a child is told; who owns which part of the configuration |
 //! | `master` | supervision and relay; runs none of the author's code |
 //! | `state`, `process`, `published`, `child` | a child's states, its link, its life |
@@ -54,6 +55,7 @@ mod signals;
 pub mod size;
 mod state;
 pub mod status;
+mod systemd;
 pub mod testing;
 mod worker;
 

@@ -52,6 +52,7 @@ use crate::launch::Launch;
 use crate::log::{self, Log};
 use crate::role::Slot;
 use crate::signals::{Signals, Wish};
+use crate::systemd::{Notifier, Scene};
 
 pub use self::count::WorkerCount;
 pub(crate) use self::event::Outcome;
@@ -88,6 +89,7 @@ struct Master {
     ready_line: Option<String>,
     log: Log,
     lock: Lock,
+    notifier: Notifier,
 }
 
 fn failed(ending: Ending, error: impl Into<BoxError>) -> Outcome {
@@ -106,7 +108,10 @@ impl Master {
         plan.launch.workers = plan.workers(processors);
         let launch = &plan.launch;
         let log = log::start(&launch.log_dir, "master", "master", &launch.log).map_err(start_failed)?;
-        let listeners = listeners::bind_all(plan.doors()).map_err(|error| failed(Ending::Config, error))?;
+        let inherited = std::mem::take(&mut plan.inherited);
+        let launch = &plan.launch;
+        let listeners = listeners::open_all(plan.doors(), plan.chosen_by, inherited)
+            .map_err(|error| failed(Ending::Config, error))?;
         let image = Image::of_self().map_err(start_failed)?;
         let welcome =
             codec::encode("the welcome", launch).map_err(|error| failed(Ending::StartFailed, error))?;
@@ -139,11 +144,13 @@ impl Master {
             ready_line: None,
             log,
             lock,
+            notifier: Notifier::from_environment(),
         })
     }
 
     async fn run(&mut self, herald: &Herald) -> Outcome {
         loop {
+            self.notify();
             let event = self.next_event().await;
             if let Event::Exited { id, .. } = event {
                 self.children.remove(&id);
@@ -158,11 +165,22 @@ impl Master {
         }
     }
 
+    /// Tells the service manager what has changed.
+    fn notify(&mut self) {
+        let (cluster, alive) = (&self.cluster, self.children.len());
+        let scene = || {
+            let (ready, wanted) = cluster.ready_workers();
+            Scene { state: cluster.state(), ready, wanted, alive, bounded: cluster.is_bounded() }
+        };
+        self.notifier.after(scene, Instant::now());
+    }
+
     async fn next_event(&mut self) -> Event {
         if let Some(event) = self.queue.pop_front() {
             return event;
         }
-        let deadline = self.cluster.deadline().map(tokio::time::Instant::from_std);
+        let deadline = self.cluster.deadline().into_iter().chain(self.notifier.deadline()).min();
+        let deadline = deadline.map(tokio::time::Instant::from_std);
         tokio::select! {
             Some(event) = self.inbox.recv() => event,
             () = at(deadline) => Event::Timer,
@@ -233,9 +251,9 @@ impl Master {
     fn announce(&mut self, herald: &Herald) {
         let first = self.ready_line.is_none();
         let line = self.ready_line.get_or_insert_with(|| {
-            let crew = crew(self.cluster.wanted_workers());
+            let crew = crew(self.cluster.ready_workers().1);
             let took = self.started.elapsed().as_millis();
-            format!("{} is ready: {} ({crew}, {took} ms)", self.launch.app, urls(&self.listeners))
+            format!("{} is ready: {} ({crew}, {took} ms)", self.launch.app, listeners::urls(&self.listeners))
         });
         tracing::info!("{line}");
         if let Err(error) = self.lock.announce(line) {
@@ -253,14 +271,6 @@ impl Master {
             tracing::error!("{}", outcome.reason);
         }
     }
-}
-
-fn urls(listeners: &[Listener]) -> String {
-    let url = |listener: &Listener| match listener.status.address.as_str() {
-        address if address.starts_with("unix:") => address.to_owned(),
-        address => format!("http://{address}"),
-    };
-    listeners.iter().map(url).collect::<Vec<_>>().join(", ")
 }
 
 fn crew(workers: u32) -> String {

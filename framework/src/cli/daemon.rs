@@ -16,6 +16,7 @@ use crate::bus::link;
 use crate::error::Ending;
 use crate::master::{Herald, Outcome};
 use crate::role::DAEMON_VARIABLE;
+use crate::systemd::WATCHDOG_PID;
 
 /// Whether this process is the one in the background.
 pub(crate) fn is_one() -> bool {
@@ -48,7 +49,12 @@ pub(crate) async fn launch(args: &Start) -> Result<(), Outcome> {
         .map_err(|error| {
             failed(Ending::StartFailed, format!("cannot write {}: {error}", console.display()))
         })?;
-    let mut child = Command::new(env::current_exe().map_err(impossible)?)
+    let mut command = Command::new(env::current_exe().map_err(impossible)?);
+    // The watchdog that is meant for this process is the master's to feed.
+    if env::var(WATCHDOG_PID).is_ok_and(|pid| pid == std::process::id().to_string()) {
+        command.env_remove(WATCHDOG_PID);
+    }
+    let mut child = command
         .args(env::args_os().skip(1))
         .env(DAEMON_VARIABLE, "1")
         .stdin(Stdio::from(theirs))
@@ -58,7 +64,14 @@ pub(crate) async fn launch(args: &Start) -> Result<(), Outcome> {
         .map_err(impossible)?;
     let (mut receiver, _sender) = link::open(ours).map_err(impossible)?;
     match receiver.next().await {
-        Ok(Some(frame)) => take(&frame),
+        Ok(Some(frame)) => {
+            let outcome = take(&frame);
+            if outcome.is_err() {
+                // It has said its last word; the next start must not meet it.
+                child.wait().map_err(impossible)?;
+            }
+            outcome
+        }
         _ => {
             let status = child.wait().map_err(impossible)?;
             let seen =

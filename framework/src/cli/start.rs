@@ -3,21 +3,40 @@
 use super::args::{About, Start};
 use super::daemon;
 use super::places::Places;
-use super::words::with_runtime;
+use super::words::{failed, with_runtime};
 use crate::config::{Layers, Merged};
+use crate::error::Ending;
 use crate::http::HttpSettings;
 use crate::launch::{Group, Launch};
 use crate::log::{Level, LogSettings};
 use crate::master::{self, ClusterSettings, GroupSettings, Outcome, Plan};
+use crate::systemd::{self, ChosenBy, Inherited};
 
 /// Starts in the foreground or in the background.
 pub(crate) fn run(about: &About, args: &Start) -> Outcome {
+    // Before there is a runtime: what it opens must not be taken for an inherited socket.
+    let outcome = match systemd::inherited() {
+        Ok(inherited) => begin(about, args, inherited),
+        Err(error) => failed(Ending::Config, error.to_string()),
+    };
+    if !outcome.reason.is_empty() {
+        systemd::gave_up(&outcome.reason);
+    }
+    outcome
+}
+
+fn begin(about: &About, args: &Start, inherited: Vec<Inherited>) -> Outcome {
     if args.daemon && !daemon::is_one() {
+        if !inherited.is_empty() && chosen_by(args) == ChosenBy::Configuration {
+            let advice = "leave out --daemon: the service manager keeps it in the background";
+            let reason = format!("inherited sockets cannot be taken along into the background: {advice}");
+            return failed(Ending::Config, reason);
+        }
         return with_runtime(daemon::launch(args));
     }
     with_runtime(async {
         let herald = daemon::herald()?;
-        let outcome = match plan(about, args) {
+        let outcome = match plan(about, args, inherited) {
             Ok(plan) => master::run(plan, &herald).await,
             Err(outcome) => outcome,
         };
@@ -26,7 +45,17 @@ pub(crate) fn run(about: &About, args: &Start) -> Outcome {
     })
 }
 
-fn plan(about: &About, args: &Start) -> Result<Plan, Outcome> {
+/// An option that says where to listen beats everything else.
+fn chosen_by(args: &Start) -> ChosenBy {
+    let set = args.set.iter().any(|assignment| assignment.trim_start().starts_with("http.listen"));
+    if set || !args.listen.is_empty() || args.port.is_some() {
+        ChosenBy::CommandLine
+    } else {
+        ChosenBy::Configuration
+    }
+}
+
+fn plan(about: &About, args: &Start, inherited: Vec<Inherited>) -> Result<Plan, Outcome> {
     let places = Places::of(&args.location)?;
     let (layers, merged) = layers(&places, args)?;
     let mut log: LogSettings = merged.section("log")?;
@@ -64,6 +93,8 @@ fn plan(about: &About, args: &Start) -> Result<Plan, Outcome> {
         groups,
         cluster,
         run_dir: places.run_dir,
+        chosen_by: chosen_by(args),
+        inherited,
     })
 }
 
@@ -78,8 +109,7 @@ fn layers(places: &Places, args: &Start) -> Result<(Layers, Merged), Outcome> {
     }
     if let Some(port) = args.port {
         let http: HttpSettings = places.layers(overrides.clone())?.read()?.merge()?.section("http")?;
-        let moved: Vec<String> = http.listen.iter().map(|address| with_port(address, port)).collect();
-        overrides.push(listen_override(&moved));
+        overrides.push(listen_override(&moved(&http.listen, port)));
     }
     let layers = places.layers(overrides)?;
     let merged = layers.read()?.merge()?;
@@ -88,6 +118,19 @@ fn layers(places: &Places, args: &Start) -> Result<(Layers, Merged), Outcome> {
 
 fn listen_override(addresses: &[String]) -> String {
     format!("http.listen={}", toml::Value::from(addresses.to_vec()))
+}
+
+/// The addresses with another port. Inherited sockets have theirs and are left out; the default is better than
+/// nothing.
+fn moved(addresses: &[String], port: u16) -> Vec<String> {
+    let own = |addresses: &[String]| -> Vec<String> {
+        let own = addresses.iter().filter(|address| !address.starts_with(systemd::PREFIX));
+        own.map(|address| with_port(address, port)).collect()
+    };
+    match own(addresses) {
+        none if none.is_empty() => own(&HttpSettings::default().listen),
+        some => some,
+    }
 }
 
 /// The address with another port; a Unix socket has none.
@@ -107,5 +150,12 @@ mod tests {
         assert_eq!(with_port("127.0.0.1:7001", 80), "127.0.0.1:80");
         assert_eq!(with_port("[::1]:7001", 80), "[::1]:80");
         assert_eq!(with_port("unix:run/web.sock", 80), "unix:run/web.sock");
+    }
+
+    #[test]
+    fn a_port_on_the_command_line_is_bound_in_place_of_inherited_sockets() {
+        let strings = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        assert_eq!(moved(&strings(&["systemd:web", "[::1]:7001"]), 80), ["[::1]:80"]);
+        assert_eq!(moved(&strings(&["systemd:"]), 80), ["127.0.0.1:80"]);
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpSettings {
-    /// Where to listen: `host:port` or `unix:PATH`.
+    /// Where to listen: `host:port`, `unix:PATH`, or `systemd:NAME` for inherited sockets of that name.
     #[serde(deserialize_with = "some_addresses")]
     pub listen: Vec<String>,
     /// How many connections one worker holds at a time; further ones wait in the queue for any worker.

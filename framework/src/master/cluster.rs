@@ -256,6 +256,17 @@ impl Cluster {
         self.supervisor.state()
     }
 
+    /// How many workers are ready, and how many should be.
+    pub(crate) fn ready_workers(&self) -> (u32, u32) {
+        let groups = self.supervisor.groups();
+        (groups.iter().map(Crew::ready).sum(), groups.iter().map(Crew::wanted).sum())
+    }
+
+    /// Whether what is under way ends by itself, because it has a deadline.
+    pub(crate) fn is_bounded(&self) -> bool {
+        self.supervisor.is_bounded()
+    }
+
     pub(crate) fn generation(&self) -> u64 {
         self.supervisor.generation()
     }
@@ -263,11 +274,6 @@ impl Cluster {
     /// The processes as the status shows them.
     pub(crate) fn overview(&self, now: Instant) -> Overview<'_> {
         Overview { supervisor: &self.supervisor, relay: &self.relay, now }
-    }
-
-    /// How many workers there should be, in all groups.
-    pub(crate) fn wanted_workers(&self) -> u32 {
-        self.supervisor.groups().iter().map(Crew::wanted).sum()
     }
 
     pub(crate) fn duties(&self) -> &[DutyStatus] {

@@ -1,4 +1,5 @@
-//! The sockets that accept connections: the master binds them once and keeps them, the workers inherit them.
+//! The sockets that accept connections: the master binds them once, or was handed them, and keeps them; the workers
+//! inherit them.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -12,7 +13,9 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_w
 
 use super::plan::Doors;
 use crate::bus::frame::MAX_DESCRIPTORS;
+use crate::role::WEB;
 use crate::status::ListenerStatus;
+use crate::systemd::{ChosenBy, InheritError, Inherited, Missing, Remark, Source, choose};
 
 /// How many connections may wait to be accepted; the kernel lowers it to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -24,7 +27,7 @@ pub(crate) struct Listener {
     /// The group of workers that accept from it.
     pub(crate) group: String,
     pub(crate) socket: Arc<OwnedFd>,
-    /// The file of a Unix socket, removed at the end.
+    /// The file of a Unix socket that we made, removed at the end.
     file: Option<PathBuf>,
 }
 
@@ -36,23 +39,94 @@ pub(crate) struct BindError {
     problem: String,
 }
 
-/// Binds every address of every group.
-pub(crate) fn bind_all<'a>(doors: impl Iterator<Item = Doors<'a>>) -> Result<Vec<Listener>, BindError> {
-    let mut all = Vec::new();
-    for Doors { group, name, addresses } in doors {
-        if let Some(address) = addresses.get(MAX_DESCRIPTORS) {
-            let problem = format!("{MAX_DESCRIPTORS} addresses are the most");
-            return Err(BindError { address: address.clone(), problem });
-        }
-        for (nth, address) in addresses.iter().enumerate() {
-            let name = if nth == 0 { name.to_owned() } else { format!("{name}-{}", nth + 1) };
-            all.push(bind_one(group, name, address)?);
-        }
-    }
-    Ok(all)
+/// Why there are no listeners.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ListenError {
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    #[error(transparent)]
+    Missing(#[from] Missing),
+    #[error(transparent)]
+    Unfit(#[from] InheritError),
 }
 
-fn bind_one(group: &str, name: String, address: &str) -> Result<Listener, BindError> {
+/// Binds the addresses of every group, or takes inherited sockets in their place. The other groups take only those
+/// that they ask for, before `web` gets what it asks for or all that are left.
+pub(crate) fn open_all<'a>(
+    doors: impl Iterator<Item = Doors<'a>>,
+    chosen_by: ChosenBy,
+    inherited: Vec<Inherited>,
+) -> Result<Vec<Listener>, ListenError> {
+    let (web, others): (Vec<_>, Vec<_>) = doors.partition(|doors| doors.group == WEB);
+    // What is not used is closed at the end of this.
+    let mut inherited = inherited;
+    let mut listeners = Vec::new();
+    for doors in others {
+        open(&doors, ChosenBy::CommandLine, &mut inherited, &mut listeners)?;
+    }
+    for doors in web {
+        match open(&doors, chosen_by, &mut inherited, &mut listeners)? {
+            Some(remark @ Remark::Replacing(_)) => tracing::info!("{remark}"),
+            Some(remark @ Remark::Unused(_)) => tracing::warn!("{remark}"),
+            None => {}
+        }
+    }
+    listeners.sort_by_key(|listener| listener.group != WEB);
+    Ok(listeners)
+}
+
+fn open(
+    doors: &Doors<'_>,
+    chosen_by: ChosenBy,
+    inherited: &mut Vec<Inherited>,
+    listeners: &mut Vec<Listener>,
+) -> Result<Option<Remark>, ListenError> {
+    let names: Vec<String> = inherited.iter().map(|socket| socket.name.clone()).collect();
+    let (sources, remark) = choose(doors.addresses, chosen_by, &names)?;
+    if sources.len() > MAX_DESCRIPTORS {
+        let address = doors.addresses.last().cloned().unwrap_or_default();
+        let problem = format!("{MAX_DESCRIPTORS} sockets are the most");
+        return Err(BindError { address, problem }.into());
+    }
+    let mut left: Vec<Option<Inherited>> = inherited.drain(..).map(Some).collect();
+    for source in sources {
+        let mut listener = match source {
+            Source::Address(address) => bind_one(doors, address)?,
+            Source::Inherited(place) => match left.get_mut(place).and_then(Option::take) {
+                Some(socket) => take_over(doors, socket)?,
+                None => continue,
+            },
+        };
+        listener.status.name = unique(&listener.status.name, listeners);
+        listeners.push(listener);
+    }
+    inherited.extend(left.into_iter().flatten());
+    Ok(remark)
+}
+
+/// Where to find us, for people.
+pub(crate) fn urls(listeners: &[Listener]) -> String {
+    let url = |listener: &Listener| match listener.status.address.as_str() {
+        address if address.starts_with("unix:") => address.to_owned(),
+        address => format!("http://{address}"),
+    };
+    listeners.iter().map(url).collect::<Vec<_>>().join(", ")
+}
+
+/// The name, with a number behind it if it is taken.
+fn unique(name: &str, taken: &[Listener]) -> String {
+    let numbered = (2..).map(|number| format!("{name}-{number}"));
+    let mut names = std::iter::once(name.to_owned()).chain(numbered);
+    names.find(|name| taken.iter().all(|listener| listener.status.name != *name)).unwrap_or_default()
+}
+
+fn take_over(doors: &Doors<'_>, inherited: Inherited) -> Result<Listener, InheritError> {
+    let name = inherited.name.clone();
+    let (socket, address) = inherited.into_listener()?;
+    Ok(Listener::new(doors.group, name, address, socket, None))
+}
+
+fn bind_one(doors: &Doors<'_>, address: &str) -> Result<Listener, BindError> {
     let failed = |problem| BindError { address: address.to_owned(), problem };
     let (socket, bound, file) = match address.strip_prefix("unix:") {
         Some("") => return Err(failed("write the path of the socket: unix:PATH".to_owned())),
@@ -67,12 +141,18 @@ fn bind_one(group: &str, name: String, address: &str) -> Result<Listener, BindEr
             (socket, bound.to_string(), None)
         }
     };
-    let status = ListenerStatus { name, address: bound, policy: "shared".to_owned() };
-    Ok(Listener { status, group: group.to_owned(), socket: Arc::new(socket), file })
+    Ok(Listener::new(doors.group, doors.name.to_owned(), bound, socket, file))
+}
+
+impl Listener {
+    fn new(group: &str, name: String, address: String, socket: OwnedFd, file: Option<PathBuf>) -> Self {
+        let status = ListenerStatus { name, address, policy: "shared".to_owned() };
+        Self { status, group: group.to_owned(), socket: Arc::new(socket), file }
+    }
 }
 
 fn resolve(address: &str) -> Result<SocketAddr, String> {
-    let advice = "write host:port, such as 127.0.0.1:7001, or unix:PATH";
+    let advice = "write host:port, such as 127.0.0.1:7001, unix:PATH or systemd:NAME";
     let mut found = address.to_socket_addrs().map_err(|error| format!("{error}; {advice}"))?;
     found.next().ok_or_else(|| format!("the name has no address; {advice}"))
 }
@@ -137,9 +217,20 @@ mod tests {
     use super::*;
 
     fn bound(address: &str) -> Result<Listener, String> {
-        let addresses = [address.to_owned()];
-        let doors = Doors { group: "web", name: "http", addresses: &addresses };
-        bind_all(std::iter::once(doors)).map(|mut all| all.remove(0)).map_err(|error| error.to_string())
+        opened(&[address]).map(|mut all| all.remove(0)).map_err(|error| error.to_string())
+    }
+
+    fn opened(addresses: &[&str]) -> Result<Vec<Listener>, ListenError> {
+        let addresses: Vec<String> = addresses.iter().map(|address| (*address).to_owned()).collect();
+        let doors = Doors { group: WEB, name: "http", addresses: &addresses };
+        open_all(std::iter::once(doors), ChosenBy::Configuration, Vec::new())
+    }
+
+    #[test]
+    fn every_listener_has_a_name_of_its_own() {
+        let listeners = opened(&["127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"]).unwrap();
+        let names: Vec<&str> = listeners.iter().map(|listener| listener.status.name.as_str()).collect();
+        assert_eq!(names, ["http", "http-2", "http-3"]);
     }
 
     #[test]

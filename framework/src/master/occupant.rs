@@ -115,6 +115,11 @@ impl Occupant {
         matches!(self.stage, Stage::Starting { .. } | Stage::Ready)
     }
 
+    /// Whether it has a time by which it must have come further.
+    pub(crate) fn is_bounded(&self) -> bool {
+        !matches!(self.stage, Stage::Ready | Stage::Dying { .. })
+    }
+
     /// Whether it was ready long enough for its death to be no sign of a fault at its start.
     pub(crate) fn is_stable(&self, now: Instant, rules: &CrewRules) -> bool {
         self.ready_since.is_some_and(|since| now.saturating_duration_since(since) >= rules.stable_after)

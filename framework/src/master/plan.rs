@@ -9,6 +9,7 @@ use super::supervisor::Supervisor;
 use crate::instance::RunDir;
 use crate::launch::Launch;
 use crate::role::WEB;
+use crate::systemd::{ChosenBy, Inherited};
 
 /// All that a master needs to know.
 #[derive(Debug)]
@@ -18,6 +19,9 @@ pub(crate) struct Plan {
     /// The groups of workers in the order in which the app names them.
     pub(crate) groups: Vec<(String, GroupSettings)>,
     pub(crate) run_dir: RunDir,
+    /// Who chose the addresses of `http.listen`, and the sockets that may take their place.
+    pub(crate) chosen_by: ChosenBy,
+    pub(crate) inherited: Vec<Inherited>,
 }
 
 /// Addresses to listen on, for one group.

@@ -15,6 +15,7 @@ use crate::bus::link::{self, Receiver, Sender};
 use crate::exit::Status;
 use crate::image::Image;
 use crate::role::{DAEMON_VARIABLE, ROLE_VARIABLE, Role, Slot};
+use crate::systemd;
 
 /// How long the last frames of a dead child may take, should a process that it left behind hold its link.
 const LAST_FRAMES: Duration = Duration::from_millis(200);
@@ -54,7 +55,11 @@ pub(crate) fn spawn(
     let (ours, theirs) = link::pair()?;
     let role = Role { slot: slot.clone(), generation };
     // The link is the child's stdin, which posix_spawn can arrange: a fork would stall a large master.
-    let child = Command::new(image.path())
+    let mut command = Command::new(image.path());
+    for variable in systemd::VARIABLES {
+        command.env_remove(variable);
+    }
+    let child = command
         .arg0(format!("{app}: {slot}"))
         .env(ROLE_VARIABLE, role.to_string())
         .env_remove(DAEMON_VARIABLE)

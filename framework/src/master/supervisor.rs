@@ -192,6 +192,12 @@ impl Supervisor {
         self.crews.iter().filter_map(Crew::deadline).chain(dues).chain(announcement).min()
     }
 
+    /// Whether anything is under way that has a deadline.
+    pub(crate) fn is_bounded(&self) -> bool {
+        let waits = |crew: &Crew| crew.due().is_some() || crew.occupants().any(Occupant::is_bounded);
+        self.crews.iter().any(waits)
+    }
+
     /// Moves every deadline of the processes, because the master itself was asleep for so long.
     pub(crate) fn forgive(&mut self, nap: Duration) {
         self.crews.iter_mut().flat_map(Crew::occupants_mut).for_each(|occupant| occupant.forgive(nap));

@@ -7,6 +7,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::status::Status;
+use crate::systemd;
 
 /// A folder for one instance; removed at the end.
 #[derive(Debug)]
@@ -43,9 +44,11 @@ impl Site {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.args(arguments).current_dir(&self.dir).stdin(Stdio::null());
-        for (name, _) in
-            std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("HATCHERY_"))
-        {
+        let ours = std::env::vars_os().map(|(name, _)| name);
+        for name in ours.filter(|name| name.to_string_lossy().starts_with("HATCHERY_")) {
+            command.env_remove(name);
+        }
+        for name in systemd::VARIABLES {
             command.env_remove(name);
         }
         command
