@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// The rooms of the framework from the bottom up, in floors. A room imports only from floors below its own.
 const FLOORS: &[&[&str]] = &[
-    &["error", "duration", "size", "backoff", "role", "image", "signals"],
+    &["error", "duration", "size", "backoff", "role", "image", "cgroup", "signals"],
     &["exit", "instance", "config", "log", "http"],
     &["status", "sections", "launch"],
     &["bus"],
@@ -38,6 +38,7 @@ const PURE: &[&str] = &[
     "master/reopening.rs",
     "master/rules.rs",
     "master/supervisor.rs",
+    "master/tail.rs",
     "status.rs",
 ];
 

@@ -19,7 +19,7 @@ use crate::launch::Launch;
 use crate::log::{self, Log};
 use crate::process::Process;
 use crate::role::{ROLE_VARIABLE, Role};
-use crate::signals::{Signals, Wish};
+use crate::signals::{self, Signals, Wish};
 
 /// How long the master may take to welcome us.
 const WELCOME: Duration = Duration::from_secs(10);
@@ -42,6 +42,9 @@ where
         }
     };
     name_process();
+    // A parent with blocked signals, and what the master blocks for itself, are nobody's business here.
+    let _ = signals::prepare_child();
+    volunteer(&role);
     // A session of its own: Ctrl-C in a terminal is the master's to hear, `stty tostop` does not stop what is
     // written from here, and a forced kill reaches what this process has started.
     let _ = rustix::process::setsid();
@@ -67,6 +70,15 @@ fn name_process() {
     if let Ok(name) = std::ffi::CString::new(program) {
         let _ = rustix::thread::set_name(&name);
     }
+}
+
+/// When memory runs out, a worker is missed least, and the master most.
+fn volunteer(role: &Role) {
+    const WORST: i16 = 1000;
+    let surcharge = if role.slot.is_agent() { 100 } else { 200 };
+    // Raising it is always allowed; where it is not to be had, the kernel chooses by size alone.
+    let _ = procfs::process::Process::myself()
+        .and_then(|own| own.set_oom_score_adj(own.oom_score_adj()?.saturating_add(surcharge).min(WORST)));
 }
 
 /// What came with the welcome.

@@ -12,7 +12,7 @@
 //! | [`error`], [`duration`], [`size`], `role`, `backoff`, `exit` | words: endings, durations, slots, delays, reasons |
 //! | [`status`] | what `status --json` says |
 //! | [`config`], `log`, `http` | layers of configuration; log files; serving HTTP |
-//! | `image`, `instance`, `signals` | the executable held open; the run dir; what signals mean |
+//! | `image`, `cgroup`, `instance`, `signals` | the executable held open; the control group; the run dir; what signals mean |
 //! | `bus` | frames, links, the bodies of the framework's own frames |
 //! | `launch`, `sections` | what a child is told; who owns which part of the configuration |
 //! | `master` | supervision and relay; runs none of the author's code |
@@ -25,6 +25,7 @@ mod agent;
 mod app;
 mod backoff;
 mod bus;
+mod cgroup;
 mod child;
 mod cli;
 pub mod config;

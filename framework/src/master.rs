@@ -2,12 +2,17 @@
 //!
 //! `cluster` decides, everything else here does what it decides. `event` is the vocabulary of both.
 
+mod autopsy;
 mod cluster;
 mod control;
 mod event;
+mod family;
 mod herald;
 mod journal;
+mod leftovers;
 mod listeners;
+mod oom;
+mod output;
 mod post;
 mod relay;
 mod reopening;
@@ -15,7 +20,9 @@ mod rules;
 mod snapshot;
 mod spawn;
 mod supervisor;
+mod tail;
 mod usage;
+mod wishes;
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -29,18 +36,18 @@ use tokio::sync::mpsc;
 use self::cluster::Cluster;
 use self::event::{Action, ChildId, Event};
 use self::listeners::Listener;
-use self::spawn::Handle;
+use self::spawn::{Care, Handle};
 use crate::bus::codec;
 use crate::bus::control::Answer;
 use crate::bus::frame::{Frame, Kind};
 use crate::bus::link::SendError;
+use crate::cgroup::Cgroup;
 use crate::error::{BoxError, Ending};
 use crate::image::Image;
 use crate::instance::{Lock, RunDir, RunDirError};
 use crate::launch::Launch;
 use crate::log::{self, Log};
 use crate::role::Slot;
-use crate::signals::{Signals, Wish};
 
 pub(crate) use self::event::Outcome;
 pub(crate) use self::herald::Herald;
@@ -73,7 +80,7 @@ struct Master {
     image: Image,
     listeners: Vec<Listener>,
     children: HashMap<ChildId, Handle>,
-    events: mpsc::Sender<Event>,
+    care: Care,
     inbox: mpsc::Receiver<Event>,
     /// What follows from our own actions; comes before anything from outside.
     queue: VecDeque<Event>,
@@ -98,7 +105,7 @@ impl Master {
             _ => failed(Ending::Failed, error),
         })?;
         let start_failed = |error: io::Error| failed(Ending::StartFailed, error);
-        let log = log::start(&launch.log_dir, "master", "master", &launch.log).map_err(start_failed)?;
+        let mut log = log::start(&launch.log_dir, "master", "master", &launch.log).map_err(start_failed)?;
         let listeners =
             listeners::bind_all(&launch.http.listen).map_err(|error| failed(Ending::Config, error))?;
         let image = Image::of_self().map_err(start_failed)?;
@@ -107,15 +114,19 @@ impl Master {
         let (events, inbox) = mpsc::channel(EVENTS);
         let socket = control::listen(&run_dir.control_socket()).map_err(start_failed)?;
         tokio::spawn(control::serve(socket, events.clone()));
-        tokio::spawn(forward_signals(Signals::new().map_err(start_failed)?, events.clone()));
+        tokio::spawn(wishes::forward(wishes::listen().map_err(start_failed)?, events.clone()));
 
+        let cgroup = Cgroup::of_self();
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let workers = settings.workers.resolve(processors);
         tracing::info!(
-            "starting {} in {}: {workers} workers, {processors} processors",
+            "starting {} in {}: {workers} workers, {processors} processors{}",
             launch.app,
-            launch.app_dir.display()
+            launch.app_dir.display(),
+            limits(&cgroup),
         );
+        let console = log.console().map_err(start_failed)?;
+        let care = Care::begin(events, console, cgroup);
         let build = image.build().map_err(start_failed)?;
         let started = Instant::now();
         let cluster = Cluster::new((&settings).into(), (0..workers).map(Slot::web), build, started);
@@ -126,7 +137,7 @@ impl Master {
             image,
             listeners,
             children: HashMap::new(),
-            events,
+            care,
             inbox,
             queue: VecDeque::from([Event::Started]),
             dropped: 0,
@@ -190,7 +201,7 @@ impl Master {
     }
 
     fn spawn(&mut self, id: ChildId, slot: &Slot, generation: u64) {
-        match spawn::spawn(&self.image, &self.launch.app, id, slot, generation, self.events.clone()) {
+        match spawn::spawn(&self.image, &self.launch.app, id, slot, generation, self.care.clone()) {
             Ok(child) => {
                 tracing::info!("{slot} runs with pid {}", child.pid);
                 self.queue.push_back(Event::Spawned { id, pid: child.pid });
@@ -249,6 +260,13 @@ impl Master {
     }
 }
 
+/// What the control group allows, if less than all.
+fn limits(cgroup: &Cgroup) -> String {
+    let memory = cgroup.memory_limit().map(|bytes| format!(", at most {} MiB of memory", bytes >> 20));
+    let quota = cgroup.cpu_quota().map(|share| format!(", at most the time of {share:.2} processors"));
+    [memory, quota].into_iter().flatten().collect()
+}
+
 fn urls(listeners: &[Listener]) -> String {
     let url = |listener: &Listener| match listener.status.address.as_str() {
         address if address.starts_with("unix:") => address.to_owned(),
@@ -266,22 +284,5 @@ async fn at(deadline: Option<tokio::time::Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,
-    }
-}
-
-async fn forward_signals(mut signals: Signals, events: mpsc::Sender<Event>) {
-    loop {
-        let event = match signals.next().await {
-            Wish::Stop => Event::StopSignal { fast: false },
-            Wish::StopFast => Event::StopSignal { fast: true },
-            Wish::ReopenLogs => Event::ReopenLogs,
-            Wish::Reserved(name) => {
-                tracing::warn!("{name} is reserved and changes nothing yet");
-                continue;
-            }
-        };
-        if events.send(event).await.is_err() {
-            return;
-        }
     }
 }

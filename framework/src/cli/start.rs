@@ -3,17 +3,22 @@
 use super::args::{About, Start};
 use super::daemon;
 use super::places::Places;
-use super::words::with_runtime;
+use super::words::{failed, with_runtime};
 use crate::config::{Layers, Merged};
+use crate::error::Ending;
 use crate::http::HttpSettings;
 use crate::launch::Launch;
 use crate::log::{Level, LogSettings};
 use crate::master::{self, Outcome, Plan};
+use crate::signals;
 
 /// Starts in the foreground or in the background.
 pub(crate) fn run(about: &About, args: &Start) -> Outcome {
     if args.daemon && !daemon::is_one() {
         return with_runtime(daemon::launch(args));
+    }
+    if let Err(error) = signals::prepare_master() {
+        return failed(Ending::StartFailed, format!("signals cannot be listened for: {error}"));
     }
     with_runtime(async {
         let herald = daemon::herald()?;

@@ -12,7 +12,7 @@ use super::post::{Occupant, Post, Stage};
 use super::rules::{Rules, later};
 use crate::bus::control::Failure;
 use crate::bus::frame::{Frame, Kind};
-use crate::exit::{Exit, Reason, Status, explain};
+use crate::exit::{Ended, Exit, Reason, explain};
 use crate::role::Slot;
 use crate::status::ClusterState;
 
@@ -104,7 +104,7 @@ impl Supervisor {
     pub(crate) fn exited(
         &mut self,
         id: ChildId,
-        status: Status,
+        ended: Ended,
         at: DateTime<Utc>,
         now: Instant,
         actions: &mut Vec<Action>,
@@ -113,8 +113,10 @@ impl Supervisor {
         let Some(occupant) = post.occupant.as_ref() else {
             return;
         };
-        let reason = explain(status, occupant.was_asked(), occupant.killed_for());
-        let message = occupant.last_words.as_ref().map(|failure| failure.reason.clone());
+        let status = ended.status;
+        let reason = explain(&ended, occupant.was_asked(), occupant.killed_for());
+        let said = occupant.last_words.as_ref().map(|failure| failure.reason.clone());
+        let message = said.or_else(|| ended.testimony(reason));
         self.vacate(id, Exit::new(Some(status), reason, message, at), now, actions);
     }
 

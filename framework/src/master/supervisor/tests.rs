@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::backoff::Backoff;
 use crate::error::Ending;
+use crate::exit::Status;
 use crate::status::ProcessState;
 
 const MS: Duration = Duration::from_millis(1);
@@ -120,7 +121,15 @@ impl World {
     fn exit_of(&mut self, id: ChildId, status: Status) {
         self.alive.remove(&id);
         self.condemned.retain(|condemned| *condemned != id);
-        self.step(|supervisor, now, actions| supervisor.exited(id, status, Utc::now(), now, actions));
+        self.step(|supervisor, now, actions| {
+            supervisor.exited(
+                id,
+                Ended { status, out_of_memory: false, output: None },
+                Utc::now(),
+                now,
+                actions,
+            )
+        });
     }
 
     fn not_spawned(&mut self, id: ChildId) {
