@@ -1,6 +1,8 @@
 //! The life of a child from its first line to its last: find the link, say hello, be welcomed, do the
 //! author's work, and say what went wrong if something did.
 
+mod outset;
+
 use std::future::Future;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
@@ -19,7 +21,7 @@ use crate::launch::Launch;
 use crate::log::{self, Log};
 use crate::process::Process;
 use crate::role::{ROLE_VARIABLE, Role};
-use crate::signals::{self, Signals, Wish};
+use crate::signals::{Signals, Wish};
 
 /// How long the master may take to welcome us.
 const WELCOME: Duration = Duration::from_secs(10);
@@ -41,15 +43,7 @@ where
             return Ending::Usage.into();
         }
     };
-    name_process();
-    // A parent with blocked signals, and what the master blocks for itself, are nobody's business here.
-    let _ = signals::prepare_child();
-    volunteer(&role);
-    // A session of its own: Ctrl-C in a terminal is the master's to hear, `stty tostop` does not stop what is
-    // written from here, and a forced kill reaches what this process has started.
-    let _ = rustix::process::setsid();
-    // The end of file on the link is the guard; this one also reaches a process that is stopped or stuck.
-    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+    outset::prepare(&role);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -60,25 +54,6 @@ where
     let code = runtime.block_on(connect_and_work(role, socket, work));
     runtime.shutdown_timeout(RUNTIME_END);
     code
-}
-
-/// Gives the process the program's name again, which it lost by being executed through an open file; its
-/// first argument reads `shop: web.0`.
-fn name_process() {
-    let title = std::env::args().next().unwrap_or_default();
-    let program = title.split(':').next().unwrap_or_default();
-    if let Ok(name) = std::ffi::CString::new(program) {
-        let _ = rustix::thread::set_name(&name);
-    }
-}
-
-/// When memory runs out, a worker is missed least, and the master most.
-fn volunteer(role: &Role) {
-    const WORST: i16 = 1000;
-    let surcharge = if role.slot.is_agent() { 100 } else { 200 };
-    // Raising it is always allowed; where it is not to be had, the kernel chooses by size alone.
-    let _ = procfs::process::Process::myself()
-        .and_then(|own| own.set_oom_score_adj(own.oom_score_adj()?.saturating_add(surcharge).min(WORST)));
 }
 
 /// What came with the welcome.
