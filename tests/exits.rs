@@ -184,21 +184,26 @@ fn what_a_dead_worker_leaves_running_is_killed() {
     // Bounded: 2^6 processes, in the end.
     let crowd =
         "f() { if [ $1 -gt 0 ]; then f $(($1-1)) & f $(($1-1)) & wait; else exec sleep 1000; fi; }; f 6";
+    // `timeout` makes a group of its own.
+    let groups = "for i in 1 2 3 4 5 6 7 8 9 10; do timeout 1000 timeout 1000 sleep 1000 & done; wait";
     let table = [
         ("a process in its group", "sleep 1000", 1),
-        ("a process in a group of its own", "set -m; sleep 1000 & wait", 2),
+        ("a process in a group of its own", "exec timeout 1000 sleep 1000", 2),
+        ("processes in many groups", groups, 31),
         ("an orphan", "(sleep 1000 &) ; exec sleep 1000", 2),
         ("a crowd", crowd, 64),
     ];
-    for (what, command, count) in table {
+    for (what, command, count) in &table {
         let before = worker(&cluster);
         run(&cluster, command);
-        eventually(what, || (others(&cluster).len() >= count).then_some(()));
+        eventually(what, || (others(&cluster).len() >= *count).then_some(()));
         kill(before);
         last_exit(&cluster, before);
         assert_eq!(others(&cluster), [0; 0], "{what}");
         assert_eq!(crate::harness::zombies_of(cluster.pid()), [0; 0], "{what}");
     }
+    let told = log_lines(cluster.site(), "master.log", "web.0 left processes behind");
+    assert_eq!(told.len(), table.len(), "{told:?}");
 }
 
 #[test]

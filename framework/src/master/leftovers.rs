@@ -19,19 +19,23 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// Kills what is left of the session of `leader`, again and again until there is nobody, or patience ends.
-/// Returns how many it found, and whether none is left.
+/// Returns how many there were at first, and whether none is left.
 pub(super) async fn clear(leader: u32, family: &Family) -> (usize, bool) {
+    // Whoever is left has an orphan of the dead child among its ancestors or is one, and orphans are ours. So
+    // a look at everybody, which costs, is seldom needed.
+    if !family.bury_strangers() {
+        return (0, true);
+    }
+    let found = members_of(leader).len();
     // The group at once: not even a fork bomb can outrun this.
     let _ = pid_of(leader).map(|group| kill_process_group(group, Signal::KILL));
     let deadline = Instant::now() + PATIENCE;
-    let mut found = 0;
-    // Whoever is left has an orphan of the dead child among its ancestors, and orphans are ours.
     while family.bury_strangers() {
         let members = members_of(leader);
         if members.is_empty() {
             break;
         }
-        found += members.iter().filter(|member| kill_member(**member, leader)).count();
+        members.iter().for_each(|member| kill_member(*member, leader));
         if Instant::now() >= deadline {
             return (found, false);
         }
@@ -55,10 +59,11 @@ fn is_member(process: &Process, leader: u32) -> bool {
 }
 
 /// The descriptor pins the process down, and the second look proves that it is the one that was meant.
-fn kill_member(pid: Pid, leader: u32) -> bool {
+fn kill_member(pid: Pid, leader: u32) {
     let Ok(pinned) = pidfd_open(pid, PidfdFlags::empty()) else {
-        return false;
+        return;
     };
-    Process::new(pid.as_raw_nonzero().get()).is_ok_and(|process| is_member(&process, leader))
-        && pidfd_send_signal(pinned, Signal::KILL).is_ok()
+    if Process::new(pid.as_raw_nonzero().get()).is_ok_and(|process| is_member(&process, leader)) {
+        let _ = pidfd_send_signal(pinned, Signal::KILL);
+    }
 }

@@ -167,7 +167,7 @@ impl Charge {
         if !clean {
             tracing::error!("{} left processes behind that multiply faster than they are killed", self.slot);
         } else if found > 0 {
-            tracing::warn!("{} left {found} processes behind; they were killed", self.slot);
+            tracing::warn!("{} left processes behind, which were killed: {found}", self.slot);
         }
     }
 
