@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use hatchery::testing::{Cluster, Site, eventually};
 use rustix::process::Signal;
 
-use crate::harness::{FAST, Running, cluster, log_lines, pids, probe, site, zombies_of};
+use crate::harness::{FAST, Running, cluster, json, log_lines, pids, probe, site, stdout, zombies_of};
 
 const START: [&str; 5] = ["start", "--listen", "127.0.0.1:0", "--workers", "1"];
 
@@ -63,15 +63,11 @@ fn a_master_in_the_background_writes_to_a_terminal_with_tostop() {
     let mut command = Command::new("script");
     command.args(["-qefc", &shell, "/dev/null"]).current_dir(site.dir());
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut running = Running(command.spawn().unwrap());
-    let mut said = std::io::BufReader::new(running.0.stdout.take().unwrap());
-    let mut line = String::new();
-    while !line.contains("is ready") {
-        line.clear();
-        let count = std::io::BufRead::read_line(&mut said, &mut line).unwrap();
-        assert!(count > 0, "the terminal was closed before the master was ready");
-    }
-    assert_eq!(site.run(&["stop"]).status.code(), Some(0));
+    let terminal = Running(command.spawn().unwrap());
+    eventually("the master is ready", || site.dir().join("run/ready").exists().then_some(()));
+    assert_eq!(site.run(&["stop"]).status.code(), Some(0), "it is not stopped by its own line");
+    let output = terminal.output();
+    assert!(stdout(&output).contains("is ready: http://"), "{}", stdout(&output));
 }
 
 #[test]
@@ -156,10 +152,7 @@ fn as_process_1_the_master_reaps_orphans_and_stops_when_asked() {
         inside.args(["--pid", "--mount", "--target", &master.to_string()]).arg(probe()).args(words);
         inside.arg("--app-dir").arg(cluster.site().dir()).output().unwrap()
     };
-    assert_eq!(
-        crate::harness::json(&crate::harness::stdout(&command(&["status", "--json"])))["master"]["pid"],
-        1
-    );
+    assert_eq!(json(&stdout(&command(&["status", "--json"])))["master"]["pid"], 1);
     // The end of process 1 is the end of its whole world, and of this command.
     let _ = command(&["stop"]);
     assert_eq!(cluster.wait().code(), Some(0));

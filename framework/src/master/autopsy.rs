@@ -21,6 +21,10 @@ const THREADS: usize = 14;
 /// How many lines of a debugger's are told.
 const FRAMES: usize = 24;
 
+/// How many of these are the first thread's, with its name, and each other one's.
+const FIRST_THREAD: usize = 16;
+const OTHER_THREAD: usize = 4;
+
 /// How long such a line may be.
 const WIDTH: usize = 200;
 
@@ -150,11 +154,24 @@ async fn stacks_of(pid: u32, family: &Family) -> Result<Vec<String>, String> {
     }
 }
 
-/// The lines that tell of threads and of their frames.
+/// The lines that tell of threads and of their frames: most of the first thread, where the author's code
+/// runs, and the tops of the others.
 fn frames_in(text: &str) -> Vec<String> {
-    let telling = |line: &&str| line.starts_with(['#', 'T']) && !line.starts_with("This");
-    let cut = |line: &str| line[..line.floor_char_boundary(WIDTH)].escape_debug().to_string();
-    text.lines().map(str::trim).filter(telling).take(FRAMES).map(cut).collect()
+    let mut threads: Vec<Vec<&str>> = Vec::new();
+    for line in text.lines().map(str::trim) {
+        match threads.last_mut() {
+            _ if line.starts_with("Thread ") || line.starts_with("TID ") => threads.push(vec![line]),
+            Some(thread) if line.starts_with('#') => thread.push(line),
+            _ => {}
+        }
+    }
+    // gdb begins with the last thread.
+    threads.sort_by_key(|thread| !thread[0].starts_with("Thread 1 "));
+    let mut most = FIRST_THREAD;
+    let shown =
+        threads.iter().flat_map(|thread| thread.iter().take(std::mem::replace(&mut most, OTHER_THREAD)));
+    let cut = |line: &&str| line[..line.floor_char_boundary(WIDTH)].replace(char::is_control, " ");
+    shown.take(FRAMES).map(cut).collect()
 }
 
 fn find(program: &str) -> Option<PathBuf> {
@@ -193,12 +210,24 @@ mod tests {
     }
 
     #[test]
-    fn only_stacks_are_taken_from_a_debugger_and_not_too_many() {
-        let gdb =
-            "[New LWP 8]\nThis GDB\n0x0f in poll ()\n\nThread 1 (LWP 7 \"shop\"):\n#0  0x0f in poll ()\n";
-        assert_eq!(frames_in(gdb), ["Thread 1 (LWP 7 \\\"shop\\\"):", "#0  0x0f in poll ()"]);
-        assert_eq!(frames_in(&"#0  poll\n".repeat(100)).len(), FRAMES);
-        assert_eq!(frames_in(&format!("#0  {}", "x".repeat(1000)))[0].len(), WIDTH);
+    fn the_first_threads_stack_comes_first_and_others_are_short() {
+        let frames =
+            |count: usize| (0..count).map(|n| format!("#{n}  0x0f in poll ()\n")).collect::<String>();
+        let gdb = format!(
+            "[New LWP 8]\nThis GDB\n0x0f in poll ()\n\nThread 2 (LWP 8 \"log\"):\n{}\nThread 1 (LWP 7):\n{}",
+            frames(9),
+            frames(40)
+        );
+        let lines = frames_in(&gdb);
+        assert_eq!(lines.len(), FIRST_THREAD + OTHER_THREAD);
+        assert_eq!((lines[0].as_str(), lines[1].as_str()), ("Thread 1 (LWP 7):", "#0  0x0f in poll ()"));
+        assert_eq!(lines[FIRST_THREAD], "Thread 2 (LWP 8 \"log\"):");
+
+        let eu_stack = format!("PID 7 - process\nTID 7:\n{}", frames(2));
+        assert_eq!(frames_in(&eu_stack), ["TID 7:", "#0  0x0f in poll ()", "#1  0x0f in poll ()"]);
+        assert_eq!(frames_in(&format!("TID 7:\n{}", frames(3)).repeat(100)).len(), FRAMES);
+        assert_eq!(frames_in(&format!("TID 7:\n#0  {}", "x".repeat(1000)))[1].len(), WIDTH);
+        assert!(frames_in("ptrace: Operation not permitted.\n").is_empty());
     }
 
     #[tokio::test]
