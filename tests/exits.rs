@@ -1,11 +1,13 @@
 //! Why processes ended: the reason, the last words, and what they leave behind.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use hatchery::status::ClusterState;
-use hatchery::testing::{Cluster, eventually, is_running, send_signal};
+use hatchery::testing::{Cluster, PATIENCE, Site, eventually, is_running, send_signal};
 use hatchery::{Exit, Reason};
 use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 
@@ -134,20 +136,37 @@ fn a_kill_for_want_of_memory_is_told_from_a_kill_by_hand() {
     assert_eq!(log_lines(cluster.site(), "master.log", "at most 256 MiB of memory").len(), 1);
 }
 
+/// Asks a cluster of which nobody reads the output.
+fn ask(site: &Site, path: &str) -> Vec<u8> {
+    let line = eventually("it is ready", || fs::read_to_string(site.dir().join("run/ready")).ok());
+    let address = line.split("http://").nth(1).unwrap().split(' ').next().unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    answer
+}
+
 #[test]
 fn what_children_write_to_stderr_is_passed_on() {
     let site = site("");
     let master = Running::start(&site, &["--set", "log.console=off"]);
-    let line = eventually("it is ready", || fs::read_to_string(site.dir().join("run/ready")).ok());
-    let address = line.split("http://").nth(1).unwrap().split(' ').next().unwrap();
-    let mut stream = std::net::TcpStream::connect(address).unwrap();
-    std::io::Write::write_all(&mut stream, b"GET /abort HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
-    let _ = std::io::Read::read_to_end(&mut stream, &mut Vec::new());
+    ask(&site, "/abort");
     let crashed = || (!log_lines(&site, "master.log", "the ledger is corrupt").is_empty()).then_some(());
     eventually("the end is noted", crashed);
     send_signal(master.0.id(), Signal::TERM);
     let output = master.output();
     assert!(stderr(&output).contains("the ledger is corrupt\n"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_child_that_writes_where_nobody_reads_is_not_held_up() {
+    let site = site("");
+    let _master = Running::start(&site, &[]);
+    // Far more than two pipes hold.
+    let answer = ask(&site, "/complain?bytes=3000000");
+    assert!(answer.ends_with(b"\r\n\r\n0"), "{}", String::from_utf8_lossy(&answer));
 }
 
 #[test]
@@ -186,7 +205,11 @@ fn what_a_dead_worker_leaves_running_is_killed() {
         "f() { if [ $1 -gt 0 ]; then f $(($1-1)) & f $(($1-1)) & wait; else exec sleep 1000; fi; }; f 6";
     // `timeout` makes a group of its own.
     let groups = "for i in 1 2 3 4 5 6 7 8 9 10; do timeout 1000 timeout 1000 sleep 1000 & done; wait";
+    // It is still growing when its end comes, in a group that the end of the worker does not reach.
+    let growing =
+        "exec timeout 1000 sh -c 'i=0; while [ $i -lt 400 ]; do timeout 1000 sleep 1000 & i=$((i+1)); done'";
     let table = [
+        ("a crowd that grows", growing, 20),
         ("a process in its group", "sleep 1000", 1),
         ("a process in a group of its own", "exec timeout 1000 sleep 1000", 2),
         ("processes in many groups", groups, 31),
