@@ -127,17 +127,17 @@ struct Charge {
 impl Charge {
     async fn attend(mut self, mut receiver: Receiver, output: Option<Output>, orders: Arc<Orders>) {
         let mut linked = true;
-        let mut examination = None;
+        let mut examination = Examination::Unasked;
         let end = watch_end(self.pid);
         loop {
             let event = tokio::select! {
                 () = ended(end.as_ref(), &mut self.child) => break,
                 () = orders.kill.notified() => { self.kill(); continue },
-                () = orders.abort.notified(), if examination.is_none() => {
-                    examination = Some(self.examine());
+                () = orders.abort.notified(), if examination.is_unasked() => {
+                    examination = self.examine();
                     continue
                 },
-                () = examined(&mut examination) => { self.abort(); continue },
+                () = examination.done() => { self.abort(); continue },
                 frame = receiver.next(), if linked => self.event_of(frame),
             };
             linked &= matches!(event, Event::Frame { .. });
@@ -145,9 +145,7 @@ impl Charge {
                 return;
             }
         }
-        if let Some(Examination(Some(task))) = examination {
-            task.abort();
-        }
+        examination.give_up();
         if end.is_some() {
             self.clear_leftovers().await;
         }
@@ -189,7 +187,7 @@ impl Charge {
     }
 
     /// Kills the child and what it started, if it has got as far as making itself the leader of a group. Its
-    /// id is its own as long as nobody has waited for it, and only `conclude` waits.
+    /// id is its own as long as nobody has waited for it, and who does is done with killing.
     fn kill(&mut self) {
         self.killed = true;
         if let Some(pid) = pid_of(self.pid) {
@@ -200,7 +198,7 @@ impl Charge {
 
     fn examine(&self) -> Examination {
         let examine = autopsy::examine(self.slot.clone(), self.pid, self.care.family.clone());
-        Examination(Some(tokio::spawn(examine)))
+        Examination::Running(tokio::spawn(examine))
     }
 
     /// A stopped process cannot die of SIGABRT before it goes on; it does not get as far as its own code.
@@ -212,16 +210,32 @@ impl Charge {
     }
 }
 
-/// A look at a child that hangs, until it is done; then nothing, so that nobody looks twice.
-struct Examination(Option<JoinHandle<()>>);
+/// A look at a child that hangs; nobody looks twice.
+enum Examination {
+    Unasked,
+    Running(JoinHandle<()>),
+    Done,
+}
 
-/// Returns once, when the examination is done.
-async fn examined(examination: &mut Option<Examination>) {
-    match examination {
-        Some(Examination(Some(task))) => drop(task.await),
-        _ => return std::future::pending().await,
+impl Examination {
+    fn is_unasked(&self) -> bool {
+        matches!(self, Self::Unasked)
     }
-    *examination = Some(Examination(None));
+
+    /// Returns once, when the examination is done. Cancel safe.
+    async fn done(&mut self) {
+        let Self::Running(task) = self else {
+            return std::future::pending().await;
+        };
+        let _ = task.await;
+        *self = Self::Done;
+    }
+
+    fn give_up(&self) {
+        if let Self::Running(task) = self {
+            task.abort();
+        }
+    }
 }
 
 /// Readable when the process has ended. Unlike a wait it leaves the process its number.
