@@ -8,8 +8,9 @@ const KEPT: usize = 2048;
 /// How many bytes of it are told.
 const TOLD: usize = 300;
 
-/// What was written longer than this before the end has nothing to do with it.
-const FRESH: Duration = Duration::from_secs(2);
+/// What was written longer than this before the end has nothing to do with it. An abort may have to write a
+/// core file first.
+const FRESH: Duration = Duration::from_secs(10);
 
 /// The last bytes of a stream.
 #[derive(Debug, Default)]
