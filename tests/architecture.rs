@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// The rooms of the framework from the bottom up, in floors. A room imports only from floors below its own.
 const FLOORS: &[&[&str]] = &[
-    &["error", "duration", "size", "backoff", "role", "image", "signals"],
+    &["error", "duration", "size", "backoff", "role", "image", "cgroup", "signals"],
     &["exit", "instance", "config", "log", "http", "exec", "cpu"],
     &["status", "sections", "launch", "events"],
     &["bus", "systemd"],
@@ -52,6 +52,7 @@ const PURE: &[&str] = &[
     "master/scaling.rs",
     "master/settings.rs",
     "master/supervisor.rs",
+    "master/tail.rs",
     "status.rs",
     "systemd/bulletin.rs",
     "systemd/choice.rs",

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `boot` | the order of the start, and starts that fail |
 //! | `death` | SIGKILL of each role, faults of each function, no orphans |
+//! | `exits` | why processes ended, and what they leave behind |
+//! | `surroundings` | what a master inherits and hands down: signals, descriptors, orphans, process 1 |
 //! | `stop` | graceful and fast stops, and what is in flight then |
 //! | `state` | states across restarts of their publishers and observers |
 //! | `configuration` | changes on disk, mistakes on disk, layers |
@@ -26,6 +28,7 @@ mod boot;
 mod commands;
 mod configuration;
 mod death;
+mod exits;
 mod harness;
 mod heavy;
 mod hung;
@@ -35,4 +38,5 @@ mod serving;
 mod state;
 mod stop;
 mod succession;
+mod surroundings;
 mod systemd;

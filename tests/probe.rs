@@ -200,6 +200,11 @@ async fn serve(worker: Worker) -> hatchery::Result {
         .route("/block", get(block))
         .route("/heavy", get(heavy))
         .route("/heavy-panic", get(heavy_panic))
+        .route("/abort", get(end_abruptly))
+        .route("/overflow", get(async || dig(0).to_string()))
+        .route("/exhaust", get(exhaust))
+        .route("/run", post(run))
+        .route("/complain", get(complain))
         .route("/echo", post(async |body: Bytes| body))
         .with_state(Probe { worker: worker.clone(), config, flags });
     worker.serve(pages).await?;
@@ -270,4 +275,48 @@ async fn log_lines(State(probe): State<Probe>, Query(lines): Query<Lines>) -> St
         tracing::info!("numbered line {number}");
     }
     probe.worker.index().to_string()
+}
+
+async fn end_abruptly() -> &'static str {
+    eprintln!("the ledger is corrupt");
+    std::process::abort()
+}
+
+/// Needs more stack than there is.
+fn dig(depth: u64) -> u64 {
+    let hole = std::hint::black_box([depth; 1024]);
+    if depth == u64::MAX { 0 } else { dig(depth + 1).wrapping_add(hole[0]) }
+}
+
+/// Takes memory until there is none, or 1 GiB, should nothing limit it.
+async fn exhaust() -> &'static str {
+    let hoard: Vec<Vec<u8>> = (0..64).map(|number| vec![number + 1; 16 << 20]).collect();
+    drop(std::hint::black_box(hoard));
+    "there was enough"
+}
+
+/// Runs a command of the shell and leaves it behind.
+async fn run(command: String) -> String {
+    let child = std::process::Command::new("sh").arg("-c").arg(command).spawn();
+    child.map_or_else(|error| error.to_string(), |child| child.id().to_string())
+}
+
+#[derive(Deserialize)]
+struct Complaint {
+    bytes: usize,
+}
+
+/// Writes this much to stderr, in lines.
+async fn complain(Query(complaint): Query<Complaint>) -> String {
+    use std::io::Write as _;
+    let lines = "a line of no interest, of the length that lines have: 64 bytes.\n".repeat(1024);
+    let mut left = complaint.bytes;
+    while left > 0 {
+        let count = left.min(lines.len());
+        if std::io::stderr().write_all(&lines.as_bytes()[..count]).is_err() {
+            break;
+        }
+        left -= count;
+    }
+    left.to_string()
 }

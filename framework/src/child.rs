@@ -1,6 +1,8 @@
 //! The life of a child from its first line to its last: find the link, say hello, be welcomed, do the
 //! author's work, and say what went wrong if something did.
 
+mod outset;
+
 use std::future::Future;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
@@ -41,12 +43,7 @@ where
             return Ending::Usage.into();
         }
     };
-    name_process();
-    // A session of its own: Ctrl-C in a terminal is the master's to hear, `stty tostop` does not stop what is
-    // written from here, and a forced kill reaches what this process has started.
-    let _ = rustix::process::setsid();
-    // The end of file on the link is the guard; this one also reaches a process that is stopped or stuck.
-    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+    outset::prepare(&role);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -57,16 +54,6 @@ where
     let code = runtime.block_on(connect_and_work(role, socket, work));
     runtime.shutdown_timeout(RUNTIME_END);
     code
-}
-
-/// Gives the process the program's name again, which it lost by being executed through an open file; its
-/// first argument reads `shop: web.0`.
-fn name_process() {
-    let title = std::env::args().next().unwrap_or_default();
-    let program = title.split(':').next().unwrap_or_default();
-    if let Ok(name) = std::ffi::CString::new(program) {
-        let _ = rustix::thread::set_name(&name);
-    }
 }
 
 /// What came with the welcome.

@@ -13,7 +13,7 @@
 //! | [`status`] | what `status --json` says |
 //! | [`config`], `log`, `http` | layers of configuration; log files; serving HTTP |
 //! | [`exec`], `cpu` | helper processes; threads for heavy work |
-//! | `image`, `instance`, `signals` | the executable held open; the run dir; what signals mean |
+//! | `image`, `cgroup`, `instance`, `signals` | the executable held open; the control group; the run dir; what signals mean |
 //! | `bus` | frames, links, the bodies of the framework's own frames |
 //! | `systemd` | what the service manager hears, and the sockets that it hands down |
 //! | `launch`, `sections` | what a child is told; who owns which part of the configuration |
@@ -27,6 +27,7 @@ mod agent;
 mod app;
 mod backoff;
 mod bus;
+mod cgroup;
 mod child;
 mod cli;
 pub mod config;

@@ -21,7 +21,7 @@ mod layer;
 mod line;
 mod panics;
 
-use console::Console;
+pub(crate) use console::Console;
 use file::SharedFile;
 use layer::{LogLayer, Outlet};
 use line::Head;
@@ -157,7 +157,18 @@ impl Log {
         self.reopener.clone()
     }
 
-    /// From now on nothing goes to stderr any more: somebody else will speak there.
+    /// The way to stderr, for what others have written; it is open whatever `log.console` says.
+    ///
+    /// # Errors
+    /// When the thread that writes there cannot be started.
+    pub(crate) fn console(&mut self) -> io::Result<Console> {
+        match &self.console {
+            Some(console) => Ok(console.clone()),
+            None => Ok(self.console.insert(Console::start()?).clone()),
+        }
+    }
+
+    /// From now on no line goes to stderr any more: somebody else will speak there.
     pub(crate) fn silence_console(&self) {
         self.quiet.store(true, Ordering::Relaxed);
     }

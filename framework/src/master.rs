@@ -3,6 +3,7 @@
 //! `cluster` decides, everything else here does what it decides. `event` is the vocabulary of both.
 
 mod announcement;
+mod autopsy;
 mod budget;
 mod bulletin;
 mod cluster;
@@ -10,10 +11,14 @@ mod control;
 mod count;
 mod crew;
 mod event;
+mod family;
 mod herald;
 mod journal;
+mod leftovers;
 mod listeners;
 mod occupant;
+mod oom;
+mod output;
 mod overview;
 mod plan;
 mod post;
@@ -26,7 +31,9 @@ mod settings;
 mod snapshot;
 mod spawn;
 mod supervisor;
+mod tail;
 mod usage;
+mod wishes;
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -40,18 +47,18 @@ use tokio::sync::mpsc;
 use self::cluster::Cluster;
 use self::event::{Action, ChildId, Event};
 use self::listeners::Listener;
-use self::spawn::Handle;
+use self::spawn::{Care, Handle};
 use crate::bus::codec;
 use crate::bus::control::Answer;
 use crate::bus::frame::{Frame, Kind};
 use crate::bus::link::SendError;
+use crate::cgroup::Cgroup;
 use crate::error::{BoxError, Ending};
 use crate::image::Image;
 use crate::instance::{Lock, RunDirError};
 use crate::launch::Launch;
 use crate::log::{self, Log};
 use crate::role::Slot;
-use crate::signals::{Signals, Wish};
 use crate::systemd::{Notifier, Scene};
 
 pub use self::count::WorkerCount;
@@ -79,7 +86,7 @@ struct Master {
     image: Image,
     listeners: Vec<Listener>,
     children: HashMap<ChildId, Handle>,
-    events: mpsc::Sender<Event>,
+    care: Care,
     inbox: mpsc::Receiver<Event>,
     /// What follows from our own actions; comes before anything from outside.
     queue: VecDeque<Event>,
@@ -106,10 +113,9 @@ impl Master {
         let start_failed = |error: io::Error| failed(Ending::StartFailed, error);
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         plan.launch.workers = plan.workers(processors);
-        let launch = &plan.launch;
-        let log = log::start(&launch.log_dir, "master", "master", &launch.log).map_err(start_failed)?;
         let inherited = std::mem::take(&mut plan.inherited);
         let launch = &plan.launch;
+        let mut log = log::start(&launch.log_dir, "master", "master", &launch.log).map_err(start_failed)?;
         let listeners = listeners::open_all(plan.doors(), plan.chosen_by, inherited)
             .map_err(|error| failed(Ending::Config, error))?;
         let image = Image::of_self().map_err(start_failed)?;
@@ -118,13 +124,17 @@ impl Master {
         let (events, inbox) = mpsc::channel(EVENTS);
         let socket = control::listen(&plan.run_dir.control_socket()).map_err(start_failed)?;
         tokio::spawn(control::serve(socket, events.clone()));
-        tokio::spawn(forward_signals(Signals::new().map_err(start_failed)?, events.clone()));
+        tokio::spawn(wishes::forward(wishes::listen().map_err(start_failed)?, events.clone()));
+        let cgroup = Cgroup::of_self();
         tracing::info!(
-            "starting {} in {}: {} workers, {processors} processors",
+            "starting {} in {}: {} workers, {processors} processors{}",
             launch.app,
             launch.app_dir.display(),
             launch.workers,
+            limits(&cgroup),
         );
+        let console = log.console().map_err(start_failed)?;
+        let care = Care::begin(events, console, cgroup);
         let build = image.build().map_err(start_failed)?;
         let started = Instant::now();
         let supervisor = plan.supervisor(processors, started);
@@ -136,7 +146,7 @@ impl Master {
             image,
             listeners,
             children: HashMap::new(),
-            events,
+            care,
             inbox,
             queue: VecDeque::from([Event::Started]),
             dropped: 0,
@@ -212,7 +222,7 @@ impl Master {
     }
 
     fn spawn(&mut self, id: ChildId, slot: &Slot, generation: u64) {
-        match spawn::spawn(&self.image, &self.launch.app, id, slot, generation, self.events.clone()) {
+        match spawn::spawn(&self.image, &self.launch.app, id, slot, generation, self.care.clone()) {
             Ok(child) => {
                 self.queue.push_back(Event::Spawned { id, pid: child.pid });
                 self.children.insert(id, child);
@@ -273,6 +283,13 @@ impl Master {
     }
 }
 
+/// What the control group allows, if less than all.
+fn limits(cgroup: &Cgroup) -> String {
+    let memory = cgroup.memory_limit().map(|bytes| format!(", at most {} MiB of memory", bytes >> 20));
+    let quota = cgroup.cpu_quota().map(|share| format!(", at most the time of {share:.2} processors"));
+    [memory, quota].into_iter().flatten().collect()
+}
+
 fn crew(workers: u32) -> String {
     format!("{workers} {}", if workers == 1 { "worker" } else { "workers" })
 }
@@ -282,23 +299,5 @@ async fn at(deadline: Option<tokio::time::Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,
-    }
-}
-
-async fn forward_signals(mut signals: Signals, events: mpsc::Sender<Event>) {
-    loop {
-        let event = match signals.next().await {
-            Wish::Stop => Event::StopSignal { fast: false },
-            Wish::StopFast => Event::StopSignal { fast: true },
-            Wish::ReopenLogs => Event::ReopenLogs,
-            Wish::More => Event::ScaleSignal { by: 1 },
-            Wish::Reserved(name) => {
-                tracing::warn!("{name} is reserved and changes nothing yet");
-                continue;
-            }
-        };
-        if events.send(event).await.is_err() {
-            return;
-        }
     }
 }

@@ -10,6 +10,7 @@ use crate::http::HttpSettings;
 use crate::launch::{Group, Launch};
 use crate::log::{Level, LogSettings};
 use crate::master::{self, ClusterSettings, GroupSettings, Outcome, Plan};
+use crate::signals;
 use crate::systemd::{self, ChosenBy, Inherited};
 
 /// Starts in the foreground or in the background.
@@ -33,6 +34,9 @@ fn begin(about: &About, args: &Start, inherited: Vec<Inherited>) -> Outcome {
             return failed(Ending::Config, reason);
         }
         return with_runtime(daemon::launch(args));
+    }
+    if let Err(error) = signals::prepare_master() {
+        return failed(Ending::StartFailed, format!("signals cannot be listened for: {error}"));
     }
     with_runtime(async {
         let herald = daemon::herald()?;

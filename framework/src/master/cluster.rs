@@ -69,9 +69,9 @@ impl Cluster {
             }
             Event::Frame { from, frame } => self.on_frame(from, &frame, now, &mut actions),
             Event::LinkLost { id, problem } => self.lose_link(id, problem, now, &mut actions),
-            Event::Exited { id, status, at } => {
+            Event::Exited { id, ended, at } => {
                 self.forget(id, &mut actions);
-                self.supervisor.exited(id, status, at, now, &mut actions);
+                self.supervisor.exited(id, ended, at, now, &mut actions);
             }
             Event::StopSignal { fast } => {
                 let again = self.supervisor.state() == ClusterState::Stopping;

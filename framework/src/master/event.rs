@@ -9,7 +9,7 @@ use crate::bus::control::{Answer, Request};
 use crate::bus::frame::Frame;
 use crate::error::Ending;
 use crate::events::ClusterEvent;
-use crate::exit::{Exit, Reason, Status};
+use crate::exit::{Ended, Exit, Reason};
 use crate::role::Slot;
 
 /// One spawned process. Never used twice, unlike a process id.
@@ -34,7 +34,7 @@ pub(crate) enum Event {
     /// A child's link is closed or broken while the child may still live.
     LinkLost { id: ChildId, problem: Option<String> },
     /// A child ended; nothing comes from it any more.
-    Exited { id: ChildId, status: Status, at: DateTime<Utc> },
+    Exited { id: ChildId, ended: Ended, at: DateTime<Utc> },
     /// A signal wants the cluster to stop; while it is stopping, to do so at once.
     StopSignal { fast: bool },
     /// A signal wants one worker of the first group more or less.

@@ -15,8 +15,8 @@ use crate::role::Slot;
 /// How long a process may live on without its link.
 const LINK_GRACE: Duration = Duration::from_secs(1);
 
-/// How long a process that was sent SIGABRT may take to die.
-const ABORT_PATIENCE: Duration = Duration::from_secs(4);
+/// How long a hung process may take to be examined and to die of SIGABRT.
+const ABORT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The process that fills a slot.
 #[derive(Debug)]

@@ -3,43 +3,82 @@
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{PidfdFlags, Signal, kill_process, kill_process_group, pidfd_open};
+use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
 
+use super::autopsy;
 use super::event::{ChildId, Event};
-use crate::bus::link::{self, Receiver, Sender};
-use crate::exit::Status;
+use super::family::{Family, Member, pid_of};
+use super::leftovers;
+use super::oom::OomKills;
+use super::output::Output;
+use crate::bus::frame::Frame;
+use crate::bus::link::{self, LinkError, Receiver, Sender};
+use crate::cgroup::Cgroup;
+use crate::exit::{Ended, Status};
 use crate::image::Image;
+use crate::log::Console;
 use crate::role::{DAEMON_VARIABLE, ROLE_VARIABLE, Role, Slot};
 use crate::systemd;
 
-/// How long the last frames of a dead child may take, should a process that it left behind hold its link.
+/// How long the last frames of a dead child may take, should a process that it left behind hold its link; and
+/// how long its last output may take, should one hold that.
 const LAST_FRAMES: Duration = Duration::from_millis(200);
+
+const SIGKILL: i32 = 9;
+
+/// What all children have in common for those who attend to them. Clones share it.
+#[derive(Debug, Clone)]
+pub(crate) struct Care {
+    events: mpsc::Sender<Event>,
+    family: Family,
+    console: Console,
+    oom_kills: OomKills,
+}
+
+impl Care {
+    /// Begins to look after children: orphans are taken in from now on, and kills of the kernel's counted.
+    /// Must be called inside a runtime.
+    pub(crate) fn begin(events: mpsc::Sender<Event>, console: Console, cgroup: Cgroup) -> Self {
+        let (family, oom_kills) = (Family::found(), OomKills::of(cgroup));
+        tokio::spawn(family.clone().keep_clean());
+        tokio::spawn(oom_kills.clone().forget_in_time());
+        Self { events, family, console, oom_kills }
+    }
+}
 
 /// How the master reaches a running child.
 #[derive(Debug)]
 pub(crate) struct Handle {
     pub(crate) pid: u32,
     pub(crate) sender: Sender,
-    kill: mpsc::Sender<()>,
+    orders: Arc<Orders>,
+}
+
+/// What the master wants done to a child; each is remembered until the attendant gets to it.
+#[derive(Debug, Default)]
+struct Orders {
+    kill: Notify,
+    abort: Notify,
 }
 
 impl Handle {
-    pub(crate) fn abort(&self) {
-        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
-        if let Some(pid) = pid {
-            let _ = kill_process(pid, Signal::ABORT);
-        }
-    }
-
     /// SIGKILL for the child and its process group; nothing if it has ended.
     pub(crate) fn kill(&self) {
-        // One request is enough: the queue's one place may be taken by an earlier one.
-        let _ = self.kill.try_send(());
+        self.orders.kill.notify_one();
+    }
+
+    /// Examines the child, writes into the log what it hangs in, which takes some seconds at most, and sends
+    /// it SIGABRT; nothing if it has ended. A kill is obeyed meanwhile.
+    pub(crate) fn abort(&self) {
+        self.orders.abort.notify_one();
     }
 }
 
@@ -50,7 +89,7 @@ pub(crate) fn spawn(
     id: ChildId,
     slot: &Slot,
     generation: u64,
-    events: mpsc::Sender<Event>,
+    care: Care,
 ) -> io::Result<Handle> {
     let (ours, theirs) = link::pair()?;
     let role = Role { slot: slot.clone(), generation };
@@ -59,57 +98,161 @@ pub(crate) fn spawn(
     for variable in systemd::VARIABLES {
         command.env_remove(variable);
     }
-    let child = command
+    let mut child = command
         .arg0(format!("{app}: {slot}"))
         .env(ROLE_VARIABLE, role.to_string())
         .env_remove(DAEMON_VARIABLE)
         .stdin(Stdio::from(theirs))
+        .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()?;
     let pid = child.id().ok_or_else(|| io::Error::other("the child ended before it began"))?;
+    let membership = care.family.admit(pid);
     let (receiver, sender) = link::open(ours)?;
-    let (kill, kills) = mpsc::channel(1);
-    tokio::spawn(attend(id, child, receiver, kills, events));
-    Ok(Handle { pid, sender, kill })
+    let orders = Arc::<Orders>::default();
+    let output = child.stderr.take().map(|stderr| Output::of(stderr, care.console.clone()));
+    let charge = Charge { id, slot: slot.clone(), pid, child, membership, killed: false, care };
+    tokio::spawn(charge.attend(receiver, output, Arc::clone(&orders)));
+    Ok(Handle { pid, sender, orders })
 }
 
-async fn attend(
+/// A child in the hands of its attendant.
+struct Charge {
     id: ChildId,
-    mut child: Child,
-    mut receiver: Receiver,
-    mut kills: mpsc::Receiver<()>,
-    events: mpsc::Sender<Event>,
-) {
-    let mut linked = true;
-    let status = loop {
-        let event = tokio::select! {
-            status = child.wait() => break status,
-            Some(()) = kills.recv() => { kill_group(&child); continue },
-            frame = receiver.next(), if linked => match frame {
-                Ok(Some(frame)) => Event::Frame { from: id, frame },
-                Ok(None) => Event::LinkLost { id, problem: None },
-                Err(error) => Event::LinkLost { id, problem: Some(error.to_string()) },
-            },
-        };
-        linked &= matches!(event, Event::Frame { .. });
-        if events.send(event).await.is_err() {
-            return;
-        }
-    };
-    while linked && let Ok(Ok(Some(frame))) = tokio::time::timeout(LAST_FRAMES, receiver.next()).await {
-        let _ = events.send(Event::Frame { from: id, frame }).await;
-    }
-    let status = status.map_or(Status::Code(-1), classify);
-    let _ = events.send(Event::Exited { id, status, at: Utc::now() }).await;
+    slot: Slot,
+    pid: u32,
+    child: Child,
+    membership: Member,
+    /// Whether we sent it SIGKILL.
+    killed: bool,
+    care: Care,
 }
 
-/// Kills the child and what it started, if it has got as far as making itself the leader of a group. Its id
-/// is its own as long as nobody has waited for it, and only `attend` waits.
-fn kill_group(child: &Child) {
-    let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
-    if let Some(pid) = pid {
-        let _ = kill_process_group(pid, Signal::KILL);
-        let _ = kill_process(pid, Signal::KILL);
+impl Charge {
+    async fn attend(mut self, mut receiver: Receiver, output: Option<Output>, orders: Arc<Orders>) {
+        let mut linked = true;
+        let mut examination = Examination::Unasked;
+        let end = watch_end(self.pid);
+        loop {
+            let event = tokio::select! {
+                () = ended(end.as_ref(), &mut self.child) => break,
+                () = orders.kill.notified() => { self.kill(); continue },
+                () = orders.abort.notified(), if examination.is_unasked() => {
+                    examination = self.examine();
+                    continue
+                },
+                () = examination.done() => { self.abort(); continue },
+                frame = receiver.next(), if linked => self.event_of(frame),
+            };
+            linked &= matches!(event, Event::Frame { .. });
+            if self.care.events.send(event).await.is_err() {
+                return;
+            }
+        }
+        examination.give_up();
+        if end.is_some() {
+            self.clear_leftovers().await;
+        }
+        self.conclude(receiver, linked, output).await;
+    }
+
+    fn event_of(&self, frame: Result<Option<Frame>, LinkError>) -> Event {
+        match frame {
+            Ok(Some(frame)) => Event::Frame { from: self.id, frame },
+            Ok(None) => Event::LinkLost { id: self.id, problem: None },
+            Err(error) => Event::LinkLost { id: self.id, problem: Some(error.to_string()) },
+        }
+    }
+
+    async fn clear_leftovers(&self) {
+        let (found, clean) = leftovers::clear(self.pid, &self.care.family).await;
+        if !clean {
+            tracing::error!("{} left processes behind that multiply faster than they are killed", self.slot);
+        } else if found > 0 {
+            tracing::warn!("{} left processes behind, which were killed: {found}", self.slot);
+        }
+    }
+
+    /// Takes leave of a dead child, hears its last words, and tells of its end.
+    async fn conclude(mut self, mut receiver: Receiver, linked: bool, output: Option<Output>) {
+        let status = self.child.wait().await.map_or(Status::Code(-1), classify);
+        drop(self.membership);
+        while linked && let Ok(Ok(Some(frame))) = tokio::time::timeout(LAST_FRAMES, receiver.next()).await {
+            let _ = self.care.events.send(Event::Frame { from: self.id, frame }).await;
+        }
+        let output = match output {
+            Some(output) => output.last_lines(LAST_FRAMES).await,
+            None => None,
+        };
+        let out_of_memory =
+            status == Status::Signal(SIGKILL) && !self.killed && self.care.oom_kills.explain_one();
+        let ended = Ended { status, out_of_memory, output };
+        let _ = self.care.events.send(Event::Exited { id: self.id, ended, at: Utc::now() }).await;
+    }
+
+    /// Kills the child and what it started, if it has got as far as making itself the leader of a group. Its
+    /// id is its own as long as nobody has waited for it, and who does is done with killing.
+    fn kill(&mut self) {
+        self.killed = true;
+        if let Some(pid) = pid_of(self.pid) {
+            let _ = kill_process_group(pid, Signal::KILL);
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
+
+    fn examine(&self) -> Examination {
+        let examine = autopsy::examine(self.slot.clone(), self.pid, self.care.family.clone());
+        Examination::Running(tokio::spawn(examine))
+    }
+
+    /// A stopped process cannot die of SIGABRT before it goes on; it does not get as far as its own code.
+    fn abort(&self) {
+        if let Some(pid) = pid_of(self.pid) {
+            let _ = kill_process(pid, Signal::ABORT);
+            let _ = kill_process(pid, Signal::CONT);
+        }
+    }
+}
+
+/// A look at a child that hangs; nobody looks twice.
+enum Examination {
+    Unasked,
+    Running(JoinHandle<()>),
+    Done,
+}
+
+impl Examination {
+    fn is_unasked(&self) -> bool {
+        matches!(self, Self::Unasked)
+    }
+
+    /// Returns once, when the examination is done. Cancel safe.
+    async fn done(&mut self) {
+        let Self::Running(task) = self else {
+            return std::future::pending().await;
+        };
+        let _ = task.await;
+        *self = Self::Done;
+    }
+
+    fn give_up(&self) {
+        if let Self::Running(task) = self {
+            task.abort();
+        }
+    }
+}
+
+/// Readable when the process has ended. Unlike a wait it leaves the process its number.
+fn watch_end(pid: u32) -> Option<pipe::Receiver> {
+    let descriptor = pidfd_open(pid_of(pid)?, PidfdFlags::empty()).ok()?;
+    pipe::Receiver::from_owned_fd_unchecked(descriptor).ok()
+}
+
+/// Returns when the child has ended. On kernels without pidfds that takes leave of it, too.
+async fn ended(end: Option<&pipe::Receiver>, child: &mut Child) {
+    match end {
+        Some(end) => drop(end.readable().await),
+        None => drop(child.wait().await),
     }
 }
 

@@ -14,7 +14,7 @@ use super::occupant::{Departure, Occupant};
 use super::post::{Post, Vacated};
 use super::rules::Rules;
 use crate::events::ClusterEvent;
-use crate::exit::{Exit, Reason, Status, explain};
+use crate::exit::{Ended, Exit, Reason, explain};
 use crate::role::Slot;
 use crate::status::ClusterState;
 
@@ -62,14 +62,15 @@ impl Supervisor {
     pub(crate) fn exited(
         &mut self,
         id: ChildId,
-        status: Status,
+        ended: Ended,
         at: DateTime<Utc>,
         now: Instant,
         actions: &mut Vec<Action>,
     ) {
         let Some((_, occupant)) = self.occupant(id) else { return };
-        let reason = explain(status, occupant.asked(), occupant.killed_for());
-        let message = occupant.last_words.as_ref().map(|failure| failure.reason.clone());
+        let reason = explain(&ended, occupant.asked(), occupant.killed_for());
+        let said = occupant.last_words.as_ref().map(|failure| failure.reason.clone());
+        let (status, message) = (ended.status, said.or_else(|| ended.testimony(reason)));
         self.vacate(id, Exit::new(Some(status), reason, message, at), now, actions);
     }
 

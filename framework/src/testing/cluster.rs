@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
 
@@ -38,6 +38,17 @@ impl Cluster {
     #[must_use]
     pub fn start_at(site: Site, options: &[&str]) -> Self {
         let (master, url) = launch(&site, options).unwrap_or_else(|output| panic!("no start: {output}"));
+        Self { master, site, url }
+    }
+
+    /// Like [`start_at`](Self::start_at), by a command that runs `start` in the foreground in the folder,
+    /// perhaps through another program such as `env`.
+    ///
+    /// # Panics
+    /// When the cluster does not become ready.
+    #[must_use]
+    pub fn start_by(command: Command, site: Site) -> Self {
+        let (master, url) = await_ready(command).unwrap_or_else(|output| panic!("no start: {output}"));
         Self { master, site, url }
     }
 
@@ -168,7 +179,12 @@ fn launch(site: &Site, options: &[&str]) -> Result<(Master, String), String> {
             command.args([option, value]);
         }
     }
-    let child = command.args(options).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    command.args(options);
+    await_ready(command)
+}
+
+fn await_ready(mut command: Command) -> Result<(Master, String), String> {
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut master = Master { child: child.map_err(|error| error.to_string())? };
     let complaints = gather(master.child.stderr.take());
     let stdout = master.child.stdout.take().ok_or("no stdout")?;

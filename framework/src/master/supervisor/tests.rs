@@ -7,6 +7,7 @@ mod world;
 
 use super::*;
 use crate::error::Ending;
+use crate::exit::Status;
 use crate::status::ProcessState;
 
 use world::{FAILED, KILLED, MS, S, World};

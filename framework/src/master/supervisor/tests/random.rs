@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::world::{FAILED, KILLED, S, World, crew_rules};
 use super::*;
 use crate::bus::control::Pulse;
+use crate::exit::Status;
 use crate::master::recycling::Limits;
 use crate::master::rules::CrewRules;
 use crate::master::settings::ClusterSettings;

@@ -2,6 +2,7 @@
 
 use super::world::{FAILED, KILLED, S, World, crew_rules};
 use super::*;
+use crate::exit::Status;
 
 #[test]
 fn a_spent_budget_is_told_once_and_the_slot_is_tried_on_slowly() {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::super::*;
 use crate::backoff::Backoff;
 use crate::bus::control::Pulse;
+use crate::exit::Status;
 use crate::master::rules::CrewRules;
 use crate::master::settings::ClusterSettings;
 
@@ -210,7 +211,8 @@ impl World {
     pub(super) fn exit_of(&mut self, id: ChildId, status: Status) {
         self.alive.remove(&id);
         self.condemned.retain(|condemned| *condemned != id);
-        self.step(|supervisor, now, actions| supervisor.exited(id, status, Utc::now(), now, actions));
+        let ended = Ended { status, out_of_memory: false, output: None };
+        self.step(|supervisor, now, actions| supervisor.exited(id, ended, Utc::now(), now, actions));
     }
 
     pub(super) fn not_spawned(&mut self, id: ChildId) {
