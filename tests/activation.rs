@@ -71,7 +71,7 @@ fn named_sockets_serve_and_children_inherit_nothing_else() {
     let named: Vec<_> = status.listeners.iter().map(|l| (l.name.as_str(), l.address.clone())).collect();
     assert_eq!(named, [("web", urls[0].clone()), ("api", urls[1].clone())]);
     assert_eq!(get(UnixStream::connect(&other_path).unwrap(), "/").body, "hi");
-    let line = fs::read_to_string(site.dir().join("run/ready")).unwrap();
+    let line = eventually("it is announced", || fs::read_to_string(site.dir().join("run/ready")).ok());
     assert!(line.contains(&urls.join(", ")), "{line}");
     assert_eq!(log_lines(&site, "master.log", "take the place of `http.listen`: `web`, `api`").len(), 1);
 

@@ -235,7 +235,7 @@ fn what_a_worker_leaves_that_was_asked_to_leave_is_killed_too() {
     let before = worker(&cluster);
     let left = run(&cluster, "exec sleep 1000");
     send_signal(before, Signal::TERM);
-    assert_eq!(last_exit(&cluster, before).reason, Reason::Left);
+    assert_eq!(last_exit(&cluster, before).reason, Reason::Retired);
     assert!(!is_running(left));
     let left = run(&cluster, "exec sleep 1000");
     assert_eq!(cluster.stop().code(), Some(0));

@@ -241,9 +241,11 @@ fn signals_scale_by_one() {
     let cluster = cluster("");
     cluster.signal(Signal::TTIN);
     let _ = cluster.wait_for("one more", |status| is_settled(status, 3));
-    cluster.signal(Signal::TTOU);
-    cluster.signal(Signal::TTOU);
-    let _ = cluster.wait_for("fewer", |status| is_settled(status, 1));
+    // Signals do not queue: each is waited for.
+    for left in [2, 1] {
+        cluster.signal(Signal::TTOU);
+        let _ = cluster.wait_for("one less", |status| is_settled(status, left));
+    }
     cluster.signal(Signal::TTOU);
     cluster.signal(Signal::TTIN);
     let _ = cluster.wait_for("the last one stays", |status| is_settled(status, 2));

@@ -43,18 +43,6 @@ fn a_master_that_inherits_blocked_signals_hears_them() {
 }
 
 #[test]
-fn signals_for_the_number_of_workers_are_heard_and_stop_nobody() {
-    let cluster = cluster("");
-    cluster.signal(Signal::TTIN);
-    cluster.signal(Signal::TTOU);
-    for name in ["SIGTTIN", "SIGTTOU"] {
-        let heard = || (!log_lines(cluster.site(), "master.log", name).is_empty()).then_some(());
-        eventually(name, heard);
-    }
-    assert_eq!(cluster.get("/healthz").code, 200);
-}
-
-#[test]
 fn a_master_in_the_background_writes_to_a_terminal_with_tostop() {
     let site = site("");
     // `script` makes a terminal; the shell's job control puts the master into its background.

@@ -136,12 +136,16 @@ impl Lock {
         matches!((held, there), (Ok(held), Ok(there)) if held == there)
     }
 
-    /// Creates the `ready` file; it holds what `start` prints. Does nothing once the run dir is another's.
+    /// Creates the `ready` file; it holds what `start` prints, whole from the first moment. Does nothing once the run
+    /// dir is another's.
     pub(crate) fn announce(&self, line: &str) -> io::Result<()> {
         if !self.is_ours() {
             return Ok(());
         }
-        std::fs::write(self.run_dir.ready_file(), format!("{line}\n"))
+        let ready = self.run_dir.ready_file();
+        let draft = ready.with_extension("new");
+        std::fs::write(&draft, format!("{line}\n"))?;
+        std::fs::rename(&draft, &ready)
     }
 
     pub(crate) fn withdraw(&self) {

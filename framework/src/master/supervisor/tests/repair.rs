@@ -128,7 +128,7 @@ fn a_silent_process_is_aborted_then_killed_then_replaced() {
     world.wait(S);
     assert_eq!(world.happened(), ["abort web.0"]);
     world.pulse_all();
-    world.wait(4 * S);
+    world.wait(5 * S);
     assert_eq!(world.happened(), ["kill web.0"]);
     world.exit("web.0", KILLED);
     assert_eq!(world.last_exit("web.0").reason, Reason::Hung);
