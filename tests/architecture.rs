@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// The rooms of the framework from the bottom up, in floors. A room imports only from floors below its own.
 const FLOORS: &[&[&str]] = &[
-    &["error", "duration", "size", "backoff", "role", "image", "signals"],
+    &["error", "duration", "size", "backoff", "role", "image", "signals", "identity"],
     &["exit", "instance", "config", "log", "http"],
     &["status", "sections", "launch"],
     &["bus"],
@@ -32,6 +32,7 @@ const PURE: &[&str] = &[
     "cli/view.rs",
     "exit.rs",
     "http/phase.rs",
+    "identity.rs",
     "master/cluster.rs",
     "master/post.rs",
     "master/relay.rs",

@@ -10,6 +10,7 @@
 //! | `commands` | the command line, the control socket, the run dir |
 //! | `serving` | HTTP as the template's users see it |
 //! | `logs` | rotation without a lost line |
+//! | `rights` | a master that is root, with agent and workers that are not |
 //! | `scaffold` | an app that was stamped builds, starts and passes its test |
 //! | `architecture` | which room may import which |
 
@@ -22,6 +23,7 @@ mod configuration;
 mod death;
 mod harness;
 mod logs;
+mod rights;
 mod scaffold;
 mod serving;
 mod state;

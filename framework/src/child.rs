@@ -14,6 +14,7 @@ use crate::bus::link::{self, Receiver, Sender};
 use crate::config::ConfigError;
 use crate::error::{BoxError, Ending, Result, chain};
 use crate::exit::PANICKED;
+use crate::identity::{self, IDENTITY_VARIABLE};
 use crate::image::Image;
 use crate::launch::Launch;
 use crate::log::{self, Log};
@@ -42,11 +43,16 @@ where
         }
     };
     name_process();
+    let build = take_identity();
     // A session of its own: Ctrl-C in a terminal is the master's to hear, `stty tostop` does not stop what is
     // written from here, and a forced kill reaches what this process has started.
     let _ = rustix::process::setsid();
-    // The end of file on the link is the guard; this one also reaches a process that is stopped or stuck.
+    // The end of file on the link is the guard; this one also reaches a process that is stopped or stuck. A
+    // change of the user would clear it.
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+    if is_orphan(&socket) {
+        return Ending::Failed.into();
+    }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -54,9 +60,25 @@ where
             return Ending::Failed.into();
         }
     };
-    let code = runtime.block_on(connect_and_work(role, socket, work));
+    let code = runtime.block_on(connect_and_work(role, build, socket, work));
     runtime.shutdown_timeout(RUNTIME_END);
     code
+}
+
+/// Becomes whom the master wants, before there is a thread or anything of the author's; the build is told
+/// before, as the executable may lie where only the master can read. On an error nothing but that is said.
+fn take_identity() -> Result<String> {
+    let build = Image::of_self()?.build()?;
+    if let Some(text) = std::env::var_os(IDENTITY_VARIABLE) {
+        identity::take(&text.to_string_lossy().parse()?)?;
+    }
+    Ok(build)
+}
+
+/// Whether the master, which made the link, was gone before its death could have been heard of.
+fn is_orphan(link: &OwnedFd) -> bool {
+    let master = rustix::net::sockopt::socket_peercred(link).map(|master| master.pid).ok();
+    rustix::process::getppid() != master
 }
 
 /// Gives the process the program's name again, which it lost by being executed through an open file; its
@@ -77,7 +99,7 @@ struct Welcomed {
     log: Log,
 }
 
-async fn connect_and_work<W, F>(role: Role, socket: OwnedFd, work: W) -> ExitCode
+async fn connect_and_work<W, F>(role: Role, build: Result<String>, socket: OwnedFd, work: W) -> ExitCode
 where
     W: FnOnce(Process, Vec<Arc<OwnedFd>>) -> F,
     F: Future<Output = Result> + Send + 'static,
@@ -89,12 +111,13 @@ where
             return Ending::Failed.into();
         }
     };
-    let welcomed = match tokio::time::timeout(WELCOME, be_welcomed(role, receiver, sender.clone())).await {
-        Ok(Ok(Some(welcomed))) => welcomed,
-        Ok(Ok(None)) => return Ending::Done.into(),
-        Ok(Err(error)) => return confess(&sender, &*error).await,
-        Err(_) => return confess(&sender, &*BoxError::from("the master sent no welcome")).await,
-    };
+    let welcomed =
+        match tokio::time::timeout(WELCOME, be_welcomed(role, build, receiver, sender.clone())).await {
+            Ok(Ok(Some(welcomed))) => welcomed,
+            Ok(Ok(None)) => return Ending::Done.into(),
+            Ok(Err(error)) => return confess(&sender, &*error).await,
+            Err(_) => return confess(&sender, &*BoxError::from("the master sent no welcome")).await,
+        };
     let Welcomed { process, sockets, receiver, log } = welcomed;
     let code = work_until_the_end(&process, &sender, receiver, work(process.clone(), sockets)).await;
     drop(log);
@@ -102,13 +125,14 @@ where
 }
 
 /// Says hello, takes the retained states, and starts logging. `None` if the master does not want us any more.
-async fn be_welcomed(role: Role, mut receiver: Receiver, sender: Sender) -> Result<Option<Welcomed>> {
-    let hello = Hello {
-        protocol: PROTOCOL,
-        build: Image::of_self()?.build()?,
-        slot: role.slot.clone(),
-        generation: role.generation,
-    };
+async fn be_welcomed(
+    role: Role,
+    build: Result<String>,
+    mut receiver: Receiver,
+    sender: Sender,
+) -> Result<Option<Welcomed>> {
+    let hello =
+        Hello { protocol: PROTOCOL, build: build?, slot: role.slot.clone(), generation: role.generation };
     sender.send(Frame::new(Kind::Hello, 0, codec::encode("the hello", &hello)?)).await?;
     let mut states = Vec::new();
     let welcome = loop {
@@ -121,7 +145,7 @@ async fn be_welcomed(role: Role, mut receiver: Receiver, sender: Sender) -> Resu
     };
     let launch: Launch = codec::decode("the welcome", welcome.payload())?;
     let label = role.slot.to_string();
-    let log = log::start(&launch.log_dir, role.slot.log_name(), &label, &launch.log)
+    let log = log::start(&*launch.log_dir, role.slot.log_name(), &label, &launch.log)
         .map_err(|error| format!("cannot write logs to {}: {error}", launch.log_dir.display()))?;
     let process = Process::new(role, launch, sender, log.reopener());
     for frame in &states {

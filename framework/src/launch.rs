@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Layers;
 use crate::http::HttpSettings;
+use crate::identity::Identity;
 use crate::log::LogSettings;
 
 /// The body of a welcome; the same for every child of a generation.
@@ -25,6 +26,8 @@ pub(crate) struct Launch {
     pub(crate) layers: Layers,
     /// How to serve.
     pub(crate) http: HttpSettings,
+    /// Whom the agent and the workers run as, if not as the master.
+    pub(crate) identity: Option<Identity>,
     /// What to log.
     pub(crate) log: LogSettings,
 }

@@ -12,7 +12,7 @@
 //! | [`error`], [`duration`], [`size`], `role`, `backoff`, `exit` | words: endings, durations, slots, delays, reasons |
 //! | [`status`] | what `status --json` says |
 //! | [`config`], `log`, `http` | layers of configuration; log files; serving HTTP |
-//! | `image`, `instance`, `signals` | the executable held open; the run dir; what signals mean |
+//! | `image`, `instance`, `signals`, `identity` | the executable held open; the run dir; what signals mean; as whom to run |
 //! | `bus` | frames, links, the bodies of the framework's own frames |
 //! | `launch`, `sections` | what a child is told; who owns which part of the configuration |
 //! | `master` | supervision and relay; runs none of the author's code |
@@ -34,6 +34,7 @@ mod duty;
 pub mod error;
 mod exit;
 mod http;
+mod identity;
 mod image;
 mod instance;
 mod launch;
@@ -59,6 +60,7 @@ pub use duty::Duty;
 pub use error::{BoxError, Ending, Result};
 pub use exit::{Exit, Reason};
 pub use http::HttpSettings;
+pub use identity::Account;
 pub use log::{Level, LogSettings};
 pub use master::{ClusterSettings, WorkerCount};
 pub use process::MasterGone;

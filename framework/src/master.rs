@@ -38,7 +38,7 @@ use crate::error::{BoxError, Ending};
 use crate::image::Image;
 use crate::instance::{Lock, RunDir, RunDirError};
 use crate::launch::Launch;
-use crate::log::{self, Log};
+use crate::log::{self, Log, LogFolder};
 use crate::role::Slot;
 use crate::signals::{Signals, Wish};
 
@@ -98,7 +98,9 @@ impl Master {
             _ => failed(Ending::Failed, error),
         })?;
         let start_failed = |error: io::Error| failed(Ending::StartFailed, error);
-        let log = log::start(&launch.log_dir, "master", "master", &launch.log).map_err(start_failed)?;
+        let folder = LogFolder::of(&launch.log_dir, launch.identity.as_ref());
+        folder.hand_over().map_err(start_failed)?;
+        let log = log::start(folder, "master", "master", &launch.log).map_err(start_failed)?;
         let listeners =
             listeners::bind_all(&launch.http.listen).map_err(|error| failed(Ending::Config, error))?;
         let image = Image::of_self().map_err(start_failed)?;
@@ -190,7 +192,7 @@ impl Master {
     }
 
     fn spawn(&mut self, id: ChildId, slot: &Slot, generation: u64) {
-        match spawn::spawn(&self.image, &self.launch.app, id, slot, generation, self.events.clone()) {
+        match spawn::spawn(&self.image, &self.launch, id, slot, generation, self.events.clone()) {
             Ok(child) => {
                 tracing::info!("{slot} runs with pid {}", child.pid);
                 self.queue.push_back(Event::Spawned { id, pid: child.pid });

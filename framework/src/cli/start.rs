@@ -6,9 +6,10 @@ use super::places::Places;
 use super::words::with_runtime;
 use crate::config::{Layers, Merged};
 use crate::http::HttpSettings;
+use crate::identity::{self, Identity};
 use crate::launch::Launch;
 use crate::log::{Level, LogSettings};
-use crate::master::{self, Outcome, Plan};
+use crate::master::{self, ClusterSettings, Outcome, Plan};
 
 /// Starts in the foreground or in the background.
 pub(crate) fn run(about: &About, args: &Start) -> Outcome {
@@ -34,8 +35,8 @@ fn plan(about: &About, args: &Start) -> Result<Plan, Outcome> {
         // In the background nobody sees stderr; what matters is in the files.
         log.console = Level::Off;
     }
+    let cluster: ClusterSettings = merged.section("cluster")?;
     Ok(Plan {
-        cluster: merged.section("cluster")?,
         launch: Launch {
             app: about.name.to_owned(),
             version: about.version.to_owned(),
@@ -43,11 +44,19 @@ fn plan(about: &About, args: &Start) -> Result<Plan, Outcome> {
             app_dir: places.app_dir,
             log_dir: places.log_dir,
             http: merged.section("http")?,
+            identity: identity_of(&cluster, &merged)?,
             log,
             layers,
         },
+        cluster,
         run_dir: places.run_dir,
     })
+}
+
+/// Whom the children shall be; a mistake is told with its place.
+fn identity_of(cluster: &ClusterSettings, merged: &Merged) -> Result<Option<Identity>, Outcome> {
+    let identity = identity::resolve(cluster.user.as_ref(), cluster.group.as_ref());
+    Ok(identity.map_err(|error| merged.wrong(error.key, &error.problem))?)
 }
 
 /// The options that stand for keys become the last layer.

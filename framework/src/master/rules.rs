@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::backoff::Backoff;
+use crate::identity::Account;
 
 /// The section `[cluster]`: how many processes, and how patient to be with them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +31,10 @@ pub struct ClusterSettings {
     /// A process that was ready this long is stable: its death counts as the first again. Default 60 s.
     #[serde(with = "crate::duration")]
     pub stable_after: Duration,
+    /// Whom the agent and the workers run as, if the master is root. Default: as the master.
+    pub user: Option<Account>,
+    /// Their group. Default: the first group of `user`.
+    pub group: Option<Account>,
 }
 
 impl Default for ClusterSettings {
@@ -41,6 +46,8 @@ impl Default for ClusterSettings {
             restart_delay: Duration::from_millis(100),
             restart_delay_max: Duration::from_secs(30),
             stable_after: Duration::from_secs(60),
+            user: None,
+            group: None,
         }
     }
 }

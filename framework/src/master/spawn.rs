@@ -13,7 +13,9 @@ use tokio::sync::mpsc;
 use super::event::{ChildId, Event};
 use crate::bus::link::{self, Receiver, Sender};
 use crate::exit::Status;
+use crate::identity::IDENTITY_VARIABLE;
 use crate::image::Image;
+use crate::launch::Launch;
 use crate::role::{DAEMON_VARIABLE, ROLE_VARIABLE, Role, Slot};
 
 /// How long the last frames of a dead child may take, should a process that it left behind hold its link.
@@ -38,7 +40,7 @@ impl Handle {
 /// Starts a child and a task that turns all that happens to it into events, its exit last.
 pub(crate) fn spawn(
     image: &Image,
-    app: &str,
+    launch: &Launch,
     id: ChildId,
     slot: &Slot,
     generation: u64,
@@ -47,10 +49,13 @@ pub(crate) fn spawn(
     let (ours, theirs) = link::pair()?;
     let role = Role { slot: slot.clone(), generation };
     // The link is the child's stdin, which posix_spawn can arrange: a fork would stall a large master.
-    let child = Command::new(image.path())
-        .arg0(format!("{app}: {slot}"))
+    let mut command = Command::new(image.path());
+    command.env_remove(DAEMON_VARIABLE).env_remove(IDENTITY_VARIABLE);
+    // It takes the identity on by itself: `Command::uid` would fork, and knows no further groups.
+    command.envs(launch.identity.iter().map(|identity| (IDENTITY_VARIABLE, identity.to_string())));
+    let child = command
+        .arg0(format!("{}: {slot}", launch.app))
         .env(ROLE_VARIABLE, role.to_string())
-        .env_remove(DAEMON_VARIABLE)
         .stdin(Stdio::from(theirs))
         .kill_on_drop(true)
         .spawn()?;
