@@ -193,6 +193,9 @@ fn an_unknown_account_is_told_with_its_place() {
     for (config, expected) in table {
         let said = failed_start(&site(config), &[], 78);
         assert!(said.starts_with(&format!("error: {expected}")), "{said}");
+        let checked = site(config).run(&["config", "check"]);
+        assert_eq!(checked.status.code(), Some(78));
+        assert_eq!(stderr(&checked), said);
     }
 }
 

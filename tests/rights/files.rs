@@ -103,3 +103,14 @@ fn a_log_folder_with_other_things_in_it_is_not_given_away() {
     );
     assert_eq!(fs::metadata(site.dir()).unwrap().uid(), 0);
 }
+
+#[test]
+fn a_log_folder_that_the_user_cannot_reach_fails_the_start() {
+    let Some(_) = nobody() else { return };
+    let site = site("");
+    fs::set_permissions(site.dir(), fs::Permissions::from_mode(0o700)).unwrap();
+    fs::create_dir(site.dir().join("logs")).unwrap();
+    let said = failed_start(&site, AS_NOBODY, 75);
+    let words = ["/logs/agent.log`: Permission denied", "let the user nobody (", "pass the folders above"];
+    assert!(words.iter().all(|words| said.contains(words)), "{said}");
+}

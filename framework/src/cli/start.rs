@@ -4,7 +4,7 @@ use super::args::{About, Start};
 use super::daemon;
 use super::places::Places;
 use super::words::with_runtime;
-use crate::config::{Layers, Merged};
+use crate::config::{ConfigError, Layers, Merged};
 use crate::http::HttpSettings;
 use crate::identity::{self, Identity};
 use crate::launch::Launch;
@@ -54,9 +54,16 @@ fn plan(about: &About, args: &Start) -> Result<Plan, Outcome> {
 }
 
 /// Whom the children shall be; a mistake is told with its place.
-fn identity_of(cluster: &ClusterSettings, merged: &Merged) -> Result<Option<Identity>, Outcome> {
+fn identity_of(cluster: &ClusterSettings, merged: &Merged) -> Result<Option<Identity>, ConfigError> {
     let identity = identity::resolve(cluster.user.as_ref(), cluster.group.as_ref());
-    Ok(identity.map_err(|error| merged.wrong(error.key, &error.problem))?)
+    identity.map_err(|error| merged.wrong(error.key, &error.problem))
+}
+
+/// Whether there are the user and the group that the configuration names; who asks need not be root.
+pub(super) fn check_accounts(merged: &Merged) -> Result<(), ConfigError> {
+    let cluster: ClusterSettings = merged.section("cluster")?;
+    let found = identity::find(cluster.user.as_ref(), cluster.group.as_ref());
+    found.map(drop).map_err(|error| merged.wrong(error.key, &error.problem))
 }
 
 /// The options that stand for keys become the last layer.

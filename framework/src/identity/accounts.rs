@@ -9,10 +9,14 @@ use super::{Account, Identity, Unusable, decide};
 /// Whom the keys `cluster.user` and `cluster.group` want children to be; `None` when they stay what this
 /// process is. The group is the user's first one by default; the user's further groups come with it.
 pub(crate) fn resolve(user: Option<&Account>, group: Option<&Account>) -> Result<Option<Identity>, Unusable> {
+    let now = (Uid::effective().as_raw(), Gid::effective().as_raw());
+    find(user, group)?.map_or(Ok(None), |wanted| decide(wanted, group, now))
+}
+
+/// Whom the keys name, whether this process may become that one or not.
+pub(crate) fn find(user: Option<&Account>, group: Option<&Account>) -> Result<Option<Identity>, Unusable> {
     match (user, group) {
-        (Some(user), group) => {
-            decide(look_up(user, group)?, group, (Uid::effective().as_raw(), Gid::effective().as_raw()))
-        }
+        (Some(user), group) => look_up(user, group).map(Some),
         (None, Some(_)) => Err(Unusable::group(
             "the group has no meaning without a user: set cluster.user or remove cluster.group",
         )),

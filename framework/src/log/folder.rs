@@ -77,11 +77,10 @@ impl LogFolder {
     pub(crate) fn open(&self, name: &str) -> io::Result<File> {
         self.try_open(name).map_err(|error| {
             let path = self.join(name);
-            let who = match error.kind() {
-                ErrorKind::PermissionDenied => format!(" as {}", whoami()),
-                _ => String::new(),
-            };
-            let text = format!("cannot open the log file `{}`{who}: {error}", path.display());
+            let mut text = format!("cannot open the log file `{}`: {error}", path.display());
+            if error.raw_os_error() == Some(Errno::ACCESS.raw_os_error()) {
+                text += &format!(": let {} write to it, and pass the folders above", whoami());
+            }
             io::Error::new(error.kind(), text)
         })
     }
