@@ -7,6 +7,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 use crate::bus::codec;
 use crate::bus::control::{Failure, Hello};
 use crate::bus::frame::{Frame, Kind, PROTOCOL};
@@ -75,10 +77,12 @@ fn take_identity() -> Result<String> {
     Ok(build)
 }
 
-/// Whether the master, which made the link, was gone before its death could have been heard of.
+/// Whether the master was gone before its death could have been heard of: a process closes its files before it
+/// sends the signal of its death.
 fn is_orphan(link: &OwnedFd) -> bool {
-    let master = rustix::net::sockopt::socket_peercred(link).map(|master| master.pid).ok();
-    rustix::process::getppid() != master
+    let mut ends = [PollFd::new(link, PollFlags::empty())];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut ends, Some(&now)).is_ok() && ends[0].revents().contains(PollFlags::HUP)
 }
 
 /// Gives the process the program's name again, which it lost by being executed through an open file; its
@@ -222,5 +226,18 @@ fn describe(error: &(dyn std::error::Error + Send + Sync + 'static)) -> (Ending,
     match error.downcast_ref::<ConfigError>() {
         Some(wrong) => (Ending::Config, Failure { reason: wrong.to_string(), detail: wrong.detail() }),
         None => (Ending::Failed, Failure { reason: chain(error), detail: String::new() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_lost_its_link_is_an_orphan() {
+        let (master, child) = link::pair().unwrap();
+        assert!(!is_orphan(&child));
+        drop(master);
+        assert!(is_orphan(&child));
     }
 }

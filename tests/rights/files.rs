@@ -20,14 +20,14 @@ fn the_logs_are_the_users_and_are_rotated_by_it() {
         from += 100;
         (count() > 8).then_some(())
     });
+    let duties = cluster.status().agent.duties;
+    assert!(duties.iter().all(|duty| duty.last_error.is_none()), "{duties:?}");
     // A folder that is removed is made by the master, for the user.
     fs::remove_dir_all(&logs).unwrap();
     eventually("the new files", || {
         assert_eq!(cluster.get("/log?from=7&count=1").code, 200);
         (logs.exists() && !log_lines(cluster.site(), "web.log", "numbered line 7").is_empty()).then_some(())
     });
-    let duties = cluster.status().agent.duties;
-    assert!(duties.iter().all(|duty| duty.last_error.is_none()), "{duties:?}");
     assert_eq!(cluster.stop().code(), Some(0));
     for name in [".", "master.log", "web.log", "error.log"] {
         let facts = fs::metadata(logs.join(name)).unwrap();
