@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// The rooms of the framework from the bottom up, in floors. A room imports only from floors below its own.
 const FLOORS: &[&[&str]] = &[
-    &["error", "duration", "size", "backoff", "role", "image", "cgroup", "signals"],
+    &["error", "duration", "size", "backoff", "role", "image", "cgroup", "signals", "identity"],
     &["exit", "instance", "config", "log", "http", "exec", "cpu"],
     &["status", "sections", "launch", "events"],
     &["bus", "systemd"],
@@ -35,6 +35,7 @@ const PURE: &[&str] = &[
     "events.rs",
     "exit.rs",
     "http/phase.rs",
+    "identity.rs",
     "master/announcement.rs",
     "master/budget.rs",
     "master/bulletin.rs",

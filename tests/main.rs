@@ -17,6 +17,7 @@
 //! | `systemd` | what the service manager hears |
 //! | `activation` | sockets that a service manager hands down |
 //! | `logs` | rotation without a lost line |
+//! | `rights` | a master that is root, with agent and workers that are not |
 //! | `scaffold` | an app that was stamped builds, starts and passes its test |
 //! | `architecture` | which room may import which |
 
@@ -33,6 +34,7 @@ mod harness;
 mod heavy;
 mod hung;
 mod logs;
+mod rights;
 mod scaffold;
 mod serving;
 mod state;

@@ -16,7 +16,6 @@ use crate::bus::link::{self, Receiver, Sender};
 use crate::config::ConfigError;
 use crate::error::{BoxError, Ending, Result, chain};
 use crate::exit::PANICKED;
-use crate::image::Image;
 use crate::launch::Launch;
 use crate::log::{self, Log};
 use crate::process::Process;
@@ -43,7 +42,10 @@ where
             return Ending::Usage.into();
         }
     };
-    outset::prepare(&role);
+    let build = outset::prepare(&role);
+    if outset::is_orphan(&socket) {
+        return Ending::Failed.into();
+    }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -51,7 +53,7 @@ where
             return Ending::Failed.into();
         }
     };
-    let code = runtime.block_on(connect_and_work(role, socket, work));
+    let code = runtime.block_on(connect_and_work(role, build, socket, work));
     runtime.shutdown_timeout(RUNTIME_END);
     code
 }
@@ -64,7 +66,7 @@ struct Welcomed {
     log: Log,
 }
 
-async fn connect_and_work<W, F>(role: Role, socket: OwnedFd, work: W) -> ExitCode
+async fn connect_and_work<W, F>(role: Role, build: Result<String>, socket: OwnedFd, work: W) -> ExitCode
 where
     W: FnOnce(Process, Vec<Arc<OwnedFd>>) -> F,
     F: Future<Output = Result> + Send + 'static,
@@ -76,12 +78,13 @@ where
             return Ending::Failed.into();
         }
     };
-    let welcomed = match tokio::time::timeout(WELCOME, be_welcomed(role, receiver, sender.clone())).await {
-        Ok(Ok(Some(welcomed))) => welcomed,
-        Ok(Ok(None)) => return Ending::Done.into(),
-        Ok(Err(error)) => return confess(&sender, &*error).await,
-        Err(_) => return confess(&sender, &*BoxError::from("the master sent no welcome")).await,
-    };
+    let welcomed =
+        match tokio::time::timeout(WELCOME, be_welcomed(role, build, receiver, sender.clone())).await {
+            Ok(Ok(Some(welcomed))) => welcomed,
+            Ok(Ok(None)) => return Ending::Done.into(),
+            Ok(Err(error)) => return confess(&sender, &*error).await,
+            Err(_) => return confess(&sender, &*BoxError::from("the master sent no welcome")).await,
+        };
     let Welcomed { process, sockets, receiver, log } = welcomed;
     let code = work_until_the_end(&process, &sender, receiver, work(process.clone(), sockets)).await;
     drop(log);
@@ -89,13 +92,14 @@ where
 }
 
 /// Says hello, takes the retained states, and starts logging. `None` if the master does not want us any more.
-async fn be_welcomed(role: Role, mut receiver: Receiver, sender: Sender) -> Result<Option<Welcomed>> {
-    let hello = Hello {
-        protocol: PROTOCOL,
-        build: Image::of_self()?.build()?,
-        slot: role.slot.clone(),
-        generation: role.generation,
-    };
+async fn be_welcomed(
+    role: Role,
+    build: Result<String>,
+    mut receiver: Receiver,
+    sender: Sender,
+) -> Result<Option<Welcomed>> {
+    let hello =
+        Hello { protocol: PROTOCOL, build: build?, slot: role.slot.clone(), generation: role.generation };
     sender.send(Frame::new(Kind::Hello, 0, codec::encode("the hello", &hello)?)).await?;
     let mut states = Vec::new();
     let welcome = loop {
@@ -108,7 +112,7 @@ async fn be_welcomed(role: Role, mut receiver: Receiver, sender: Sender) -> Resu
     };
     let launch: Launch = codec::decode("the welcome", welcome.payload())?;
     let label = role.slot.to_string();
-    let log = log::start(&launch.log_dir, role.slot.group(), &label, &launch.log)
+    let log = log::start(&*launch.log_dir, role.slot.group(), &label, &launch.log)
         .map_err(|error| format!("cannot write logs to {}: {error}", launch.log_dir.display()))?;
     let process = Process::new(role, launch, sender, log.reopener());
     for frame in &states {

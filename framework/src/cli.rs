@@ -114,6 +114,7 @@ fn check(about: &About, location: &Location, set: Vec<String>) -> Outcome {
     let checked = Places::of(location).and_then(|places| {
         let merged = places.layers(set)?.read()?.merge()?;
         about.sections.encode(&merged)?;
+        start::check_accounts(&merged)?;
         Ok(places)
     });
     let answer = checked.and_then(|places| {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::Layers;
 use crate::cpu::CpuSettings;
 use crate::http::HttpSettings;
+use crate::identity::Identity;
 use crate::log::LogSettings;
 
 /// The body of a welcome; the same for every child of a generation.
@@ -27,6 +28,8 @@ pub(crate) struct Launch {
     pub(crate) layers: Layers,
     /// How to serve.
     pub(crate) http: HttpSettings,
+    /// Whom the agent and the workers run as, if not as the master.
+    pub(crate) identity: Option<Identity>,
     /// What to log.
     pub(crate) log: LogSettings,
     /// What a worker's pool for heavy work is like.

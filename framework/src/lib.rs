@@ -14,6 +14,7 @@
 //! | [`config`], `log`, `http` | layers of configuration; log files; serving HTTP |
 //! | [`exec`], `cpu` | helper processes; threads for heavy work |
 //! | `image`, `cgroup`, `instance`, `signals` | the executable held open; the control group; the run dir; what signals mean |
+//! | `identity` | as whom to run |
 //! | `bus` | frames, links, the bodies of the framework's own frames |
 //! | `systemd` | what the service manager hears, and the sockets that it hands down |
 //! | `launch`, `sections` | what a child is told; who owns which part of the configuration |
@@ -41,6 +42,7 @@ pub mod exec;
 mod exit;
 mod heartbeat;
 mod http;
+mod identity;
 mod image;
 mod instance;
 mod launch;
@@ -70,6 +72,7 @@ pub use error::{BoxError, Ending, Result};
 pub use events::{ClusterEvent, Member};
 pub use exit::{Exit, Reason};
 pub use http::HttpSettings;
+pub use identity::Account;
 pub use launch::OnPanic;
 pub use log::{Level, LogSettings};
 pub use master::{ClusterSettings, GroupSettings, WorkerCount};

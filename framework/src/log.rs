@@ -4,7 +4,6 @@
 //! Deciding when files are rotated is left to the agent.
 
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -17,12 +16,14 @@ use tracing_subscriber::layer::SubscriberExt as _;
 mod backlog;
 mod console;
 mod file;
+mod folder;
 mod layer;
 mod line;
 mod panics;
 
 pub(crate) use console::Console;
 use file::SharedFile;
+pub(crate) use folder::LogFolder;
 use layer::{LogLayer, Outlet};
 use line::Head;
 pub(crate) use panics::{last_panic, log_panics, panicked};
@@ -83,24 +84,29 @@ impl Level {
     }
 }
 
-/// Starts logging for this process: events of `tracing` go to `<dir>/<name>.log`, errors again to
-/// `<dir>/error.log`. Each line says that `label` wrote it, such as `web.0`. A missing `dir` is created.
+/// Starts logging for this process: events of `tracing` go to `<name>.log` in `folder`, errors again to
+/// `error.log`. Each line says that `label` wrote it, such as `web.0`. A missing folder is created.
 ///
 /// # Errors
 /// When a file cannot be opened; when `name` is no file name or is `error`; with
 /// [`io::ErrorKind::AlreadyExists`] when this process has a `tracing` subscriber already, be it ours.
-pub(crate) fn start(dir: &Path, name: &str, label: &str, settings: &LogSettings) -> io::Result<Log> {
+pub(crate) fn start(
+    folder: impl Into<LogFolder>,
+    name: &str,
+    label: &str,
+    settings: &LogSettings,
+) -> io::Result<Log> {
     let taken = |_| {
         let text = "logging has been started in this process already: start it once";
         io::Error::new(io::ErrorKind::AlreadyExists, text)
     };
-    let (subscriber, log) = build(dir, name, label, settings)?;
+    let (subscriber, log) = build(folder.into(), name, label, settings)?;
     tracing::subscriber::set_global_default(subscriber).map_err(taken)?;
     Ok(log)
 }
 
 fn build(
-    dir: &Path,
+    folder: LogFolder,
     name: &str,
     label: &str,
     settings: &LogSettings,
@@ -108,7 +114,8 @@ fn build(
     check_name(name)?;
     let head = Arc::new(Head::new(label));
     let lost = Arc::new(AtomicU64::new(0));
-    let open = |name| SharedFile::open(dir.join(format!("{name}.log")), Arc::clone(&head), Arc::clone(&lost));
+    let open =
+        |name| SharedFile::open(folder.clone(), format!("{name}.log"), Arc::clone(&head), Arc::clone(&lost));
     let (role_file, error_file) = (open(name)?, open(ERRORS)?);
     let ended = Arc::new(AtomicBool::new(false));
     let (role, role_guard) = outlet(&role_file, ROLE_QUEUE, "log", &ended);

@@ -57,7 +57,7 @@ use crate::error::{BoxError, Ending};
 use crate::image::Image;
 use crate::instance::{Lock, RunDirError};
 use crate::launch::Launch;
-use crate::log::{self, Log};
+use crate::log::{self, Log, LogFolder};
 use crate::role::Slot;
 use crate::systemd::{Notifier, Scene};
 
@@ -115,7 +115,9 @@ impl Master {
         plan.launch.workers = plan.workers(processors);
         let inherited = std::mem::take(&mut plan.inherited);
         let launch = &plan.launch;
-        let mut log = log::start(&launch.log_dir, "master", "master", &launch.log).map_err(start_failed)?;
+        let folder = LogFolder::of(&launch.log_dir, launch.identity.as_ref());
+        folder.hand_over().map_err(start_failed)?;
+        let mut log = log::start(folder, "master", "master", &launch.log).map_err(start_failed)?;
         let listeners = listeners::open_all(plan.doors(), plan.chosen_by, inherited)
             .map_err(|error| failed(Ending::Config, error))?;
         let image = Image::of_self().map_err(start_failed)?;
@@ -222,7 +224,7 @@ impl Master {
     }
 
     fn spawn(&mut self, id: ChildId, slot: &Slot, generation: u64) {
-        match spawn::spawn(&self.image, &self.launch.app, id, slot, generation, self.care.clone()) {
+        match spawn::spawn(&self.image, &self.launch, id, slot, generation, self.care.clone()) {
             Ok(child) => {
                 self.queue.push_back(Event::Spawned { id, pid: child.pid });
                 self.children.insert(id, child);

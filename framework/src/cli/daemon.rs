@@ -2,7 +2,6 @@
 //! ends of a link. The word is said by the master; if the link ends before that, the start has failed.
 
 use std::env;
-use std::fs::File;
 use std::io;
 use std::process::{Command, Stdio};
 
@@ -14,6 +13,7 @@ use crate::bus::control::Failure;
 use crate::bus::frame::{Frame, Kind};
 use crate::bus::link;
 use crate::error::Ending;
+use crate::log::LogFolder;
 use crate::master::{Herald, Outcome};
 use crate::role::DAEMON_VARIABLE;
 use crate::systemd::WATCHDOG_PID;
@@ -44,11 +44,9 @@ pub(crate) async fn launch(args: &Start) -> Result<(), Outcome> {
         |error: io::Error| failed(Ending::StartFailed, format!("cannot start in the background: {error}"));
     let (ours, theirs) = link::pair().map_err(impossible)?;
     let console = places.log_dir.join("console.log");
-    let output = std::fs::create_dir_all(&places.log_dir)
-        .and_then(|()| File::options().append(true).create(true).open(&console))
-        .map_err(|error| {
-            failed(Ending::StartFailed, format!("cannot write {}: {error}", console.display()))
-        })?;
+    let output = LogFolder::from(&*places.log_dir)
+        .open("console.log")
+        .map_err(|error| failed(Ending::StartFailed, error.to_string()))?;
     let mut command = Command::new(env::current_exe().map_err(impossible)?);
     // The watchdog that is meant for this process is the master's to feed.
     if env::var(WATCHDOG_PID).is_ok_and(|pid| pid == std::process::id().to_string()) {

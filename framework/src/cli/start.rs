@@ -4,9 +4,10 @@ use super::args::{About, Start};
 use super::daemon;
 use super::places::Places;
 use super::words::{failed, with_runtime};
-use crate::config::{Layers, Merged};
+use crate::config::{ConfigError, Layers, Merged};
 use crate::error::Ending;
 use crate::http::HttpSettings;
+use crate::identity::{self, Identity};
 use crate::launch::{Group, Launch};
 use crate::log::{Level, LogSettings};
 use crate::master::{self, ClusterSettings, GroupSettings, Outcome, Plan};
@@ -91,6 +92,7 @@ fn plan(about: &About, args: &Start, inherited: Vec<Inherited>) -> Result<Plan, 
             app_dir: places.app_dir,
             log_dir: places.log_dir,
             http: merged.section("http")?,
+            identity: identity_of(&cluster, &merged)?,
             log,
             layers,
         },
@@ -100,6 +102,19 @@ fn plan(about: &About, args: &Start, inherited: Vec<Inherited>) -> Result<Plan, 
         chosen_by: chosen_by(args),
         inherited,
     })
+}
+
+/// Whom the children shall be; a mistake is told with its place.
+fn identity_of(cluster: &ClusterSettings, merged: &Merged) -> Result<Option<Identity>, ConfigError> {
+    let identity = identity::resolve(cluster.user.as_ref(), cluster.group.as_ref());
+    identity.map_err(|error| merged.wrong(error.key, &error.problem))
+}
+
+/// Whether there are the user and the group that the configuration names; who asks need not be root.
+pub(super) fn check_accounts(merged: &Merged) -> Result<(), ConfigError> {
+    let cluster: ClusterSettings = merged.section("cluster")?;
+    let found = identity::find(cluster.user.as_ref(), cluster.group.as_ref());
+    found.map(drop).map_err(|error| merged.wrong(error.key, &error.problem))
 }
 
 /// The options that stand for keys become the last layer.

@@ -14,15 +14,17 @@ use super::document;
 use super::error::{ConfigError, Whence};
 use super::merged::Merged;
 use super::origin::Origin;
+use crate::identity::whoami;
 
 /// Environment variables that start like a config key and are none.
-pub const NOT_KEYS: [&str; 6] = [
+pub const NOT_KEYS: [&str; 7] = [
     "HATCHERY_ENV",
     "HATCHERY_ROLE",
     "HATCHERY_APP_DIR",
     "HATCHERY_RUN_DIR",
     "HATCHERY_LOG_DIR",
     "HATCHERY_DAEMON",
+    "HATCHERY_IDENTITY",
 ];
 
 /// Where the configuration of an app comes from.
@@ -203,6 +205,10 @@ fn read_text(name: &str, path: &Path) -> Result<Option<String>, ConfigError> {
     let bytes = match bytes {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            let problem = format!("{} may not read the file: {error}: make it readable for it", whoami());
+            return Err(unreadable(problem));
+        }
         Err(error) => {
             return Err(unreadable(format!(
                 "the file cannot be read: {error}: make it readable, or remove it"

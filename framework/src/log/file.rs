@@ -2,9 +2,8 @@
 //! in whole lines, patient with a full disk.
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Seek as _, Write};
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -13,6 +12,7 @@ use std::time::Duration;
 use tracing::Level;
 
 use super::backlog::{BATCH, Backlog};
+use super::folder::LogFolder;
 use super::line::Head;
 
 /// How long a line may wait in memory: what a SIGKILL can cost at most.
@@ -25,11 +25,17 @@ const BREATH: Duration = Duration::from_micros(500);
 pub(super) struct SharedFile(Arc<Mutex<LogFile>>);
 
 impl SharedFile {
-    /// Opens `path` for appending; `lost` is raised for every line that is given up.
-    pub(super) fn open(path: PathBuf, head: Arc<Head>, lost: Arc<AtomicU64>) -> io::Result<Self> {
+    /// Opens `name` for appending; `lost` is raised for every line that is given up.
+    pub(super) fn open(
+        folder: LogFolder,
+        name: String,
+        head: Arc<Head>,
+        lost: Arc<AtomicU64>,
+    ) -> io::Result<Self> {
         let file = LogFile {
-            file: open(&path)?,
-            path,
+            file: folder.open(&name)?,
+            folder,
+            name,
             backlog: Backlog::default(),
             untried: 0,
             torn_at: 0,
@@ -76,12 +82,13 @@ impl Write for SharedFile {
 
 impl fmt::Debug for SharedFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("SharedFile").field(&self.lock().path).finish()
+        f.debug_tuple("SharedFile").field(&self.lock().name).finish()
     }
 }
 
 struct LogFile {
-    path: PathBuf,
+    folder: LogFolder,
+    name: String,
     file: File,
     backlog: Backlog,
     /// Bytes that came since the last attempt to write.
@@ -134,7 +141,7 @@ impl LogFile {
 
     fn reopen(&mut self) -> io::Result<()> {
         self.write_out();
-        self.file = open(&self.path)?;
+        self.file = self.folder.open(&self.name)?;
         self.backlog.start_line_again();
         self.write_out();
         Ok(())
@@ -168,17 +175,6 @@ impl Loss {
         }
         told
     }
-}
-
-fn open(path: &Path) -> io::Result<File> {
-    let named = |error: io::Error| {
-        let text = format!("cannot open the log file `{}`: {error}", path.display());
-        io::Error::new(error.kind(), text)
-    };
-    if let Some(dir) = path.parent() {
-        fs::create_dir_all(dir).map_err(named)?;
-    }
-    File::options().append(true).create(true).open(path).map_err(named)
 }
 
 #[cfg(test)]

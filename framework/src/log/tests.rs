@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 use std::thread;
 
 use tempfile::TempDir;
@@ -16,7 +17,7 @@ fn quiet(level: Level) -> LogSettings {
 /// Runs `body` with logging as `web.0` into a directory, and returns that directory.
 fn logged(body: impl FnOnce(&Path, &Log)) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
-    let (subscriber, log) = build(dir.path(), "web", "web.0", &quiet(Level::Info)).unwrap();
+    let (subscriber, log) = build(dir.path().into(), "web", "web.0", &quiet(Level::Info)).unwrap();
     with_default(subscriber, || body(dir.path(), &log));
     drop(log);
     dir
@@ -154,7 +155,7 @@ fn a_failed_reopening_keeps_the_old_file_and_names_the_path() {
 #[test]
 fn a_line_after_the_end_of_logging_is_written_directly() {
     let dir = tempfile::tempdir().unwrap();
-    let (subscriber, log) = build(dir.path(), "web", "web.0", &quiet(Level::Info)).unwrap();
+    let (subscriber, log) = build(dir.path().into(), "web", "web.0", &quiet(Level::Info)).unwrap();
     with_default(subscriber, || {
         drop(log);
         tracing::info!(target: "shop", "last words");
@@ -166,7 +167,7 @@ fn a_line_after_the_end_of_logging_is_written_directly() {
 fn names_that_are_no_file_or_the_file_of_errors_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     for name in ["", "error", "../web", "a/b"] {
-        let Err(error) = build(dir.path(), name, "web.0", &quiet(Level::Info)) else {
+        let Err(error) = build(dir.path().into(), name, "web.0", &quiet(Level::Info)) else {
             panic!("{name} is taken");
         };
         assert!(error.to_string().contains(&format!("`{name}`")), "{error}");

@@ -136,9 +136,12 @@ impl Cluster {
     /// What a signal wants has nobody to be answered.
     fn scale_first(&mut self, by: i32, now: Instant, actions: &mut Vec<Action>) {
         let Some(first) = self.supervisor.groups().first() else { return };
-        if let Ok(to) = scaling::target(first, Change::By(by)) {
-            let group = first.name.clone();
-            self.supervisor.scale(&group, to, now, actions);
+        match scaling::target(first, Change::By(by)) {
+            Ok(to) => {
+                let group = first.name.clone();
+                self.supervisor.scale(&group, to, now, actions);
+            }
+            Err(problem) => actions.push(Action::Report(Report::ScalingRefused { problem })),
         }
     }
 

@@ -101,6 +101,10 @@ pub(crate) enum Report {
     ConfigRefused {
         problem: String,
     },
+    /// Somebody who cannot be answered wants what is not possible.
+    ScalingRefused {
+        problem: String,
+    },
 }
 
 /// How the whole run ended.

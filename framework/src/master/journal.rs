@@ -16,6 +16,7 @@ pub(crate) fn write_down(report: &Report) {
         Report::Slept { nap } => {
             tracing::warn!("this master was stopped for {} ms; nobody is blamed for it", nap.as_millis());
         }
+        Report::ScalingRefused { problem } => tracing::warn!("a signal changes nothing: {problem}"),
         Report::ConfigRefused { problem } => {
             tracing::error!("the configuration is refused, the last good one stays: {problem}");
         }

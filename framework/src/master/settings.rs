@@ -6,6 +6,7 @@ use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
 use super::count::WorkerCount;
+use crate::identity::Account;
 use crate::launch::OnPanic;
 
 /// The section `[cluster]`. What it says of workers holds for every group that does not say otherwise.
@@ -50,6 +51,10 @@ pub struct ClusterSettings {
     /// A worker with so much resident memory is replaced, ±10 %; 0 never. Default 0.
     #[serde(with = "crate::size")]
     pub max_memory: ByteSize,
+    /// Whom the agent and the workers run as, if the master is root. Default: as the master.
+    pub user: Option<Account>,
+    /// Their group. Default: the first group of `user`.
+    pub group: Option<Account>,
 }
 
 impl Default for ClusterSettings {
@@ -68,6 +73,8 @@ impl Default for ClusterSettings {
             max_requests: 0,
             max_age: Duration::ZERO,
             max_memory: ByteSize::b(0),
+            user: None,
+            group: None,
         }
     }
 }

@@ -23,7 +23,9 @@ use crate::bus::frame::Frame;
 use crate::bus::link::{self, LinkError, Receiver, Sender};
 use crate::cgroup::Cgroup;
 use crate::exit::{Ended, Status};
+use crate::identity::IDENTITY_VARIABLE;
 use crate::image::Image;
+use crate::launch::Launch;
 use crate::log::Console;
 use crate::role::{DAEMON_VARIABLE, ROLE_VARIABLE, Role, Slot};
 use crate::systemd;
@@ -85,7 +87,7 @@ impl Handle {
 /// Starts a child and a task that turns all that happens to it into events, its exit last.
 pub(crate) fn spawn(
     image: &Image,
-    app: &str,
+    launch: &Launch,
     id: ChildId,
     slot: &Slot,
     generation: u64,
@@ -95,13 +97,15 @@ pub(crate) fn spawn(
     let role = Role { slot: slot.clone(), generation };
     // The link is the child's stdin, which posix_spawn can arrange: a fork would stall a large master.
     let mut command = Command::new(image.path());
+    command.env_remove(DAEMON_VARIABLE).env_remove(IDENTITY_VARIABLE);
     for variable in systemd::VARIABLES {
         command.env_remove(variable);
     }
+    // It takes the identity on by itself: `Command::uid` would fork, and knows no further groups.
+    command.envs(launch.identity.iter().map(|identity| (IDENTITY_VARIABLE, identity.to_string())));
     let mut child = command
-        .arg0(format!("{app}: {slot}"))
+        .arg0(format!("{}: {slot}", launch.app))
         .env(ROLE_VARIABLE, role.to_string())
-        .env_remove(DAEMON_VARIABLE)
         .stdin(Stdio::from(theirs))
         .stderr(Stdio::piped())
         .kill_on_drop(true)

@@ -1,6 +1,8 @@
 //! A single file: several writers, a full disk, a poisoned lock.
 
+use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
@@ -30,7 +32,9 @@ fn lines_of_several_writers_do_not_mix() {
 
 fn file_at(path: &Path) -> (SharedFile, Arc<AtomicU64>) {
     let lost = Arc::new(AtomicU64::new(0));
-    let file = SharedFile::open(path.to_owned(), Arc::new(Head::new("web.0")), Arc::clone(&lost)).unwrap();
+    let (folder, name) =
+        (path.parent().unwrap().into(), path.file_name().unwrap().to_str().unwrap().to_owned());
+    let file = SharedFile::open(folder, name, Arc::new(Head::new("web.0")), Arc::clone(&lost)).unwrap();
     (file, lost)
 }
 
@@ -81,7 +85,7 @@ fn a_torn_line_is_continued_unless_another_process_wrote_behind_it() {
     for (other, expected) in [("", "two\n"), ("one\n", "twone\ntwo\n")] {
         let path = dir.path().join(format!("web{}.log", other.len()));
         let file = torn(&path);
-        open(&path).unwrap().write_all(other.as_bytes()).unwrap();
+        File::options().append(true).open(&path).unwrap().write_all(other.as_bytes()).unwrap();
         file.write_out();
         assert_eq!(fs::read_to_string(&path).unwrap(), expected);
     }
