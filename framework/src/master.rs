@@ -13,6 +13,7 @@ mod crew;
 mod event;
 mod family;
 mod herald;
+mod host;
 mod journal;
 mod leftovers;
 mod listeners;
@@ -46,6 +47,7 @@ use tokio::sync::mpsc;
 
 use self::cluster::Cluster;
 use self::event::{Action, ChildId, Event};
+use self::host::Host;
 use self::listeners::Listener;
 use self::spawn::{Care, Handle};
 use crate::bus::codec;
@@ -111,8 +113,9 @@ impl Master {
             _ => failed(Ending::Failed, error),
         })?;
         let start_failed = |error: io::Error| failed(Ending::StartFailed, error);
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        plan.launch.workers = plan.workers(processors);
+        let cgroup = Cgroup::of_self();
+        let host = Host::look(&cgroup);
+        plan.launch.workers = plan.workers(host.processors);
         let inherited = std::mem::take(&mut plan.inherited);
         let launch = &plan.launch;
         let folder = LogFolder::of(&launch.log_dir, launch.identity.as_ref());
@@ -127,19 +130,13 @@ impl Master {
         let socket = control::listen(&plan.run_dir.control_socket()).map_err(start_failed)?;
         tokio::spawn(control::serve(socket, events.clone()));
         tokio::spawn(wishes::forward(wishes::listen().map_err(start_failed)?, events.clone()));
-        let cgroup = Cgroup::of_self();
-        tracing::info!(
-            "starting {} in {}: {} workers, {processors} processors{}",
-            launch.app,
-            launch.app_dir.display(),
-            launch.workers,
-            limits(&cgroup),
-        );
+        let (app, dir, workers) = (&launch.app, launch.app_dir.display(), launch.workers);
+        tracing::info!("starting {app} in {dir}: {workers} workers, {host}");
         let console = log.console().map_err(start_failed)?;
         let care = Care::begin(events, console, cgroup);
         let build = image.build().map_err(start_failed)?;
         let started = Instant::now();
-        let supervisor = plan.supervisor(processors, started);
+        let supervisor = plan.supervisor(host.processors, started);
         let cluster = Cluster::new((&plan.cluster).into(), supervisor, build, started);
         Ok(Self {
             cluster,
@@ -182,7 +179,8 @@ impl Master {
         let (cluster, alive) = (&self.cluster, self.children.len());
         let scene = || {
             let (ready, wanted) = cluster.ready_workers();
-            Scene { state: cluster.state(), ready, wanted, alive, bounded: cluster.is_bounded() }
+            let gave_up = cluster.has_given_up();
+            Scene { state: cluster.state(), ready, wanted, alive, gave_up, bounded: cluster.is_bounded() }
         };
         self.notifier.after(scene, Instant::now());
     }
@@ -283,13 +281,6 @@ impl Master {
             tracing::error!("{}", outcome.reason);
         }
     }
-}
-
-/// What the control group allows, if less than all.
-fn limits(cgroup: &Cgroup) -> String {
-    let memory = cgroup.memory_limit().map(|bytes| format!(", at most {} MiB of memory", bytes >> 20));
-    let quota = cgroup.cpu_quota().map(|share| format!(", at most the time of {share:.2} processors"));
-    [memory, quota].into_iter().flatten().collect()
 }
 
 fn crew(workers: u32) -> String {

@@ -14,7 +14,7 @@ use super::rules::Rules;
 use super::scaling::{self, Scaling};
 use super::supervisor::Supervisor;
 use crate::bus::codec;
-use crate::bus::control::{Answer, Change, Hello, Request};
+use crate::bus::control::{Answer, Hello, Request};
 use crate::bus::frame::{Frame, Kind, PROTOCOL};
 use crate::bus::topic::CONFIG;
 use crate::role::Slot;
@@ -77,7 +77,7 @@ impl Cluster {
                 let again = self.supervisor.state() == ClusterState::Stopping;
                 self.supervisor.stop(fast || again, None, &mut actions);
             }
-            Event::ScaleSignal { by } => self.scale_first(by, now, &mut actions),
+            Event::ScaleSignal { by } => scaling::obey(&mut self.supervisor, by, now, &mut actions),
             Event::ReopenLogs => self.reopening.begin(None, self.relay.members(), &mut actions),
             Event::Control { request, reply } => self.on_request(request, reply, now, &mut actions),
         }
@@ -112,36 +112,9 @@ impl Cluster {
                 actions.push(Action::Reply { reply, answer: Answer::Stopping });
                 self.supervisor.stop(fast, timeout_ms.map(Duration::from_millis), actions);
             }
-            Request::Scale { group, change } => self.scale(&group, change, reply, now, actions),
-        }
-    }
-
-    fn scale(&mut self, group: &str, change: Change, reply: Reply, now: Instant, actions: &mut Vec<Action>) {
-        let groups = self.supervisor.groups();
-        let found = groups.iter().find(|crew| crew.name == group).ok_or_else(|| {
-            let names: Vec<&str> = groups.iter().map(|crew| crew.name.as_str()).collect();
-            format!("no group is called {group}: there is {}", names.join(", "))
-        });
-        match found.and_then(|crew| scaling::target(crew, change).map(|to| (crew.wanted(), to))) {
-            Ok((from, to)) => {
-                self.supervisor.scale(group, to, now, actions);
-                if let Some(crew) = self.supervisor.groups().iter().find(|crew| crew.name == group) {
-                    self.scaling.begin(crew, (from, to), reply, now, actions);
-                }
+            Request::Scale { group, change } => {
+                self.scaling.begin(&mut self.supervisor, &group, change, reply, now, actions);
             }
-            Err(problem) => actions.push(Action::Reply { reply, answer: Answer::Failed(problem) }),
-        }
-    }
-
-    /// What a signal wants has nobody to be answered.
-    fn scale_first(&mut self, by: i32, now: Instant, actions: &mut Vec<Action>) {
-        let Some(first) = self.supervisor.groups().first() else { return };
-        match scaling::target(first, Change::By(by)) {
-            Ok(to) => {
-                let group = first.name.clone();
-                self.supervisor.scale(&group, to, now, actions);
-            }
-            Err(problem) => actions.push(Action::Report(Report::ScalingRefused { problem })),
         }
     }
 
@@ -263,6 +236,12 @@ impl Cluster {
     pub(crate) fn ready_workers(&self) -> (u32, u32) {
         let groups = self.supervisor.groups();
         (groups.iter().map(Crew::ready).sum(), groups.iter().map(Crew::wanted).sum())
+    }
+
+    /// Whether the budget of restarts of some group, or of the agent, is spent.
+    pub(crate) fn has_given_up(&self) -> bool {
+        let groups = self.supervisor.groups().iter().flat_map(|crew| &crew.posts);
+        groups.chain([self.supervisor.agent()]).any(|post| post.gave_up)
     }
 
     /// Whether what is under way ends by itself, because it has a deadline.

@@ -4,10 +4,17 @@ use std::time::{Duration, Instant};
 
 use super::count::MOST_WORKERS;
 use super::crew::Crew;
-use super::event::{Action, Reply};
+use super::event::{Action, Reply, Report};
 use super::rules::later;
+use super::supervisor::Supervisor;
 use crate::bus::control::{Answer, Change};
 use crate::role::WEB;
+
+/// How long a request may take: as long as a worker may start or leave.
+fn patience(crew: &Crew) -> Duration {
+    let rules = &crew.rules;
+    rules.ready_timeout.max(rules.drain_timeout) + rules.kill_margin + Duration::from_secs(1)
+}
 
 /// The requests that are under way.
 #[derive(Debug, Default)]
@@ -25,7 +32,7 @@ struct Pending {
 }
 
 /// How many workers `crew` is to have, or why it cannot.
-pub(crate) fn target(crew: &Crew, change: Change) -> Result<u32, String> {
+fn target(crew: &Crew, change: Change) -> Result<u32, String> {
     let wanted = i64::from(crew.wanted());
     let to = match change {
         Change::To(count) => i64::from(count),
@@ -39,25 +46,50 @@ pub(crate) fn target(crew: &Crew, change: Change) -> Result<u32, String> {
     }
 }
 
+/// Does what a signal wants of the first group; nobody is to be answered.
+pub(crate) fn obey(supervisor: &mut Supervisor, by: i32, now: Instant, actions: &mut Vec<Action>) {
+    let Some(first) = supervisor.groups().first() else { return };
+    let name = first.name.clone();
+    match target(first, Change::By(by)) {
+        Ok(to) => _ = supervisor.scale(&name, to, now, actions),
+        Err(problem) => actions.push(Action::Report(Report::ScalingRefused { problem })),
+    }
+}
+
 impl Scaling {
-    /// Answers when `crew` has `to` workers. An older request for the same group is answered now.
+    /// Changes the number of workers in `group`, and answers when it has so many, or that it cannot. An older request
+    /// for the same group is answered now.
     pub(crate) fn begin(
         &mut self,
-        crew: &Crew,
-        (from, to): (u32, u32),
+        supervisor: &mut Supervisor,
+        group: &str,
+        change: Change,
         reply: Reply,
         now: Instant,
         actions: &mut Vec<Action>,
     ) {
-        let overtaken = self.pending.extract_if(.., |pending| pending.group == crew.name);
+        let groups = supervisor.groups();
+        let found = groups.iter().find(|crew| crew.name == group).ok_or_else(|| {
+            let names: Vec<&str> = groups.iter().map(|crew| crew.name.as_str()).collect();
+            format!("no group is called {group}: there is {}", names.join(", "))
+        });
+        match found.and_then(|crew| target(crew, change).map(|to| (to, patience(crew)))) {
+            Ok((to, patience)) => {
+                self.overtake(group, to, actions);
+                let from = supervisor.scale(group, to, now, actions).unwrap_or(to);
+                let until = later(now, patience);
+                self.pending.push(Pending { group: group.to_owned(), from, to, until, reply });
+            }
+            Err(problem) => actions.push(Action::Reply { reply, answer: Answer::Failed(problem) }),
+        }
+    }
+
+    fn overtake(&mut self, group: &str, to: u32, actions: &mut Vec<Action>) {
+        let overtaken = self.pending.extract_if(.., |pending| pending.group == group);
         actions.extend(overtaken.map(|older| {
-            let problem = format!("a later request wants {to} workers in {}, not {}", crew.name, older.to);
+            let problem = format!("a later request wants {to} workers in {group}, not {}", older.to);
             Action::Reply { reply: older.reply, answer: Answer::Failed(problem) }
         }));
-        let rules = &crew.rules;
-        let patience =
-            rules.ready_timeout.max(rules.drain_timeout) + rules.kill_margin + Duration::from_secs(1);
-        self.pending.push(Pending { group: crew.name.clone(), from, to, until: later(now, patience), reply });
     }
 
     /// Answers what is done, and what cannot be done any more.

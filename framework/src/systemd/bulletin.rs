@@ -22,6 +22,8 @@ pub(crate) struct Scene {
     pub(crate) wanted: u32,
     /// Children that have not ended.
     pub(crate) alive: usize,
+    /// Whether a budget of restarts is spent.
+    pub(crate) gave_up: bool,
     /// Whether the supervisor will act by itself if nothing happens: then it bounds how long this can last.
     pub(crate) bounded: bool,
 }
@@ -116,6 +118,9 @@ impl Scene {
             ClusterState::Degraded if ready == wanted => {
                 format!("degraded: {ready} of {wanted} {noun} ready, the agent is not")
             }
+            ClusterState::Degraded if self.gave_up => {
+                format!("degraded: {ready} of {wanted} {noun} ready; gave up, and tries again slowly")
+            }
             ClusterState::Degraded => format!("degraded: {ready} of {wanted} {noun} ready"),
             ClusterState::Stopping if self.alive == 1 => "stopping: 1 process left".to_owned(),
             ClusterState::Stopping => format!("stopping: {} processes left", self.alive),
@@ -137,9 +142,9 @@ mod tests {
     use super::*;
 
     const STARTING: Scene =
-        Scene { state: ClusterState::Starting, ready: 0, wanted: 2, alive: 1, bounded: true };
+        Scene { state: ClusterState::Starting, ready: 0, wanted: 2, alive: 1, gave_up: false, bounded: true };
     const RUNNING: Scene =
-        Scene { state: ClusterState::Running, ready: 2, wanted: 2, alive: 3, bounded: false };
+        Scene { state: ClusterState::Running, ready: 2, wanted: 2, alive: 3, gave_up: false, bounded: false };
     const DEGRADED: Scene = Scene { state: ClusterState::Degraded, ready: 1, ..RUNNING };
     const STOPPING: Scene = Scene { state: ClusterState::Stopping, ready: 0, bounded: true, ..RUNNING };
 
@@ -166,6 +171,7 @@ mod tests {
             (4, Scene { alive: 4, ..RUNNING }),
             (5, DEGRADED),
             (6, Scene { ready: 2, ..DEGRADED }),
+            (7, Scene { gave_up: true, ..DEGRADED }),
             (7, RUNNING),
             (8, STOPPING),
             (9, Scene { alive: 1, ..STOPPING }),
@@ -179,6 +185,7 @@ mod tests {
             "",
             "STATUS=degraded: 1 of 2 workers ready",
             "STATUS=degraded: 2 of 2 workers ready, the agent is not",
+            "STATUS=degraded: 1 of 2 workers ready; gave up, and tries again slowly",
             "STATUS=running: 2 of 2 workers ready",
             "STOPPING=1 STATUS=stopping: 3 processes left EXTEND_TIMEOUT_USEC=10000000",
             "STATUS=stopping: 1 process left",

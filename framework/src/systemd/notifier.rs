@@ -139,7 +139,7 @@ mod tests {
     use crate::status::ClusterState;
 
     const RUNNING: Scene =
-        Scene { state: ClusterState::Running, ready: 1, wanted: 1, alive: 2, bounded: false };
+        Scene { state: ClusterState::Running, ready: 1, wanted: 1, alive: 2, gave_up: false, bounded: false };
 
     #[test]
     fn a_message_that_finds_nobody_is_sent_again_later() {
