@@ -32,3 +32,8 @@ struct Configuration;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/helpers.md")]
 struct Helpers;
+
+/// The examples of the page on life and death compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/lifecycle.md")]
+struct Lifecycle;

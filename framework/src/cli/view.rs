@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use comfy_table::{Cell, CellAlignment, Table, presets::NOTHING};
 
-use crate::status::{AgentStatus, ProcessStatus, Status, Usage};
+use crate::status::{AgentStatus, GroupStatus, ProcessStatus, Status, Usage};
 
 /// The whole status as text.
 pub(crate) fn render(status: &Status) -> String {
@@ -22,6 +22,7 @@ pub(crate) fn render(status: &Status) -> String {
         text += &format!("{}: {} ({})\n", listener.name, listener.address, listener.policy);
     }
     text += &format!("\n{}\n\n", processes(status));
+    text += &groups(&status.groups);
     text += &duties(&status.agent);
     for state in &status.states {
         let spread = if state.converged { "in every worker" } else { "not yet in every worker" };
@@ -45,25 +46,32 @@ fn processes(status: &Status) -> Table {
         "RESTARTS",
         "CONNECTIONS",
         "REQUESTS",
+        "LAG",
         "MEMORY",
         "CPU",
         "LAST EXIT",
     ]);
     let none = || Cell::new("");
     let mut master = vec![Cell::new("master"), right(status.master.pid), Cell::new(word(&status.state))];
-    master.extend([right(duration(status.uptime_ms)), none(), none(), none()]);
+    master.extend([right(duration(status.uptime_ms)), none(), none(), none(), none()]);
     master.extend(usage(&status.master.usage));
     table.add_row(master);
-    table.add_row(row("├─ agent".to_owned(), &status.agent.process, [none(), none()]));
+    let lag = |lag_ms: u64| right(duration(lag_ms));
+    let agent = [none(), none(), lag(status.agent.lag_ms)];
+    table.add_row(row("├─ agent".to_owned(), &status.agent.process, agent));
     for (nth, worker) in status.workers.iter().enumerate() {
         let branch = if nth + 1 == status.workers.len() { '└' } else { '├' };
         let name = format!("{branch}─ {}.{}", worker.group, worker.index);
-        table.add_row(row(name, &worker.process, [right(worker.connections), right(worker.requests)]));
+        table.add_row(row(
+            name,
+            &worker.process,
+            [right(worker.connections), right(worker.requests), lag(worker.lag_ms)],
+        ));
     }
     table
 }
 
-fn row(name: String, process: &ProcessStatus, traffic: [Cell; 2]) -> Vec<Cell> {
+fn row(name: String, process: &ProcessStatus, traffic: [Cell; 3]) -> Vec<Cell> {
     let mut cells = vec![
         Cell::new(name),
         right(process.pid.map_or_else(String::new, |pid| pid.to_string())),
@@ -79,6 +87,15 @@ fn row(name: String, process: &ProcessStatus, traffic: [Cell; 2]) -> Vec<Cell> {
 
 fn usage(usage: &Usage) -> [Cell; 2] {
     [right(ByteSize::b(usage.rss_bytes).display().iec()), right(duration(usage.cpu_ms))]
+}
+
+/// What the table does not show: how many there should be, and who was given up.
+fn groups(groups: &[GroupStatus]) -> String {
+    let group = |group: &GroupStatus| {
+        let given_up = if group.gave_up { "; gave up, and is tried again slowly" } else { "" };
+        format!("group {}: {} of {} workers ready{given_up}\n", group.name, group.ready, group.wanted)
+    };
+    groups.iter().map(group).collect()
 }
 
 fn duties(agent: &AgentStatus) -> String {
