@@ -115,6 +115,9 @@ async fn be_welcomed(
     let log = log::start(&*launch.log_dir, role.slot.group(), &label, &launch.log)
         .map_err(|error| format!("cannot write logs to {}: {error}", launch.log_dir.display()))?;
     let process = Process::new(role, launch, sender, log.reopener());
+    if welcome.number() == 1 {
+        process.note_replacement();
+    }
     for frame in &states {
         process.take(frame).await?;
     }

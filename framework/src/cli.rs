@@ -42,6 +42,7 @@ pub(crate) fn run(about: &About) -> ExitCode {
             with_runtime(stop(about, &location, Request::Stop { fast, timeout_ms }))
         }
         Command::Status { location, json } => with_runtime(status(&location, json)),
+        Command::Reload { location, agent } => with_runtime(reload(&location, agent)),
         Command::Scale { location, wish } => scale(&location, &wish),
         Command::Config { command: ConfigCommand::Check { location, set } } => check(about, &location, set),
     };
@@ -70,6 +71,21 @@ async fn stop(about: &About, location: &Location, request: Request) -> Result<()
         Err(outcome) => return Err(outcome),
     }
     say(&format!("{} has stopped", about.name))
+}
+
+async fn reload(location: &Location, agent: bool) -> Result<(), Outcome> {
+    let mut client = Client::connect(&Places::of(location)?).await?;
+    let mut answer = client.ask_patiently(&Request::Reload { agent }).await?;
+    while let Answer::Progress(news) = answer {
+        say(&news)?;
+        answer = client.next_answer().await?;
+    }
+    match answer {
+        Answer::Reloaded { generation, took_ms } => {
+            say(&format!("reloaded: generation {generation} serves ({took_ms} ms)"))
+        }
+        other => Err(unexpected(&other)),
+    }
 }
 
 fn scale(location: &Location, wish: &str) -> Outcome {
@@ -104,7 +120,10 @@ fn to_json(status: &Status) -> Result<String, Outcome> {
 
 fn unexpected(answer: &Answer) -> Outcome {
     match answer {
-        Answer::Failed(reason) => failed(Ending::Failed, reason.clone()),
+        Answer::Failed(reason) => {
+            let (reason, detail) = reason.split_once('\n').unwrap_or((reason, ""));
+            Outcome { detail: detail.to_owned(), ..failed(Ending::Failed, reason) }
+        }
         Answer::Refused(reason) => failed(Ending::Failed, format!("the master refused: {reason}")),
         _ => failed(Ending::Failed, "the master answered something else than was asked"),
     }

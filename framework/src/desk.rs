@@ -69,8 +69,13 @@ fn left_by_predecessor(process: &Process, sections: &Sections) -> Option<Accepte
 }
 
 impl ConfigDesk {
-    /// Loads the first configuration. If it is wrong and an earlier agent left a good one, that one stays.
+    /// Loads the first configuration. If it is wrong and an earlier agent left a good one, that one stays; but an
+    /// agent that comes to replace one that works fails by it. Nothing is published before this agent leads.
     pub(crate) async fn open(process: Process, sections: Sections) -> Result<Self> {
+        if process.replaces() {
+            judge(&sections, process.launch().layers.read(), None)?;
+        }
+        process.lead().await?;
         let left = left_by_predecessor(&process, &sections);
         let earlier = left.as_ref().map(|left| &left.reading);
         let (accepted, refused) = match judge(&sections, process.launch().layers.read(), earlier) {

@@ -91,6 +91,18 @@ pub enum ClusterEvent {
         /// The number from now on.
         to: u32,
     },
+    /// A reload is done.
+    Reloaded {
+        /// The generation that serves now.
+        generation: u64,
+    },
+    /// A reload failed and has changed nothing.
+    ReloadFailed {
+        /// The generation that serves on.
+        generation: u64,
+        /// What failed.
+        problem: String,
+    },
     /// The cluster is stopping.
     Stopping,
     /// So many events came faster than this process took them, and are lost to it.

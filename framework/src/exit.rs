@@ -38,6 +38,8 @@ pub enum Reason {
     Retired,
     /// It left, because it had served enough requests, was old enough or too large.
     Recycled,
+    /// It left, because a process of another generation took its place.
+    Replaced,
     /// It left, because fewer processes were wanted.
     ScaledDown,
     /// It could not be started.
@@ -148,6 +150,7 @@ impl fmt::Display for Exit {
             Reason::Hung => "did not answer in time and was killed",
             Reason::Retired => "left, because it wanted to be replaced",
             Reason::Recycled => "left to be recycled",
+            Reason::Replaced => "left, replaced by another generation",
             Reason::ScaledDown => "left, because fewer were wanted",
             Reason::NotSpawned => "could not be started",
         })?;

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// An executable file, held open.
 #[derive(Debug)]
@@ -17,6 +17,16 @@ impl Image {
     /// What this process runs.
     pub(crate) fn of_self() -> io::Result<Self> {
         Ok(Self { file: File::open("/proc/self/exe")? })
+    }
+
+    /// What lies under a path now.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let mode = file.metadata()?;
+        if !mode.is_file() || mode.mode() & 0o111 == 0 {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it is no executable file"));
+        }
+        Ok(Self { file })
     }
 
     /// A path that a child of this process can execute; it leads to the open file, whatever its name.

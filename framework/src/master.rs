@@ -21,10 +21,13 @@ mod occupant;
 mod oom;
 mod output;
 mod overview;
+mod pace;
 mod plan;
 mod post;
+mod programs;
 mod recycling;
 mod relay;
+mod reload;
 mod reopening;
 mod rules;
 mod scaling;
@@ -41,22 +44,21 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
 use chrono::Utc;
 use tokio::sync::mpsc;
 
 use self::cluster::Cluster;
 use self::event::{Action, ChildId, Event};
 use self::host::Host;
+use self::crew::FIRST;
 use self::listeners::Listener;
+use self::programs::Programs;
 use self::spawn::{Care, Handle};
-use crate::bus::codec;
 use crate::bus::control::Answer;
 use crate::bus::frame::{Frame, Kind};
 use crate::bus::link::SendError;
 use crate::cgroup::Cgroup;
 use crate::error::{BoxError, Ending};
-use crate::image::Image;
 use crate::instance::{Lock, RunDirError};
 use crate::launch::Launch;
 use crate::log::{self, Log, LogFolder};
@@ -84,8 +86,7 @@ pub(crate) async fn run(plan: Plan, herald: &Herald) -> Outcome {
 struct Master {
     cluster: Cluster,
     launch: Launch,
-    welcome: Bytes,
-    image: Image,
+    programs: Programs,
     listeners: Vec<Listener>,
     children: HashMap<ChildId, Handle>,
     care: Care,
@@ -123,9 +124,6 @@ impl Master {
         let mut log = log::start(folder, "master", "master", &launch.log).map_err(start_failed)?;
         let listeners = listeners::open_all(plan.doors(), plan.chosen_by, inherited)
             .map_err(|error| failed(Ending::Config, error))?;
-        let image = Image::of_self().map_err(start_failed)?;
-        let welcome =
-            codec::encode("the welcome", launch).map_err(|error| failed(Ending::StartFailed, error))?;
         let (events, inbox) = mpsc::channel(EVENTS);
         let socket = control::listen(&plan.run_dir.control_socket()).map_err(start_failed)?;
         tokio::spawn(control::serve(socket, events.clone()));
@@ -134,15 +132,15 @@ impl Master {
         tracing::info!("starting {app} in {dir}: {workers} workers, {host}");
         let console = log.console().map_err(start_failed)?;
         let care = Care::begin(events, console, cgroup);
-        let build = image.build().map_err(start_failed)?;
+        let programs = Programs::new(plan.launch.clone(), refresh).map_err(start_failed)?;
+        let build = programs.build(FIRST).map_err(start_failed)?;
         let started = Instant::now();
         let supervisor = plan.supervisor(host.processors, started);
-        let cluster = Cluster::new((&plan.cluster).into(), supervisor, build, started);
+        let cluster = Cluster::new((&plan.cluster).into(), (&plan.cluster).into(), supervisor, build, started);
         Ok(Self {
             cluster,
             launch: plan.launch,
-            welcome: welcome.into(),
-            image,
+            programs,
             listeners,
             children: HashMap::new(),
             care,
@@ -201,7 +199,14 @@ impl Master {
         match action {
             Action::Spawn { id, slot, generation } => self.spawn(id, &slot, generation),
             Action::Send { to, frame } => self.send(to, frame),
-            Action::Welcome { to, slot } => self.welcome(to, &slot),
+            Action::Welcome { to, slot, generation, replaces } => self.welcome(to, &slot, generation, replaces),
+            Action::PrepareGeneration { generation } => {
+                let outcome = self.programs.prepare(generation);
+                self.queue.push_back(Event::Prepared { generation, outcome });
+            }
+            Action::SettleGeneration { generation } => self.programs.settle(generation),
+            // What does not fit is news that nobody takes.
+            Action::Tell { to, answer } => drop(to.0.try_send(answer)),
             Action::Abort { id } => self.children.get(&id).into_iter().for_each(Handle::abort),
             Action::Kill { id } => self.children.get(&id).into_iter().for_each(Handle::kill),
             Action::AnnounceReady => self.announce(herald),
@@ -212,9 +217,9 @@ impl Master {
                     tracing::error!("{error}");
                 }
             }
-            Action::Reply { reply, answer } => drop(reply.0.send(answer)),
+            Action::Reply { reply, answer } => drop(reply.0.try_send(answer)),
             Action::ReplyStatus { reply } => {
-                drop(reply.0.send(Answer::Status(Box::new(snapshot::take(self)))))
+                drop(reply.0.try_send(Answer::Status(Box::new(snapshot::take(self)))))
             }
             Action::Report(report) => journal::write_down(&report),
             Action::Finish(_) => {}
@@ -222,7 +227,11 @@ impl Master {
     }
 
     fn spawn(&mut self, id: ChildId, slot: &Slot, generation: u64) {
-        match spawn::spawn(&self.image, &self.launch, id, slot, generation, self.care.clone()) {
+        let Some(program) = self.programs.of(generation) else {
+            let problem = format!("the program of generation {generation} is not there any more");
+            return self.queue.push_back(Event::NotSpawned { id, problem, at: Utc::now() });
+        };
+        match spawn::spawn(program, id, slot, generation, self.care.clone()) {
             Ok(child) => {
                 self.queue.push_back(Event::Spawned { id, pid: child.pid });
                 self.children.insert(id, child);
@@ -251,10 +260,12 @@ impl Master {
         }
     }
 
-    fn welcome(&mut self, to: ChildId, slot: &Slot) {
+    fn welcome(&mut self, to: ChildId, slot: &Slot, generation: u64, replaces: bool) {
+        let Some(program) = self.programs.of(generation) else { return };
+        let welcome = Frame::new(Kind::Welcome, u64::from(replaces), program.welcome.clone());
         let own = self.listeners.iter().filter(|listener| listener.group == slot.group());
         let descriptors = own.map(|listener| Arc::clone(&listener.socket)).collect();
-        self.send(to, Frame::new(Kind::Welcome, 0, self.welcome.clone()).with_descriptors(descriptors));
+        self.send(to, welcome.with_descriptors(descriptors));
     }
 
     /// The first time it is also said aloud.

@@ -42,6 +42,10 @@ struct Shared {
     abort: CancellationToken,
     /// Fires when a panic should end this process.
     collapse: CancellationToken,
+    /// Fires when this agent is the only one.
+    leads: CancellationToken,
+    /// Whether this agent comes to replace another.
+    replaces: AtomicBool,
     grace: OnceLock<Duration>,
     events: broadcast::Sender<ClusterEvent>,
     watches: AtomicBool,
@@ -67,6 +71,8 @@ impl Process {
             shutdown: CancellationToken::new(),
             abort: CancellationToken::new(),
             collapse: CancellationToken::new(),
+            leads: CancellationToken::new(),
+            replaces: AtomicBool::new(false),
             grace: OnceLock::new(),
             events: broadcast::Sender::new(EVENTS),
             watches: AtomicBool::new(false),
@@ -125,6 +131,23 @@ impl Process {
             return Ok(());
         }
         self.send(Frame::new(Kind::Ready, 0, vec![])).await
+    }
+
+    /// This agent comes to replace another.
+    pub(crate) fn note_replacement(&self) {
+        self.shared.replaces.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether this agent comes to replace another.
+    pub(crate) fn replaces(&self) -> bool {
+        self.shared.replaces.load(Ordering::Relaxed)
+    }
+
+    /// Says that this agent can do no more before it leads, and waits until it does. Cancel safe.
+    pub(crate) async fn lead(&self) -> Result<(), MasterGone> {
+        self.send(Frame::new(Kind::StandBy, 0, vec![])).await?;
+        self.shared.leads.cancelled().await;
+        Ok(())
     }
 
     /// Whether it has said ready.
@@ -221,6 +244,7 @@ impl Process {
                 self.shared.cluster_ready.send_replace(true);
                 self.send(Frame::new(Kind::ClusterReady, 0, vec![])).await?;
             }
+            Kind::Lead => self.shared.leads.cancel(),
             // One that this version does not know is for others; one that nobody follows is for nobody.
             Kind::News => {
                 if let Ok(event) = codec::decode("an event", frame.payload()) {

@@ -17,6 +17,8 @@ pub(crate) enum Wish {
     StopFast,
     /// USR1: the log files were renamed.
     ReopenLogs,
+    /// HUP: a new generation.
+    Reload,
     /// TTIN: one worker more.
     More,
     /// TTOU: one worker fewer.
@@ -107,7 +109,7 @@ impl Signals {
             _ = self.interrupt.recv() => Wish::Stop,
             _ = self.quit.recv() => Wish::StopFast,
             _ = self.reopen.recv() => Wish::ReopenLogs,
-            _ = self.hang_up.recv() => Wish::Reserved("SIGHUP"),
+            _ = self.hang_up.recv() => Wish::Reload,
             _ = self.upgrade.recv() => Wish::Reserved("SIGUSR2"),
             wish = next_of_crew(&mut self.crew) => wish,
         }

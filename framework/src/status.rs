@@ -49,6 +49,8 @@ pub enum ClusterState {
     Running,
     /// Fewer processes are ready than should be.
     Degraded,
+    /// A new generation takes the place of the old one.
+    Reloading,
     /// On the way out.
     Stopping,
 }

@@ -78,6 +78,11 @@ pub(crate) enum Request {
         /// How.
         change: Change,
     },
+    /// Replace every worker by the program and the settings on disk; answered when it is so.
+    Reload {
+        /// The agent, too, although its program is the same.
+        agent: bool,
+    },
 }
 
 /// A change of a number of workers. As text: `4`, `+1`, `-2`.
@@ -116,6 +121,15 @@ pub(crate) enum Answer {
         from: u32,
         /// How many there are.
         to: u32,
+    },
+    /// It goes on; another answer comes.
+    Progress(String),
+    /// The generation that serves now.
+    Reloaded {
+        /// Its number.
+        generation: u64,
+        /// How long it took, in milliseconds.
+        took_ms: u64,
     },
     /// What was asked for could not be done.
     Failed(String),

@@ -48,7 +48,8 @@ macro_rules! kinds {
 kinds! {
     /// Child to master, first: who I am (`control::Hello`).
     Hello = 1,
-    /// Master to child, after the retained states: how to live (`launch::Launch`), with the listeners.
+    /// Master to child, after the retained states: how to live (`launch::Launch`), with the listeners. `number` is 1
+    /// for an agent that comes to replace another, and 0 otherwise.
     Welcome = 2,
     /// Child to master, once: I can do my work.
     Ready = 3,
@@ -86,6 +87,10 @@ kinds! {
     Watch = 19,
     /// Master to child: something happened (`events::ClusterEvent`).
     News = 20,
+    /// Agent to master: the configuration is good, and I can do no more until I lead.
+    StandBy = 21,
+    /// Master to agent: there is no other; lead.
+    Lead = 22,
 }
 
 /// One frame. Clones share the payload and the descriptors.

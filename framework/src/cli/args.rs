@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use crate::sections::Sections;
 
 /// What the command line knows of the app.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct About {
     pub(crate) name: &'static str,
     pub(crate) version: &'static str,
@@ -46,6 +46,14 @@ pub(crate) enum Command {
         /// For scripts
         #[arg(long)]
         json: bool,
+    },
+    /// Replace every worker by the program and the settings on disk, without losing a request
+    Reload {
+        #[command(flatten)]
+        location: Location,
+        /// The agent, too, although its program is the same
+        #[arg(long)]
+        agent: bool,
     },
     /// Change the number of workers, and wait until it is so
     #[command(allow_negative_numbers = true)]
@@ -92,7 +100,7 @@ pub(crate) struct Location {
     pub(crate) log_dir: Option<PathBuf>,
 }
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Start {
     #[command(flatten)]
     pub(crate) location: Location,

@@ -58,6 +58,12 @@ impl Client {
         self.ask_within(Duration::MAX, request).await
     }
 
+    /// The next answer to what was asked for patiently.
+    pub(crate) async fn next_answer(&mut self) -> Result<Answer, Outcome> {
+        let answer = self.receive().await;
+        answer.map_err(|problem| failed(Ending::Failed, problem))
+    }
+
     async fn ask_within(&mut self, patience: Duration, request: &Request) -> Result<Answer, Outcome> {
         let answer = tokio::time::timeout(patience, self.exchange(request)).await;
         let silent = || failed(Ending::Failed, format!("{} does not answer", describe_holder(&self.run_dir)));
@@ -73,6 +79,10 @@ impl Client {
     async fn exchange(&mut self, request: &Request) -> Result<Answer, String> {
         let body = codec::encode("a request", request).map_err(|error| error.to_string())?;
         self.sender.send(Frame::new(Kind::Request, 0, body)).await.map_err(|error| error.to_string())?;
+        self.receive().await
+    }
+
+    async fn receive(&mut self) -> Result<Answer, String> {
         let frame = self.receiver.next().await.map_err(|error| error.to_string())?;
         let frame = frame.ok_or("the master closed the connection")?;
         codec::decode("an answer", frame.payload()).map_err(|error| error.to_string())

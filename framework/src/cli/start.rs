@@ -101,6 +101,16 @@ fn plan(about: &About, args: &Start, inherited: Vec<Inherited>) -> Result<Plan, 
         run_dir: places.run_dir,
         chosen_by: chosen_by(args),
         inherited,
+        refresh: refresh(about.clone(), args.clone()),
+    })
+}
+
+/// Reads everything anew when it is wanted; what is wrong is told with its place.
+fn refresh(about: About, args: Start) -> Box<dyn Fn() -> Result<Launch, String>> {
+    Box::new(move || match plan(&about, &args, Vec::new()) {
+        Ok(plan) => Ok(plan.launch),
+        Err(Outcome { reason, detail, .. }) if detail.is_empty() => Err(reason),
+        Err(Outcome { reason, detail, .. }) => Err(format!("{reason}\n{detail}")),
     })
 }
 

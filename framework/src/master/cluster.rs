@@ -1,14 +1,17 @@
 //! The whole cluster as the master knows it: takes every event, asks the rooms that answer for it, and
 //! returns what is to be done. Pure.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::bulletin::Bulletin;
-use super::crew::Crew;
+use super::crew::{Crew, FIRST};
 use super::event::{Action, ChildId, Event, Reply, Report};
 use super::occupant::{Knows, Occupant};
+use super::pace::Pace;
 use super::overview::Overview;
 use super::relay::Relay;
+use super::reload::Reloading;
 use super::reopening::Reopening;
 use super::rules::Rules;
 use super::scaling::{self, Scaling};
@@ -29,7 +32,9 @@ pub(crate) struct Cluster {
     reopening: Reopening,
     bulletin: Bulletin,
     scaling: Scaling,
-    build: String,
+    reloading: Reloading,
+    /// What the processes of each generation must say that they run.
+    builds: BTreeMap<u64, String>,
     duties: Vec<DutyStatus>,
     config_refused: Option<String>,
     /// When the last event came.
@@ -37,8 +42,9 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// A cluster in which nothing runs yet. `build` is what every child must say that it runs.
-    pub(crate) fn new(rules: Rules, supervisor: Supervisor, build: String, now: Instant) -> Self {
+    /// A cluster in which nothing runs yet. `build` is what every child of the first generation must say that it
+    /// runs.
+    pub(crate) fn new(rules: Rules, pace: Pace, supervisor: Supervisor, build: String, now: Instant) -> Self {
         Self {
             rules,
             supervisor,
@@ -46,7 +52,8 @@ impl Cluster {
             reopening: Reopening::default(),
             bulletin: Bulletin::default(),
             scaling: Scaling::default(),
-            build,
+            reloading: Reloading::new(pace),
+            builds: BTreeMap::from([(FIRST, build)]),
             duties: Vec::new(),
             config_refused: None,
             awake_at: now,
@@ -78,9 +85,18 @@ impl Cluster {
                 self.supervisor.stop(fast || again, None, &mut actions);
             }
             Event::ScaleSignal { by } => scaling::obey(&mut self.supervisor, by, now, &mut actions),
+            Event::ReloadSignal => self.reloading.ask(false, None, self.supervisor.state(), &mut actions),
+            Event::Prepared { generation, outcome } => {
+                if let Ok(prepared) = &outcome {
+                    self.builds.insert(generation, prepared.build.clone());
+                }
+                let outcome = self.config_refused.clone().map_or(outcome, Err);
+                self.reloading.prepared(outcome, &mut self.supervisor, now, &mut actions);
+            }
             Event::ReopenLogs => self.reopening.begin(None, self.relay.members(), &mut actions),
             Event::Control { request, reply } => self.on_request(request, reply, now, &mut actions),
         }
+        self.reloading.converge(&mut self.supervisor, now, &mut actions);
         self.supervisor.converge(now, &mut actions);
         let stopping = self.supervisor.state() == ClusterState::Stopping;
         self.scaling.settle(self.supervisor.groups(), stopping, now, &mut actions);
@@ -92,7 +108,8 @@ impl Cluster {
     /// master itself was stopped.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let look_up = self.awake_at + self.rules.nap / 2;
-        [self.supervisor.deadline(), self.scaling.deadline(), Some(look_up)].into_iter().flatten().min()
+        let rooms = [self.supervisor.deadline(), self.scaling.deadline(), self.reloading.deadline()];
+        rooms.into_iter().flatten().chain([look_up]).min()
     }
 
     /// Whoever was stopped, be it by a signal or with the whole machine, cannot judge the silence of others.
@@ -111,6 +128,9 @@ impl Cluster {
             Request::Stop { fast, timeout_ms } => {
                 actions.push(Action::Reply { reply, answer: Answer::Stopping });
                 self.supervisor.stop(fast, timeout_ms.map(Duration::from_millis), actions);
+            }
+            Request::Reload { agent } => {
+                self.reloading.ask(agent, Some(reply), self.supervisor.state(), actions);
             }
             Request::Scale { group, change } => {
                 self.scaling.begin(&mut self.supervisor, &group, change, reply, now, actions);
@@ -181,6 +201,11 @@ impl Cluster {
         actions: &mut Vec<Action>,
     ) -> Result<(), String> {
         match kind {
+            Kind::StandBy => {
+                if let Some((_, occupant)) = self.supervisor.occupant(from) {
+                    occupant.stands_by = true;
+                }
+            }
             Kind::Reopen => {
                 self.reopening.begin(Some((from, frame.number())), self.relay.members(), actions);
             }
@@ -211,11 +236,13 @@ impl Cluster {
         if hello.protocol != PROTOCOL {
             return Err(format!("it speaks protocol {}, and this master speaks {PROTOCOL}", hello.protocol));
         }
-        if hello.slot != *slot || hello.build != self.build {
+        if hello.slot != *slot || self.builds.get(&hello.generation) != Some(&hello.build) {
             return Err(format!("it says that it is {} of build {}", hello.slot, hello.build));
         }
         self.relay.join(from, slot.is_agent(), actions);
-        actions.push(Action::Welcome { to: from, slot: slot.clone() });
+        let replaces = slot.is_agent() && self.supervisor.agent().occupants.len() > 1;
+        let (slot, generation) = (slot.clone(), hello.generation);
+        actions.push(Action::Welcome { to: from, slot, generation, replaces });
         Ok(())
     }
 
@@ -229,7 +256,12 @@ impl Cluster {
     }
 
     pub(crate) fn state(&self) -> ClusterState {
-        self.supervisor.state()
+        match self.supervisor.state() {
+            ClusterState::Running | ClusterState::Degraded if self.reloading.is_under_way() => {
+                ClusterState::Reloading
+            }
+            state => state,
+        }
     }
 
     /// How many workers are ready, and how many should be.

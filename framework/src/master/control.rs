@@ -9,7 +9,7 @@ use std::time::Duration;
 use interprocess::local_socket::tokio::prelude::*;
 use interprocess::local_socket::{GenericFilePath, ListenerOptions, tokio::Listener, tokio::Stream};
 use interprocess::os::unix::local_socket::ListenerOptionsExt;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc};
 
 use super::event::{Event, Reply};
 use crate::bus::codec;
@@ -19,6 +19,9 @@ use crate::bus::link::{self, Receiver, Sender};
 
 /// How long a caller may take to say what it wants.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How many answers may wait for one caller; what is more than that of news on the way is left out.
+const ANSWERS: usize = 256;
 
 /// How many callers are heard at the same time.
 const CALLERS: usize = 64;
@@ -73,12 +76,18 @@ async fn converse(stream: Stream, events: mpsc::Sender<Event>) -> Result<(), Str
         }
     };
     let stops = matches!(request, Request::Stop { .. });
-    let (reply, answer) = oneshot::channel();
+    let (reply, mut answers) = mpsc::channel(ANSWERS);
     events
         .send(Event::Control { request, reply: Reply(reply) })
         .await
         .map_err(|_| "the master is gone".to_owned())?;
-    say(&sender, &answer.await.map_err(|_| "the master did not answer".to_owned())?)?;
+    loop {
+        let answer = answers.recv().await.ok_or("the master did not answer")?;
+        say(&sender, &answer)?;
+        if !matches!(answer, Answer::Progress(_)) {
+            break;
+        }
+    }
     if stops {
         // The connection stays open until we are gone, which tells the caller so.
         let _ = receiver.next().await;

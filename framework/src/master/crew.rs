@@ -6,10 +6,14 @@ use std::time::{Duration, Instant};
 use super::budget::Budget;
 use super::event::{Action, ChildId};
 use super::occupant::{Departure, Occupant};
+use super::pace::Pace;
 use super::post::{Post, Vacated};
 use super::rules::CrewRules;
 use crate::exit::{Exit, Reason};
 use crate::role::{AGENT, Slot};
+
+/// The generation that a start makes.
+pub(crate) const FIRST: u64 = 1;
 
 /// The processes of one group.
 #[derive(Debug)]
@@ -24,7 +28,6 @@ pub(crate) struct Crew {
 #[derive(Debug)]
 pub(crate) struct Turn<'a> {
     pub(crate) now: Instant,
-    pub(crate) generation: u64,
     pub(crate) next_id: &'a mut u64,
     pub(crate) actions: &'a mut Vec<Action>,
 }
@@ -37,12 +40,12 @@ impl Crew {
 
     /// The agent, as a crew of one.
     pub(crate) fn agent(rules: CrewRules, now: Instant) -> Self {
-        Self::new(AGENT, rules, vec![Post::new(Slot::Agent, now)])
+        Self::new(AGENT, rules, vec![Post::new(Slot::Agent, FIRST, now)])
     }
 
     /// A group of workers.
     pub(crate) fn workers(group: &str, count: u32, rules: CrewRules, now: Instant) -> Self {
-        let posts = (0..count).map(|index| Post::new(Slot::worker(group, index), now)).collect();
+        let posts = (0..count).map(|index| Post::new(Slot::worker(group, index), FIRST, now)).collect();
         Self::new(group, rules, posts)
     }
 
@@ -90,12 +93,12 @@ impl Crew {
 
     /// Changes how many are wanted, the last ones first; who is not wanted any more is asked to leave in the next
     /// step.
-    pub(crate) fn scale(&mut self, to: u32, now: Instant) {
+    pub(crate) fn scale(&mut self, to: u32, generation: u64, now: Instant) {
         for post in &mut self.posts {
             post.wanted = post.slot.index() < to;
         }
         let known = u32::try_from(self.posts.len()).unwrap_or(u32::MAX);
-        self.posts.extend((known..to).map(|index| Post::new(Slot::worker(&self.name, index), now)));
+        self.posts.extend((known..to).map(|index| Post::new(Slot::worker(&self.name, index), generation, now)));
     }
 
     /// Ends who is silent or too late.
@@ -113,6 +116,7 @@ impl Crew {
         let now = turn.now;
         for post in &mut self.posts {
             post.relieve(&self.rules, now, turn.actions);
+            post.appoint(turn.actions);
         }
         // Those that are not wanted are the last, so that indices go on from 0.
         while self.posts.last().is_some_and(|post| !post.wanted && post.occupants.is_empty()) {
@@ -127,8 +131,9 @@ impl Crew {
             may_succeed &= post.occupants.is_empty();
             let id = ChildId(*turn.next_id);
             *turn.next_id += 1;
-            post.occupy(Occupant::new(id, turn.generation, now, &self.rules));
-            turn.actions.push(Action::Spawn { id, slot: post.slot.clone(), generation: turn.generation });
+            let generation = post.generation;
+            post.occupy(Occupant::new(id, generation, now, &self.rules));
+            turn.actions.push(Action::Spawn { id, slot: post.slot.clone(), generation });
         }
     }
 
@@ -173,6 +178,38 @@ impl Crew {
         let mut vacated = post.vacate(id, exit, &self.rules, &mut self.budget, now)?;
         vacated.gave_up &= !had_given_up;
         Some(vacated)
+    }
+
+    /// Has the next slots filled by another generation, as many as the pace allows, and returns them.
+    pub(crate) fn advance(
+        &mut self,
+        to: u64,
+        pace: Pace,
+        now: Instant,
+        actions: &mut Vec<Action>,
+    ) -> Vec<Slot> {
+        let wanted = || self.posts.iter().filter(|post| post.wanted);
+        let moving = wanted().filter(|post| post.generation == to && !post.is_settled());
+        let mut surging = moving.clone().filter(|post| !post.leaves_first()).count();
+        let mut unavailable = moving.filter(|post| post.leaves_first()).count();
+        let mut moved = Vec::new();
+        for post in self.posts.iter_mut().filter(|post| post.wanted && post.generation != to) {
+            let leave_first = match (surging < pace.surge, unavailable < pace.unavailable) {
+                (true, _) => false,
+                (false, true) => true,
+                (false, false) => break,
+            };
+            surging += usize::from(!leave_first);
+            unavailable += usize::from(leave_first);
+            post.advance(to, leave_first, now, actions);
+            moved.push(post.slot.clone());
+        }
+        moved
+    }
+
+    /// Whether this generation, and no other, works in every wanted slot.
+    pub(crate) fn is_of(&self, generation: u64) -> bool {
+        self.posts.iter().filter(|post| post.wanted).all(|post| post.generation == generation && post.is_settled())
     }
 
     /// Asks everybody to leave for the same reason.

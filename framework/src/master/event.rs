@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use tokio::sync::oneshot;
+use tokio::sync::mpsc;
 
 use crate::bus::control::{Answer, Request};
 use crate::bus::frame::Frame;
@@ -16,9 +16,17 @@ use crate::role::Slot;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct ChildId(pub(crate) u64);
 
+/// The program on disk, for a new generation.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Prepared {
+    pub(crate) build: String,
+    /// Whether it is another file than the one in force.
+    pub(crate) changed: bool,
+}
+
 /// The way back to a caller on the control socket.
-#[derive(Debug)]
-pub(crate) struct Reply(pub(crate) oneshot::Sender<Answer>);
+#[derive(Debug, Clone)]
+pub(crate) struct Reply(pub(crate) mpsc::Sender<Answer>);
 
 /// Everything that can happen.
 #[derive(Debug)]
@@ -39,6 +47,10 @@ pub(crate) enum Event {
     StopSignal { fast: bool },
     /// A signal wants one worker of the first group more or less.
     ScaleSignal { by: i32 },
+    /// A signal wants a reload.
+    ReloadSignal,
+    /// What there is on disk for a new generation.
+    Prepared { generation: u64, outcome: Result<Prepared, String> },
     /// Somebody renamed the log files.
     ReopenLogs,
     /// The command line asks.
@@ -55,7 +67,7 @@ pub(crate) enum Action {
     /// Send a frame; a receiver that is gone or too slow is noticed elsewhere.
     Send { to: ChildId, frame: Frame },
     /// Send the welcome: who it is, how to live, and the listeners if it serves.
-    Welcome { to: ChildId, slot: Slot },
+    Welcome { to: ChildId, slot: Slot, generation: u64, replaces: bool },
     /// Find out what a child is stuck in, and send it SIGABRT.
     Abort { id: ChildId },
     /// SIGKILL a child and all in its process group.
@@ -68,6 +80,12 @@ pub(crate) enum Action {
     CloseListeners,
     /// Open the master's own log files anew.
     ReopenOwnLogs,
+    /// Open the program on disk and read the settings, for a new generation.
+    PrepareGeneration { generation: u64 },
+    /// Forget the programs of all generations but this one.
+    SettleGeneration { generation: u64 },
+    /// Tell the command line how it goes.
+    Tell { to: Reply, answer: Answer },
     /// Answer the command line.
     Reply { reply: Reply, answer: Answer },
     /// Answer the command line with the status, completed by the figures that need a look at the system.
@@ -102,8 +120,11 @@ pub(crate) enum Report {
         problem: String,
     },
     /// Somebody who cannot be answered wants what is not possible.
-    ScalingRefused {
+    SignalRefused {
         problem: String,
+    },
+    Reloading {
+        generation: u64,
     },
 }
 

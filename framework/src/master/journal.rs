@@ -16,7 +16,8 @@ pub(crate) fn write_down(report: &Report) {
         Report::Slept { nap } => {
             tracing::warn!("this master was stopped for {} ms; nobody is blamed for it", nap.as_millis());
         }
-        Report::ScalingRefused { problem } => tracing::warn!("a signal changes nothing: {problem}"),
+        Report::Reloading { generation } => tracing::info!("reloading: generation {generation} begins"),
+        Report::SignalRefused { problem } => tracing::warn!("a signal changes nothing: {problem}"),
         Report::ConfigRefused { problem } => {
             tracing::error!("the configuration is refused, the last good one stays: {problem}");
         }
@@ -44,6 +45,10 @@ fn write_event(event: &ClusterEvent) {
         ClusterEvent::Scaled { group, from, to } => {
             tracing::info!("{group} scales from {from} to {to} workers")
         }
+        ClusterEvent::Reloaded { generation } => tracing::info!("reloaded: generation {generation} serves"),
+        ClusterEvent::ReloadFailed { generation, problem } => {
+            tracing::error!("the reload failed, generation {generation} serves on: {problem}");
+        }
         ClusterEvent::Stopping => tracing::info!("stopping"),
         ClusterEvent::Missed { .. } => {}
     }
@@ -51,7 +56,7 @@ fn write_event(event: &ClusterEvent) {
 
 /// Whether an end is as it should be.
 fn is_plain(reason: Reason) -> bool {
-    matches!(reason, Reason::Stopped | Reason::Left | Reason::Retired | Reason::Recycled | Reason::ScaledDown)
+    matches!(reason, Reason::Stopped | Reason::Left | Reason::Retired | Reason::Recycled | Reason::Replaced | Reason::ScaledDown)
 }
 
 fn fault(reason: Reason) -> &'static str {

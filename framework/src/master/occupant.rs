@@ -33,6 +33,8 @@ pub(crate) struct Occupant {
     /// Why another one is to take its place.
     pub(crate) departure: Option<Departure>,
     pub(crate) knows: Knows,
+    /// Whether it can do no more before it leads; the agent's.
+    pub(crate) stands_by: bool,
     pub(crate) last_words: Option<Failure>,
     pub(crate) pulse: Pulse,
     pub(crate) wear: Wear,
@@ -60,6 +62,8 @@ pub(crate) enum Departure {
     Retired(String),
     /// It has served enough.
     Recycled(String),
+    /// A process of another generation is to take its place.
+    Reloaded,
 }
 
 /// Whether a process knows that the cluster is ready.
@@ -72,14 +76,17 @@ pub(crate) enum Knows {
 
 impl Departure {
     pub(crate) fn why(&self) -> &str {
-        let (Self::Retired(why) | Self::Recycled(why)) = self;
-        why
+        match self {
+            Self::Retired(why) | Self::Recycled(why) => why,
+            Self::Reloaded => "a new generation takes its place",
+        }
     }
 
     pub(crate) fn reason(&self) -> Reason {
         match self {
             Self::Retired(_) => Reason::Retired,
             Self::Recycled(_) => Reason::Recycled,
+            Self::Reloaded => Reason::Replaced,
         }
     }
 }
@@ -96,6 +103,7 @@ impl Occupant {
             heard: None,
             departure: None,
             knows: Knows::No,
+            stands_by: false,
             last_words: None,
             pulse: Pulse::default(),
             wear: Wear::new(rules.limits.spread(id.0)),

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::crew::Crew;
+use super::programs::Refresh;
 use super::rules::{CrewRules, Rules};
 use super::settings::{ClusterSettings, GroupSettings};
 use super::supervisor::Supervisor;
@@ -12,7 +13,6 @@ use crate::role::WEB;
 use crate::systemd::{ChosenBy, Inherited};
 
 /// All that a master needs to know.
-#[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) launch: Launch,
     pub(crate) cluster: ClusterSettings,
@@ -22,6 +22,8 @@ pub(crate) struct Plan {
     /// Who chose the addresses of `http.listen`, and the sockets that may take their place.
     pub(crate) chosen_by: ChosenBy,
     pub(crate) inherited: Vec<Inherited>,
+    /// How to read the settings anew.
+    pub(crate) refresh: Refresh,
 }
 
 /// Addresses to listen on, for one group.

@@ -7,6 +7,7 @@ use super::budget::Budget;
 use super::event::{Action, ChildId, Report};
 use super::occupant::{Departure, Occupant, Stage};
 use super::rules::{CrewRules, later};
+use crate::bus::frame::{Frame, Kind};
 use crate::events::{ClusterEvent, Member};
 use crate::exit::{Exit, Reason};
 use crate::role::Slot;
@@ -16,6 +17,10 @@ use crate::status::ProcessState;
 #[derive(Debug)]
 pub(crate) struct Post {
     pub(crate) slot: Slot,
+    /// Whose processes are started here.
+    pub(crate) generation: u64,
+    /// Whether the one that leaves does not wait for the one that comes.
+    leave_first: bool,
     /// Whether anybody should be here; fewer may be wanted than there were.
     pub(crate) wanted: bool,
     /// In the order of their start.
@@ -42,6 +47,8 @@ pub(crate) struct Vacated {
     pub(crate) member: Member,
     /// How many ended before the first cluster-ready.
     pub(crate) tries: u32,
+    /// Whether it ended before it was ready, without having been asked to leave.
+    pub(crate) stillborn: bool,
     /// The rest of the last words.
     pub(crate) detail: String,
     /// When the next one may be started, if one is missing.
@@ -51,9 +58,11 @@ pub(crate) struct Vacated {
 }
 
 impl Post {
-    pub(crate) fn new(slot: Slot, now: Instant) -> Self {
+    pub(crate) fn new(slot: Slot, generation: u64, now: Instant) -> Self {
         Self {
             slot,
+            generation,
+            leave_first: false,
             wanted: true,
             occupants: Vec::new(),
             tries: 0,
@@ -96,7 +105,11 @@ impl Post {
 
     fn lacks(&self, may_succeed: bool) -> bool {
         let blocks = |occupant: &Occupant| match occupant.stage {
-            Stage::Starting { .. } | Stage::Ready => occupant.departure.is_none() || !may_succeed,
+            Stage::Starting { .. } | Stage::Ready => match &occupant.departure {
+                None => true,
+                Some(Departure::Reloaded) => self.leave_first,
+                Some(_) => !may_succeed,
+            },
             Stage::Leaving { asked, .. } => asked.is_none(),
             Stage::Aborting { .. } | Stage::Dying { .. } => true,
         };
@@ -134,10 +147,61 @@ impl Post {
         actions.push(Action::Report(Report::Event(ClusterEvent::Retiring { member, why })));
     }
 
+    /// Makes another generation fill this slot; the processes of others work until theirs does, or leave first.
+    pub(crate) fn advance(&mut self, to: u64, leave_first: bool, now: Instant, actions: &mut Vec<Action>) {
+        (self.generation, self.leave_first) = (to, leave_first);
+        (self.failures, self.due, self.gave_up) = (0, now, false);
+        for occupant in self.occupants.iter_mut().filter(|occupant| occupant.is_active()) {
+            if occupant.generation != to {
+                let (member, why) = (occupant.member(&self.slot), Departure::Reloaded.why().to_owned());
+                occupant.departure = Some(Departure::Reloaded);
+                actions.push(Action::Report(Report::Event(ClusterEvent::Retiring { member, why })));
+            }
+        }
+    }
+
+    /// Gives the slot back to the generation that had it: what is left of that stays, what is new leaves.
+    pub(crate) fn retreat(&mut self, from: u64, rules: &CrewRules, now: Instant, actions: &mut Vec<Action>) {
+        (self.generation, self.leave_first) = (from, false);
+        (self.failures, self.due) = (0, now);
+        let old_works = |occupant: &Occupant| occupant.generation == from && occupant.is_active();
+        let is_held = self.occupants.iter().any(old_works);
+        for occupant in self.occupants.iter_mut().filter(|occupant| occupant.is_active()) {
+            if occupant.generation == from {
+                occupant.departure = None;
+            } else if is_held || !occupant.is_ready() {
+                let grace = rules.drain_timeout;
+                occupant.ask_to_leave(&self.slot, Reason::Replaced, grace, rules, now, actions);
+            } else {
+                occupant.departure = Some(Departure::Reloaded);
+            }
+        }
+    }
+
+    pub(crate) fn leaves_first(&self) -> bool {
+        self.leave_first
+    }
+
+    /// Whether the slot's generation works here, and nobody else does.
+    pub(crate) fn is_settled(&self) -> bool {
+        let foreign = |occupant: &Occupant| occupant.is_active() && occupant.generation != self.generation;
+        self.holder().is_some_and(Occupant::is_ready) && !self.occupants.iter().any(foreign)
+    }
+
+    /// The agent leads when it is alone; one that waits for that is told.
+    pub(crate) fn appoint(&mut self, actions: &mut Vec<Action>) {
+        if let [occupant] = &mut self.occupants[..]
+            && std::mem::take(&mut occupant.stands_by)
+        {
+            actions.push(Action::Send { to: occupant.id, frame: Frame::new(Kind::Lead, 0, vec![]) });
+        }
+    }
+
     /// When the successor does the work, the one before it may finish and leave; who is not wanted leaves in any
     /// case.
     pub(crate) fn relieve(&mut self, rules: &CrewRules, now: Instant, actions: &mut Vec<Action>) {
-        let succeeded = self.holder().is_some_and(Occupant::is_ready);
+        let may_leave = |holder: &Occupant| holder.is_ready() || holder.stands_by;
+        let succeeded = self.leave_first || self.holder().is_some_and(may_leave);
         for occupant in self.occupants.iter_mut().filter(|occupant| occupant.is_active()) {
             let reason = match &occupant.departure {
                 _ if !self.wanted => Reason::ScaledDown,
@@ -161,7 +225,12 @@ impl Post {
         let occupant = self.occupants.remove(at);
         let was_asked = matches!(
             exit.reason,
-            Reason::Stopped | Reason::Retired | Reason::Recycled | Reason::ScaledDown | Reason::DrainDeadline
+            Reason::Stopped
+                | Reason::Retired
+                | Reason::Recycled
+                | Reason::Replaced
+                | Reason::ScaledDown
+                | Reason::DrainDeadline
         );
         self.last_exit = Some(exit);
         let gave_up = !was_asked && self.fail(&occupant, rules, budget, now);
@@ -169,6 +238,7 @@ impl Post {
             slot: self.slot.clone(),
             member: occupant.member(&self.slot),
             tries: self.tries,
+            stillborn: !was_asked && occupant.ready_since.is_none(),
             detail: occupant.last_words.map(|words| words.detail).unwrap_or_default(),
             retry_at: self.due(true),
             gave_up,

@@ -52,7 +52,7 @@ pub(crate) fn obey(supervisor: &mut Supervisor, by: i32, now: Instant, actions: 
     let name = first.name.clone();
     match target(first, Change::By(by)) {
         Ok(to) => _ = supervisor.scale(&name, to, now, actions),
-        Err(problem) => actions.push(Action::Report(Report::ScalingRefused { problem })),
+        Err(problem) => actions.push(Action::Report(Report::SignalRefused { problem })),
     }
 }
 

@@ -41,6 +41,10 @@ pub struct ClusterSettings {
     /// A process that gives no sign of life for so long is hung, and is replaced; 0 never. Default 10 s.
     #[serde(with = "crate::duration")]
     pub heartbeat_timeout: Duration,
+    /// How many workers of a group a reload may start beside those that they replace. Default 1.
+    pub reload_surge: u32,
+    /// How many workers of a group may leave before their successors are ready. Default 0.
+    pub reload_unavailable: u32,
     /// What follows a panic in a worker. Default `retire`.
     pub on_panic: OnPanic,
     /// A worker that has served so many requests is replaced, ±10 %; 0 never. Default 0.
@@ -69,6 +73,8 @@ impl Default for ClusterSettings {
             restart_limit: 10,
             restart_period: Duration::from_secs(60),
             heartbeat_timeout: Duration::from_secs(10),
+            reload_surge: 1,
+            reload_unavailable: 0,
             on_panic: OnPanic::Retire,
             max_requests: 0,
             max_age: Duration::ZERO,

@@ -19,13 +19,12 @@ use super::family::{Family, Member, pid_of};
 use super::leftovers;
 use super::oom::OomKills;
 use super::output::Output;
+use super::programs::Program;
 use crate::bus::frame::Frame;
 use crate::bus::link::{self, LinkError, Receiver, Sender};
 use crate::cgroup::Cgroup;
 use crate::exit::{Ended, Status};
 use crate::identity::IDENTITY_VARIABLE;
-use crate::image::Image;
-use crate::launch::Launch;
 use crate::log::Console;
 use crate::role::{DAEMON_VARIABLE, ROLE_VARIABLE, Role, Slot};
 use crate::systemd;
@@ -86,13 +85,13 @@ impl Handle {
 
 /// Starts a child and a task that turns all that happens to it into events, its exit last.
 pub(crate) fn spawn(
-    image: &Image,
-    launch: &Launch,
+    program: &Program,
     id: ChildId,
     slot: &Slot,
     generation: u64,
     care: Care,
 ) -> io::Result<Handle> {
+    let Program { image, launch, .. } = program;
     let (ours, theirs) = link::pair()?;
     let role = Role { slot: slot.clone(), generation };
     // The link is the child's stdin, which posix_spawn can arrange: a fork would stall a large master.

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 
 use super::announcement::Announcement;
-use super::crew::{Crew, Turn};
+use super::crew::{Crew, FIRST, Turn};
 use super::event::{Action, ChildId, Outcome, Report};
 use super::occupant::{Departure, Occupant};
+use super::pace::Pace;
 use super::post::{Post, Vacated};
 use super::rules::Rules;
 use crate::events::ClusterEvent;
@@ -25,7 +26,11 @@ pub(crate) struct Supervisor {
     /// The agent first, then the groups.
     crews: Vec<Crew>,
     phase: Phase,
+    /// In force.
     generation: u64,
+    last_generation: u64,
+    /// The last process that ended before it was ready: its generation, and how it ended.
+    stillborn: Option<(u64, String)>,
     next_id: u64,
     agent_was_ready: bool,
     announcement: Announcement,
@@ -45,7 +50,9 @@ impl Supervisor {
             rules,
             crews: std::iter::once(agent).chain(groups).collect(),
             phase: Phase::Running,
-            generation: 1,
+            generation: FIRST,
+            last_generation: FIRST,
+            stillborn: None,
             next_id: 1,
             agent_was_ready: false,
             announcement: Announcement::new(rules.confirm_timeout),
@@ -87,12 +94,16 @@ impl Supervisor {
 
     fn vacate(&mut self, id: ChildId, exit: Exit, now: Instant, actions: &mut Vec<Action>) {
         let Some(crew) = self.crew_of(id) else { return };
-        let Some(Vacated { slot, member, tries, detail, retry_at, gave_up }) =
+        let Some(Vacated { slot, member, tries, stillborn, detail, retry_at, gave_up }) =
             crew.vacate(id, exit.clone(), now)
         else {
             return;
         };
         let (group, problem) = (slot.group().to_owned(), format!("{slot} {exit}"));
+        if stillborn {
+            let words = if detail.is_empty() { problem.clone() } else { format!("{problem}\n{detail}") };
+            self.stillborn = Some((member.generation, words));
+        }
         let running = matches!(self.phase, Phase::Running);
         let up = self.announcement.is_up();
         let hopeless =
@@ -163,7 +174,7 @@ impl Supervisor {
     fn fill_slots(&mut self, now: Instant, actions: &mut Vec<Action>) {
         self.agent_was_ready |= self.crews[0].is_whole();
         let crews = if self.agent_was_ready { &mut self.crews[..] } else { &mut self.crews[..1] };
-        let mut turn = Turn { now, generation: self.generation, next_id: &mut self.next_id, actions };
+        let mut turn = Turn { now, next_id: &mut self.next_id, actions };
         for crew in crews {
             crew.converge(&mut turn);
         }
@@ -215,7 +226,7 @@ impl Supervisor {
         let crew = self.crews[1..].iter_mut().find(|crew| crew.name == group)?;
         let from = crew.wanted();
         if from != to {
-            crew.scale(to, now);
+            crew.scale(to, self.generation, now);
             report(ClusterEvent::Scaled { group: group.to_owned(), from, to }, actions);
         }
         Some(from)
@@ -232,6 +243,70 @@ impl Supervisor {
 
     pub(crate) fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// The generation in force, and the number of the next one.
+    pub(crate) fn open_generation(&mut self) -> (u64, u64) {
+        self.last_generation += 1;
+        (self.generation, self.last_generation)
+    }
+
+    /// The oldest generation of which anybody lives.
+    pub(crate) fn oldest_generation(&self) -> u64 {
+        let living = self.crews.iter().flat_map(Crew::occupants).map(|occupant| occupant.generation);
+        living.min().unwrap_or(u64::MAX)
+    }
+
+    /// Has the agent replaced by one of another generation.
+    pub(crate) fn replace_agent(&mut self, to: u64, now: Instant, actions: &mut Vec<Action>) {
+        self.crews[0].posts[0].advance(to, false, now, actions);
+    }
+
+    /// Whether the agent is of this generation, and alone.
+    pub(crate) fn agent_is_of(&self, generation: u64) -> bool {
+        self.crews[0].is_of(generation)
+    }
+
+    /// Has the next workers of each group replaced, and returns their slots.
+    pub(crate) fn advance_workers(
+        &mut self,
+        to: u64,
+        pace: Pace,
+        now: Instant,
+        actions: &mut Vec<Action>,
+    ) -> Vec<Slot> {
+        self.crews[1..].iter_mut().flat_map(|crew| crew.advance(to, pace, now, actions)).collect()
+    }
+
+    /// Whether every wanted worker is of this generation, and works.
+    pub(crate) fn workers_are_of(&self, generation: u64) -> bool {
+        self.groups().iter().all(|crew| crew.is_of(generation))
+    }
+
+    /// Whether everybody is of this generation, and works.
+    pub(crate) fn has_returned(&self, generation: u64) -> bool {
+        self.crews.iter().all(|crew| crew.is_of(generation))
+    }
+
+    /// Gives every slot of `to` back to `from`.
+    pub(crate) fn retreat(&mut self, from: u64, to: u64, now: Instant, actions: &mut Vec<Action>) {
+        for crew in &mut self.crews {
+            for post in crew.posts.iter_mut().filter(|post| post.generation == to) {
+                post.retreat(from, &crew.rules, now, actions);
+            }
+        }
+    }
+
+    /// How the last process of this generation that ended before it was ready did so.
+    pub(crate) fn take_stillborn(&mut self, generation: u64) -> Option<String> {
+        self.stillborn.take().filter(|(of, _)| *of == generation).map(|(_, problem)| problem)
+    }
+
+    /// Puts a generation in force: whatever is started from now on is of it.
+    pub(crate) fn enforce_generation(&mut self, generation: u64) {
+        self.generation = generation;
+        let posts = self.crews.iter_mut().flat_map(|crew| &mut crew.posts);
+        posts.for_each(|post| post.generation = generation);
     }
 
     /// The agent's post.

@@ -19,6 +19,7 @@ pub(super) async fn forward(mut signals: Signals, events: mpsc::Sender<Event>) {
             Wish::Stop => Event::StopSignal { fast: false },
             Wish::StopFast => Event::StopSignal { fast: true },
             Wish::ReopenLogs => Event::ReopenLogs,
+            Wish::Reload => Event::ReloadSignal,
             Wish::More => Event::ScaleSignal { by: 1 },
             Wish::Fewer => Event::ScaleSignal { by: -1 },
             Wish::Reserved(name) => {

@@ -113,6 +113,7 @@ impl Scene {
         let noun = if *wanted == 1 { "worker" } else { "workers" };
         match self.state {
             ClusterState::Starting => format!("starting: {ready} of {wanted} {noun} ready"),
+            ClusterState::Reloading => format!("reloading: {ready} of {wanted} {noun} ready"),
             ClusterState::Running => format!("running: {ready} of {wanted} {noun} ready"),
             // All workers are: then it is the agent that is missing.
             ClusterState::Degraded if ready == wanted => {
