@@ -38,7 +38,18 @@ const OUTPUT: u64 = 256 << 10;
 const DEBUGGERS: [(&str, &[&str]); 3] = [
     ("eu-stack", &["-p"]),
     ("pstack", &[]),
-    ("gdb", &["-batch", "-nx", "-iex", "set debuginfod enabled off", "-ex", "thread apply all bt 20", "-p"]),
+    (
+        "gdb",
+        &[
+            "-batch",
+            "-nx",
+            "-iex",
+            "set debuginfod enabled off",
+            "-ex",
+            "thread apply all -ascending bt 20",
+            "-p",
+        ],
+    ),
 ];
 
 /// Writes down what the process is doing; at most 40 lines.

@@ -12,11 +12,16 @@ const TOLD: usize = 300;
 /// core file first.
 const FRESH: Duration = Duration::from_secs(10);
 
+/// How Rust says that there is no memory, before it aborts; with `RUST_BACKTRACE` much follows.
+const FAILED_ALLOCATION: &str = "memory allocation of ";
+
 /// The last bytes of a stream.
 #[derive(Debug, Default)]
 pub(super) struct Tail {
     bytes: Vec<u8>,
     written: Option<Instant>,
+    /// A line that says more than all that follows it, such as a backtrace.
+    cause: Option<String>,
 }
 
 impl Tail {
@@ -24,8 +29,13 @@ impl Tail {
     pub(super) fn push(&mut self, more: &[u8], now: Instant) {
         if !self.is_fresh(now) {
             self.bytes.clear();
+            self.cause = None;
         }
         self.written = Some(now);
+        // Written in one go, so that it is whole.
+        let said = String::from_utf8_lossy(more);
+        let cause = said.lines().find(|line| line.starts_with(FAILED_ALLOCATION));
+        self.cause = cause.map(readable).or(self.cause.take());
         let more = &more[more.len().saturating_sub(KEPT)..];
         let surplus = (self.bytes.len() + more.len()).saturating_sub(KEPT);
         self.bytes.drain(..surplus);
@@ -36,6 +46,9 @@ impl Tail {
     pub(super) fn last_lines(&self, now: Instant) -> Option<String> {
         if !self.is_fresh(now) {
             return None;
+        }
+        if let Some(cause) = &self.cause {
+            return Some(cut(cause, TOLD).to_owned());
         }
         let text = String::from_utf8_lossy(&self.bytes);
         let mut told = String::new();
@@ -107,5 +120,14 @@ mod tests {
         assert_eq!(tail.last_lines(start + FRESH * 2), None);
         tail.push(b"the end\n", start + FRESH * 2);
         assert_eq!(tail.last_lines(start + FRESH * 2).unwrap(), "the end");
+    }
+
+    #[test]
+    fn a_failed_allocation_is_told_before_the_backtrace_behind_it() {
+        let mut tail = Tail::default();
+        let now = Instant::now();
+        tail.push(b"a warning\nmemory allocation of 9 bytes failed\nstack backtrace:\n", now);
+        tail.push(&b"   0: and so on\n".repeat(500), now);
+        assert_eq!(tail.last_lines(now).as_deref(), Some("memory allocation of 9 bytes failed"));
     }
 }
