@@ -12,9 +12,6 @@ const TOLD: usize = 300;
 /// core file first.
 const FRESH: Duration = Duration::from_secs(10);
 
-/// How Rust says that there is no memory, before it aborts; with `RUST_BACKTRACE` much follows.
-const FAILED_ALLOCATION: &str = "memory allocation of ";
-
 /// The last bytes of a stream.
 #[derive(Debug, Default)]
 pub(super) struct Tail {
@@ -32,14 +29,14 @@ impl Tail {
             self.cause = None;
         }
         self.written = Some(now);
-        // Written in one go, so that it is whole.
-        let said = String::from_utf8_lossy(more);
-        let cause = said.lines().find(|line| line.starts_with(FAILED_ALLOCATION));
-        self.cause = cause.map(readable).or(self.cause.take());
         let more = &more[more.len().saturating_sub(KEPT)..];
         let surplus = (self.bytes.len() + more.len()).saturating_sub(KEPT);
         self.bytes.drain(..surplus);
         self.bytes.extend_from_slice(more);
+        if self.cause.is_none() {
+            let text = String::from_utf8_lossy(&self.bytes);
+            self.cause = text.lines().find(|line| tells_of_memory(line)).map(readable);
+        }
     }
 
     /// The last lines in one, if they were written just now.
@@ -67,6 +64,11 @@ impl Tail {
     fn is_fresh(&self, now: Instant) -> bool {
         self.written.is_some_and(|written| now.saturating_duration_since(written) <= FRESH)
     }
+}
+
+/// Whether the allocator says that there is no memory. It writes its line in pieces.
+fn tells_of_memory(line: &str) -> bool {
+    line.starts_with("memory allocation of ") && line.ends_with(" bytes failed")
 }
 
 /// One line without its margins, with what a terminal would obey made visible.
@@ -126,7 +128,9 @@ mod tests {
     fn a_failed_allocation_is_told_before_the_backtrace_behind_it() {
         let mut tail = Tail::default();
         let now = Instant::now();
-        tail.push(b"a warning\nmemory allocation of 9 bytes failed\nstack backtrace:\n", now);
+        for piece in ["a warning\nmemory allocation of ", "9", " bytes failed\n", "stack backtrace:\n"] {
+            tail.push(piece.as_bytes(), now);
+        }
         tail.push(&b"   0: and so on\n".repeat(500), now);
         assert_eq!(tail.last_lines(now).as_deref(), Some("memory allocation of 9 bytes failed"));
     }

@@ -122,6 +122,13 @@ proptest! {
             }
             world.happen(chance);
         }
+        if world.outcome.is_none() && world.supervisor.state() != ClusterState::Stopping {
+            world.calm_down();
+            if world.supervisor.state() != ClusterState::Stopping {
+                prop_assert!(world.supervisor.groups().iter().all(Crew::is_settled), "one process in each slot");
+                prop_assert_eq!(world.supervisor.state(), ClusterState::Running);
+            }
+        }
         if world.outcome.is_none() {
             world.stop(fast);
             world.settle();

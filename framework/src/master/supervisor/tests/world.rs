@@ -254,6 +254,38 @@ impl World {
         (!self.alive.is_empty()).then(|| *self.alive.keys().nth(nth % self.alive.len()).unwrap())
     }
 
+    /// Waits until there is a newer process in a slot, and lets the older one leave.
+    pub(super) fn calm_slot(&mut self, name: &str) {
+        let older = self.id(name);
+        while self.newest(name) == older {
+            self.pulse_all();
+            self.wait(S);
+        }
+        self.ready(name);
+        self.exit_of(older, Status::Code(0));
+    }
+
+    /// Lets the cluster come to rest: everybody gets ready, leaves when asked and gives signs of life.
+    pub(super) fn calm_down(&mut self) {
+        for _ in 0..300 {
+            for id in self.alive.keys().copied().collect::<Vec<_>>() {
+                let Some((_, occupant)) = self.supervisor.occupant(id) else { continue };
+                match occupant.stage {
+                    crate::master::occupant::Stage::Starting { .. } => self.ready_of(id),
+                    crate::master::occupant::Stage::Leaving { asked: Some(_), .. } => {
+                        self.exit_of(id, Status::Code(0))
+                    }
+                    _ => {}
+                }
+            }
+            while let Some(id) = self.condemned.first().copied() {
+                self.exit_of(id, KILLED);
+            }
+            self.pulse_all();
+            self.wait(S);
+        }
+    }
+
     /// Lets time pass as the loop does, with kills that work and nobody who helps.
     pub(super) fn settle(&mut self) {
         for _ in 0..1000 {
