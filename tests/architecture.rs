@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// The rooms of the framework from the bottom up, in floors. A room imports only from floors below its own.
 const FLOORS: &[&[&str]] = &[
-    &["error", "duration", "size", "backoff", "role", "image", "cgroup", "signals", "identity"],
+    &["error", "duration", "size", "backoff", "role", "image", "cgroup", "signals", "identity", "pidfd"],
     &["exit", "instance", "config", "log", "http", "exec", "cpu"],
     &["status", "sections", "launch", "events"],
     &["bus", "systemd"],

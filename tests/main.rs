@@ -5,6 +5,7 @@
 //! | `boot` | the order of the start, and starts that fail |
 //! | `death` | SIGKILL of each role, faults of each function, no orphans |
 //! | `exits` | why processes ended, and what they leave behind |
+//! | `deaths` | the example `deaths`: each way to die, its reason, and what the agent hears of it |
 //! | `surroundings` | what a master inherits and hands down: signals, descriptors, orphans, process 1 |
 //! | `stop` | graceful and fast stops, and what is in flight then |
 //! | `state` | states across restarts of their publishers and observers |
@@ -29,6 +30,7 @@ mod boot;
 mod commands;
 mod configuration;
 mod death;
+mod deaths;
 mod exits;
 mod harness;
 mod heavy;

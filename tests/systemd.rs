@@ -148,7 +148,7 @@ fn a_start_that_fails_is_told_with_its_reason_and_never_as_ready() {
         let mut command = site.command(&["start", "--workers", "1"]);
         command.env("NOTIFY_SOCKET", &ear.name);
         let _master = Running(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
-        ear.until(&format!("STATUS=gave up: {reason}"));
+        ear.until(&format!("STATUS=failed: {reason}"));
         assert!(!ear.has_heard("READY"), "{:?}", ear.heard);
     }
 }

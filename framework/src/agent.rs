@@ -50,7 +50,8 @@ impl Agent {
         self.process.ready().await
     }
 
-    /// Waits until every process of the first start is ready; at once if they have been. Cancel safe.
+    /// Waits until every process of the first start is ready; at once if they have been, or if this process should
+    /// leave. Cancel safe.
     pub async fn cluster_ready(&self) {
         self.process.cluster_ready().await;
     }

@@ -98,11 +98,17 @@ fn scale(location: &Location, wish: &str) -> Outcome {
     with_runtime(async {
         let mut client = Client::connect(&Places::of(location)?).await?;
         match client.ask_patiently(&request).await? {
-            Answer::Scaled { from, to } if from == to => say(&format!("{group} has {to} workers, as before")),
-            Answer::Scaled { from, to } => say(&format!("{group} has {to} workers now; it had {from}")),
+            Answer::Scaled { from, to } if from == to => {
+                say(&format!("{group} has {}, as before", workers(to)))
+            }
+            Answer::Scaled { from, to } => say(&format!("{group} has {} now; it had {from}", workers(to))),
             other => Err(unexpected(&other)),
         }
     })
+}
+
+fn workers(count: u32) -> String {
+    format!("{count} {}", if count == 1 { "worker" } else { "workers" })
 }
 
 async fn status(location: &Location, json: bool) -> Result<(), Outcome> {
@@ -133,6 +139,7 @@ fn check(about: &About, location: &Location, set: Vec<String>) -> Outcome {
     let checked = Places::of(location).and_then(|places| {
         let merged = places.layers(set)?.read()?.merge()?;
         about.sections.encode(&merged)?;
+        start::groups(about, &merged)?;
         start::check_accounts(&merged)?;
         Ok(places)
     });

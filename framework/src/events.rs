@@ -58,7 +58,7 @@ pub enum ClusterEvent {
     Retiring {
         /// Which.
         member: Member,
-        /// Why, such as `a panic in a handler` or `12000 requests`.
+        /// Why, such as `it has served 12000 requests` or the panic.
         why: String,
     },
     /// A process was asked to leave and finishes what is in flight.

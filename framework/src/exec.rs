@@ -57,13 +57,14 @@ use bytesize::ByteSize;
 use tokio::process::Command;
 use tokio::time::{sleep, timeout};
 
+use crate::pidfd::Pidfd;
 use crate::role::ROLE_VARIABLE;
 
 pub use error::{ExecError, Stream};
 pub use output::Output;
 
 use error::Fault;
-use group::{End, Group};
+use group::Group;
 use rustix::process::Signal;
 use streams::Pipes;
 
@@ -273,12 +274,13 @@ impl Limits {
 }
 
 /// Waits for the end of the leader and of its output, for the latter not long once the leader has ended.
-async fn finish(end: &End, pipes: &mut Pipes) -> Result<(), Fault> {
+async fn finish(end: &Pidfd, pipes: &mut Pipes) -> Result<(), Fault> {
     tokio::select! {
-        reached = end.reached() => reached?,
+        reached = end.ended() => { reached?; }
         pumped = pipes.pump() => {
             pumped?;
-            return end.reached().await;
+            end.ended().await?;
+            return Ok(());
         }
     }
     timeout(LAST_OUTPUT, pipes.pump()).await.unwrap_or(Ok(()))

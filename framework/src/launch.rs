@@ -49,8 +49,8 @@ pub(crate) struct Group {
     pub(crate) on_panic: OnPanic,
 }
 
-/// What follows a panic in a worker, be it in a handler or in a task. The panic of a handler is answered with 500
-/// in any case.
+/// What follows a panic in a worker, be it in a handler or in a task. That a handler's panic is answered with 500 is
+/// certain only without `abort`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnPanic {

@@ -50,6 +50,7 @@ mod lives;
 mod log;
 mod master;
 mod news;
+mod pidfd;
 mod process;
 mod published;
 mod role;

@@ -48,9 +48,9 @@ use chrono::Utc;
 use tokio::sync::mpsc;
 
 use self::cluster::Cluster;
+use self::crew::FIRST;
 use self::event::{Action, ChildId, Event};
 use self::host::Host;
-use self::crew::FIRST;
 use self::listeners::Listener;
 use self::programs::Programs;
 use self::spawn::{Care, Handle};
@@ -69,6 +69,7 @@ pub use self::count::WorkerCount;
 pub(crate) use self::event::Outcome;
 pub(crate) use self::herald::Herald;
 pub(crate) use self::plan::Plan;
+pub(crate) use self::programs::Refresh;
 pub use self::settings::{ClusterSettings, GroupSettings};
 
 /// How many events may wait; what brings more waits, too.
@@ -132,11 +133,12 @@ impl Master {
         tracing::info!("starting {app} in {dir}: {workers} workers, {host}");
         let console = log.console().map_err(start_failed)?;
         let care = Care::begin(events, console, cgroup);
-        let programs = Programs::new(plan.launch.clone(), refresh).map_err(start_failed)?;
+        let programs = Programs::new(plan.launch.clone(), Arc::clone(&plan.refresh)).map_err(start_failed)?;
         let build = programs.build(FIRST).map_err(start_failed)?;
         let started = Instant::now();
         let supervisor = plan.supervisor(host.processors, started);
-        let cluster = Cluster::new((&plan.cluster).into(), (&plan.cluster).into(), supervisor, build, started);
+        let cluster =
+            Cluster::new((&plan.cluster).into(), (&plan.cluster).into(), supervisor, build, started);
         Ok(Self {
             cluster,
             launch: plan.launch,
@@ -199,7 +201,9 @@ impl Master {
         match action {
             Action::Spawn { id, slot, generation } => self.spawn(id, &slot, generation),
             Action::Send { to, frame } => self.send(to, frame),
-            Action::Welcome { to, slot, generation, replaces } => self.welcome(to, &slot, generation, replaces),
+            Action::Welcome { to, slot, generation, replaces } => {
+                self.welcome(to, &slot, generation, replaces)
+            }
             Action::PrepareGeneration { generation } => {
                 let outcome = self.programs.prepare(generation);
                 self.queue.push_back(Event::Prepared { generation, outcome });

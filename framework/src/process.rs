@@ -173,10 +173,11 @@ impl Process {
         self.send(Frame::new(Kind::Watch, 0, vec![])).await
     }
 
-    /// Waits until every process of the first start is ready. Cancel safe.
+    /// Waits until every process of the first start is ready, or this one should leave. Cancel safe.
     pub(crate) async fn cluster_ready(&self) {
+        let mut ready = self.shared.cluster_ready.subscribe();
         // The sender lives in `self`, so this cannot fail.
-        let _ = self.shared.cluster_ready.subscribe().wait_for(|ready| *ready).await;
+        let _ = self.shutdown().run_until_cancelled(ready.wait_for(|ready| *ready)).await;
     }
 
     pub(crate) async fn send(&self, frame: Frame) -> Result<(), MasterGone> {
@@ -251,7 +252,8 @@ impl Process {
                     let _ = self.shared.events.send(event);
                 }
             }
-            Kind::Shutdown if frame.number() == 0 => {
+            // Who is not ready has nothing to finish.
+            Kind::Shutdown if frame.number() == 0 || !self.said_ready() => {
                 self.leave(None);
                 self.shared.abort.cancel();
             }

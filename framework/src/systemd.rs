@@ -8,7 +8,7 @@ mod sockets;
 
 pub(crate) use self::bulletin::Scene;
 pub(crate) use self::choice::{ChosenBy, Missing, PREFIX, Remark, Source, choose};
-pub(crate) use self::notifier::{Notifier, gave_up};
+pub(crate) use self::notifier::{Notifier, failed};
 pub(crate) use self::sockets::{InheritError, Inherited, inherited};
 
 /// The variables that speak to the master alone: a child that took them for its own would speak in its name.

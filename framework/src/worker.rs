@@ -110,7 +110,8 @@ impl Worker {
         self.process.ready().await
     }
 
-    /// Waits until every process of the first start is ready; at once if they have been. Cancel safe.
+    /// Waits until every process of the first start is ready; at once if they have been, or if this process should
+    /// leave. Cancel safe.
     pub async fn cluster_ready(&self) {
         self.process.cluster_ready().await;
     }
@@ -183,8 +184,9 @@ impl Worker {
         };
         let telling = async {
             self.ready().await?;
-            // A worker that leaves before the cluster is ready has nobody left to tell.
-            if self.process.shutdown().run_until_cancelled(self.cluster_ready()).await.is_some() {
+            // A worker that leaves before the cluster is ready stays draining.
+            self.cluster_ready().await;
+            if !self.process.shutdown().is_cancelled() {
                 readiness.set(Standing::Ready);
             }
             Ok(())

@@ -24,6 +24,10 @@ use crate::master::Outcome;
 /// How long a master may take to answer. It answers between two events, so this is very long.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long a master may take from its lock to its socket, and how often to look.
+const START: Duration = Duration::from_secs(1);
+const AGAIN: Duration = Duration::from_millis(10);
+
 /// How long a master that closes a connection may take to be gone.
 const MOMENT: Option<Timespec> = Some(Timespec { tv_sec: 1, tv_nsec: 0 });
 
@@ -40,7 +44,7 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) async fn connect(places: &Places) -> Result<Self, Outcome> {
         let run_dir = places.run_dir.clone();
-        let opened = tokio::time::timeout(PATIENCE, open(&run_dir)).await;
+        let opened = tokio::time::timeout(PATIENCE, open_in_time(&run_dir)).await;
         let opened = opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         let socket = opened.map_err(|error| absent(&run_dir, &error))?;
         let master = socket_peercred(&socket).and_then(|peer| pidfd_open(peer.pid, PidfdFlags::empty())).ok();
@@ -102,6 +106,23 @@ impl Client {
             return self.run_dir.holder().is_none();
         };
         poll(&mut [PollFd::new(process, PollFlags::IN)], patience.as_ref()).is_ok_and(|ended| ended > 0)
+    }
+}
+
+/// A master has its lock a moment before it has its socket, and a moment longer.
+async fn open_in_time(run_dir: &RunDir) -> io::Result<OwnedFd> {
+    let deadline = tokio::time::Instant::now() + START;
+    loop {
+        match open(run_dir).await {
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+                    && run_dir.holder().is_some()
+                    && tokio::time::Instant::now() < deadline =>
+            {
+                tokio::time::sleep(AGAIN).await;
+            }
+            other => return other,
+        }
     }
 }
 

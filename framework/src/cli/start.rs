@@ -1,5 +1,7 @@
 //! `start`: from the arguments and the configuration to a running master.
 
+use std::sync::Arc;
+
 use super::args::{About, Start};
 use super::daemon;
 use super::places::Places;
@@ -10,7 +12,8 @@ use crate::http::HttpSettings;
 use crate::identity::{self, Identity};
 use crate::launch::{Group, Launch};
 use crate::log::{Level, LogSettings};
-use crate::master::{self, ClusterSettings, GroupSettings, Outcome, Plan};
+use crate::master::{self, ClusterSettings, GroupSettings, Outcome, Plan, Refresh, WorkerCount};
+use crate::role::WEB;
 use crate::signals;
 use crate::systemd::{self, ChosenBy, Inherited};
 
@@ -22,7 +25,7 @@ pub(crate) fn run(about: &About, args: &Start) -> Outcome {
         Err(error) => failed(Ending::Config, error.to_string()),
     };
     if !outcome.reason.is_empty() {
-        systemd::gave_up(&outcome.reason);
+        systemd::failed(&outcome.reason);
     }
     outcome
 }
@@ -69,12 +72,12 @@ fn plan(about: &About, args: &Start, inherited: Vec<Inherited>) -> Result<Plan, 
         log.console = Level::Off;
     }
     let cluster: ClusterSettings = merged.section("cluster")?;
-    let mut settings = merged.tables::<GroupSettings>("groups", &about.groups)?;
-    let groups: Vec<(String, GroupSettings)> = about
-        .groups
-        .iter()
-        .map(|&name| (name.to_owned(), settings.remove(name).unwrap_or_default()))
-        .collect();
+    let mut groups = groups(about, &merged)?;
+    for (name, settings) in &mut groups {
+        // The command line beats the files.
+        settings.workers = settings.workers.filter(|_| args.workers.is_none() || name != WEB);
+        settings.ready_timeout = settings.ready_timeout.filter(|_| args.ready_timeout.is_none());
+    }
     let known = |(name, settings): &(String, GroupSettings)| Group {
         name: name.clone(),
         on_panic: settings.on_panic.unwrap_or(cluster.on_panic),
@@ -106,12 +109,29 @@ fn plan(about: &About, args: &Start, inherited: Vec<Inherited>) -> Result<Plan, 
 }
 
 /// Reads everything anew when it is wanted; what is wrong is told with its place.
-fn refresh(about: About, args: Start) -> Box<dyn Fn() -> Result<Launch, String>> {
-    Box::new(move || match plan(&about, &args, Vec::new()) {
+fn refresh(about: About, args: Start) -> Refresh {
+    Arc::new(move || match plan(&about, &args, Vec::new()) {
         Ok(plan) => Ok(plan.launch),
         Err(Outcome { reason, detail, .. }) if detail.is_empty() => Err(reason),
         Err(Outcome { reason, detail, .. }) => Err(format!("{reason}\n{detail}")),
     })
+}
+
+/// What each group that the app declares says of itself; what `web` has elsewhere it cannot say here.
+pub(super) fn groups(about: &About, merged: &Merged) -> Result<Vec<(String, GroupSettings)>, ConfigError> {
+    let mut settings = merged.tables::<GroupSettings>("groups", &about.groups)?;
+    if let Some(web) = settings.get(WEB) {
+        if !web.listen.is_empty() {
+            return Err(
+                merged.wrong("groups.web.listen", "web listens where `http.listen` says: write it there")
+            );
+        }
+        if web.workers == Some(WorkerCount::Exactly(0)) {
+            return Err(merged.wrong("groups.web.workers", "web needs at least 1 worker"));
+        }
+    }
+    let named = |&name: &&str| (name.to_owned(), settings.remove(name).unwrap_or_default());
+    Ok(about.groups.iter().map(named).collect())
 }
 
 /// Whom the children shall be; a mistake is told with its place.

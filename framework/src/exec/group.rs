@@ -4,19 +4,16 @@
 //! is watched by a pidfd, which does not reap, and only `end` reaps, after the group was killed.
 
 use std::io;
-use std::os::fd::AsFd as _;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, waitid,
-};
-use tokio::net::unix::pipe;
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::Child;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use super::error::Fault;
+use crate::pidfd::Pidfd;
 
 /// How long a killed leader may take to be gone. It takes longer only where the kernel itself is stuck.
 const BURIAL: Duration = Duration::from_secs(1);
@@ -33,11 +30,9 @@ impl Group {
     }
 
     /// The end of the leader, to be waited for without reaping it.
-    pub(super) fn watch(&self) -> Result<End, Fault> {
+    pub(super) fn watch(&self) -> Result<Pidfd, Fault> {
         let pid = self.id().ok_or_else(|| io::Error::other("it has been reaped by somebody else"))?;
-        let pidfd = pidfd_open(pid, PidfdFlags::NONBLOCK).map_err(io::Error::from)?;
-        // Only its readiness is asked for, which is that of any descriptor. `AsyncFd` is made for this, but unsafe to make.
-        Ok(End(pipe::Receiver::from_owned_fd_unchecked(pidfd)?))
+        Ok(Pidfd::open(pid)?)
     }
 
     /// `None` once the leader has been reaped.
@@ -73,32 +68,6 @@ impl Drop for Group {
             && let Ok(runtime) = Handle::try_current()
         {
             runtime.spawn(async move { leader.wait().await });
-        }
-    }
-}
-
-/// The end of a leader: its pidfd, which is readable from then on.
-#[derive(Debug)]
-pub(super) struct End(pipe::Receiver);
-
-impl End {
-    /// Waits until the leader has ended. It is not reaped. Cancel safe.
-    pub(super) async fn reached(&self) -> Result<(), Fault> {
-        loop {
-            self.0.readable().await?;
-            // Readiness may be told in vain.
-            match self.0.try_io(|| self.look()) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                looked => return Ok(looked?),
-            }
-        }
-    }
-
-    fn look(&self) -> io::Result<()> {
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
-        match waitid(WaitId::PidFd(self.0.as_fd()), options)? {
-            Some(_) => Ok(()),
-            None => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
 }

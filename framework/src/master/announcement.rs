@@ -15,15 +15,18 @@ pub(crate) struct Announcement {
     /// How long the children may take to say that they know.
     patience: Duration,
     up: bool,
-    whole_since: Option<Instant>,
+    /// Since when it could be said: the first time since everybody was ready once, later since everybody is again.
+    since: Option<Instant>,
     /// When it may be said aloud.
     due: Option<Instant>,
     announced: bool,
+    /// Whether it was said before.
+    said: bool,
 }
 
 impl Announcement {
     pub(crate) fn new(patience: Duration) -> Self {
-        Self { patience, up: false, whole_since: None, due: None, announced: false }
+        Self { patience, up: false, since: None, due: None, announced: false, said: false }
     }
 
     /// Whether everybody has been ready at the same time, once.
@@ -31,10 +34,15 @@ impl Announcement {
         self.up
     }
 
+    /// A cluster that was whole once has started, whoever has died since.
+    fn is_first(&self) -> bool {
+        self.up && !self.said
+    }
+
     /// Says what there is to say now.
     pub(crate) fn update(&mut self, crews: &mut [Crew], now: Instant, actions: &mut Vec<Action>) {
         let whole = crews.iter().all(Crew::is_whole);
-        self.whole_since = if whole { self.whole_since.or(Some(now)) } else { None };
+        self.since = if whole || self.is_first() { self.since.or(Some(now).filter(|_| whole)) } else { None };
         if whole && !self.up {
             self.up = true;
             crews.iter_mut().flat_map(|crew| &mut crew.posts).for_each(|post| post.tries = 0);
@@ -43,13 +51,13 @@ impl Announcement {
             return;
         }
         crews.iter_mut().flat_map(Crew::occupants_mut).for_each(|occupant| tell(occupant, actions));
-        self.due = self.whole_since.filter(|_| !self.announced).map(|since| {
+        self.due = self.since.filter(|_| !self.announced).map(|since| {
             let mut ready = crews.iter().flat_map(Crew::occupants).filter(|occupant| occupant.is_ready());
             let known = ready.all(|occupant| occupant.knows == Knows::Confirmed);
             if known { since } else { later(since, self.patience) }
         });
         if self.due.is_some_and(|due| due <= now) {
-            (self.announced, self.due) = (true, None);
+            (self.announced, self.said, self.due) = (true, true, None);
             actions.push(Action::AnnounceReady);
         }
         if crews[1..].iter().any(Crew::is_deserted) {

@@ -11,6 +11,7 @@ use procfs::process::{Process, Syscall};
 use rustix::process::{Signal, kill_process_group};
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
+use tokio::sync::Semaphore;
 
 use super::family::{Family, pid_of};
 use crate::role::Slot;
@@ -38,8 +39,27 @@ const OUTPUT: u64 = 256 << 10;
 const DEBUGGERS: [(&str, &[&str]); 3] = [
     ("eu-stack", &["-p"]),
     ("pstack", &[]),
-    ("gdb", &["-batch", "-nx", "-iex", "set debuginfod enabled off", "-ex", "thread apply all bt 20", "-p"]),
+    (
+        "gdb",
+        &[
+            "-batch",
+            "-nx",
+            "-iex",
+            "set debuginfod enabled off",
+            "-ex",
+            "thread apply all -ascending bt 20",
+            "-p",
+        ],
+    ),
 ];
+
+static ONE_AT_A_TIME: Semaphore = Semaphore::const_new(1);
+
+fn is_one_of_us(pid: u32) -> bool {
+    let process = i32::try_from(pid).ok().and_then(|pid| Process::new(pid).ok());
+    let ids = process.and_then(|process| process.status().ok()).map(|status| [status.ruid, status.euid]);
+    ids == Some([rustix::process::geteuid().as_raw(); 2])
+}
 
 /// Writes down what the process is doing; at most 40 lines.
 pub(super) async fn examine(slot: Slot, pid: u32, family: Family) {
@@ -119,6 +139,14 @@ fn threads_of(pid: u32) -> Vec<Thread> {
 
 /// The stacks of all threads in a debugger's words.
 async fn stacks_of(pid: u32, family: &Family) -> Result<Vec<String>, String> {
+    // A debugger has the master's rights, and reads what the process has made of its memory.
+    if !is_one_of_us(pid) {
+        return Err("it runs as another user than the master".to_owned());
+    }
+    // Many may hang for the same reason at the same time.
+    let Ok(_alone) = ONE_AT_A_TIME.try_acquire() else {
+        return Err("another process is being looked at".to_owned());
+    };
     let found = DEBUGGERS.iter().find_map(|(name, options)| Some((*name, find(name)?, *options)));
     let Some((name, path, options)) = found else {
         return Err("neither eu-stack nor pstack nor gdb is on the PATH".to_owned());

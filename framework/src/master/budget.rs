@@ -19,7 +19,9 @@ impl Budget {
 
     /// Notes a death, and tells whether it is one too many.
     pub(crate) fn spend(&mut self, now: Instant) -> bool {
-        self.deaths.retain(|then| now.saturating_duration_since(*then) < self.period);
+        while self.deaths.front().is_some_and(|then| now.saturating_duration_since(*then) >= self.period) {
+            self.deaths.pop_front();
+        }
         if self.deaths.len() < self.limit {
             self.deaths.push_back(now);
             return false;

@@ -8,8 +8,8 @@ use super::bulletin::Bulletin;
 use super::crew::{Crew, FIRST};
 use super::event::{Action, ChildId, Event, Reply, Report};
 use super::occupant::{Knows, Occupant};
-use super::pace::Pace;
 use super::overview::Overview;
+use super::pace::Pace;
 use super::relay::Relay;
 use super::reload::Reloading;
 use super::reopening::Reopening;
@@ -17,7 +17,7 @@ use super::rules::Rules;
 use super::scaling::{self, Scaling};
 use super::supervisor::Supervisor;
 use crate::bus::codec;
-use crate::bus::control::{Answer, Hello, Request};
+use crate::bus::control::{Answer, Failure, Hello, Request};
 use crate::bus::frame::{Frame, Kind, PROTOCOL};
 use crate::bus::topic::CONFIG;
 use crate::role::Slot;
@@ -169,7 +169,7 @@ impl Cluster {
         match frame.kind() {
             Kind::Hello if greeted => return Err(format!("{slot} said hello twice")),
             Kind::Hello => self.on_hello(from, slot, frame, actions)?,
-            Kind::Failed => occupant.last_words = Some(read(frame)?),
+            Kind::Failed => occupant.last_words = Some(cut(read(frame)?)),
             kind if !greeted => return Err(format!("{slot} sent {kind:?} before its hello")),
             Kind::Ready => occupant.ready(slot, now, actions),
             Kind::ClusterReady => occupant.knows = Knows::Confirmed,
@@ -314,6 +314,12 @@ impl Cluster {
 fn read<T: serde::de::DeserializeOwned>(frame: &Frame) -> Result<T, String> {
     codec::decode(&format!("a frame of the kind {:?}", frame.kind()), frame.payload())
         .map_err(|e| e.to_string())
+}
+
+/// Last words are kept for as long as nobody else ends in the slot, so that they must have a limit.
+fn cut(words: Failure) -> Failure {
+    let cut = |text: String, limit| text.chars().take(limit).collect();
+    Failure { reason: cut(words.reason, 2000), detail: cut(words.detail, 8000) }
 }
 
 /// What a process says in its own words, cut to a line that fits a log.

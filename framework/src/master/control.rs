@@ -9,6 +9,7 @@ use std::time::Duration;
 use interprocess::local_socket::tokio::prelude::*;
 use interprocess::local_socket::{GenericFilePath, ListenerOptions, tokio::Listener, tokio::Stream};
 use interprocess::os::unix::local_socket::ListenerOptionsExt;
+use tokio::net::UnixStream;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::event::{Event, Reply};
@@ -98,15 +99,16 @@ async fn converse(stream: Stream, events: mpsc::Sender<Event>) -> Result<(), Str
 
 /// Only the same user and root may control an instance.
 fn admit(socket: &impl AsFd) -> Result<(), String> {
-    let peer = rustix::net::sockopt::socket_peercred(socket).map_err(|error| error.to_string())?;
-    if peer.uid == rustix::process::geteuid() || peer.uid.is_root() {
+    let ours = rustix::process::geteuid().as_raw();
+    let socket = socket.as_fd().try_clone_to_owned().map_err(|error| error.to_string())?;
+    let stream = UnixStream::from_std(socket.into()).map_err(|error| error.to_string())?;
+    // A caller from outside of our pid namespace has no number here, but is a user all the same.
+    let peer = stream.peer_cred().map_err(|error| error.to_string())?;
+    if peer.uid() == ours || peer.uid() == 0 {
         return Ok(());
     }
-    Err(format!(
-        "process {} of user {} may not control this instance",
-        peer.pid.as_raw_nonzero(),
-        peer.uid.as_raw()
-    ))
+    let process = peer.pid().map_or_else(|| "a process".to_owned(), |pid| format!("process {pid}"));
+    Err(format!("{process} of user {} may not control this instance", peer.uid()))
 }
 
 async fn receive(receiver: &mut Receiver) -> Result<Request, String> {

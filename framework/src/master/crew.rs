@@ -22,6 +22,8 @@ pub(crate) struct Crew {
     pub(crate) posts: Vec<Post>,
     pub(crate) rules: CrewRules,
     pub(crate) budget: Budget,
+    /// Whether anybody has been ready since there were to be workers.
+    has_worked: bool,
 }
 
 /// One step of the supervisor: what it takes to decide and to act.
@@ -35,7 +37,7 @@ pub(crate) struct Turn<'a> {
 impl Crew {
     fn new(name: &str, rules: CrewRules, posts: Vec<Post>) -> Self {
         let budget = Budget::new(rules.restart_limit, rules.restart_period);
-        Self { name: name.to_owned(), posts, rules, budget }
+        Self { name: name.to_owned(), posts, rules, budget, has_worked: false }
     }
 
     /// The agent, as a crew of one.
@@ -76,9 +78,9 @@ impl Crew {
         self.posts.iter().filter(|post| post.wanted).all(Post::is_ready)
     }
 
-    /// Whether all are wanted and nobody works.
+    /// Whether somebody worked here, all of whom are gone.
     pub(crate) fn is_deserted(&self) -> bool {
-        self.wanted() > 0 && !self.posts.iter().any(Post::is_ready)
+        self.has_worked && self.wanted() > 0 && self.ready() == 0
     }
 
     /// Whether the crew is as large as it should be, with nobody on the way in or out.
@@ -86,19 +88,21 @@ impl Crew {
         self.posts.iter().all(|post| post.wanted && post.is_ready() && post.occupants.len() == 1)
     }
 
-    /// Whether every wanted post is empty because its budget is spent.
+    /// Whether nobody works, and the budget of every wanted post is spent.
     pub(crate) fn has_given_up(&self) -> bool {
-        self.posts.iter().filter(|post| post.wanted).all(|post| post.gave_up && post.occupants.is_empty())
+        self.ready() == 0 && self.posts.iter().filter(|post| post.wanted).all(|post| post.gave_up)
     }
 
     /// Changes how many are wanted, the last ones first; who is not wanted any more is asked to leave in the next
     /// step.
     pub(crate) fn scale(&mut self, to: u32, generation: u64, now: Instant) {
+        self.has_worked &= to > 0;
         for post in &mut self.posts {
             post.wanted = post.slot.index() < to;
         }
         let known = u32::try_from(self.posts.len()).unwrap_or(u32::MAX);
-        self.posts.extend((known..to).map(|index| Post::new(Slot::worker(&self.name, index), generation, now)));
+        self.posts
+            .extend((known..to).map(|index| Post::new(Slot::worker(&self.name, index), generation, now)));
     }
 
     /// Ends who is silent or too late.
@@ -114,6 +118,7 @@ impl Crew {
     /// Takes every step that is possible now towards as many processes as are wanted.
     pub(crate) fn converge(&mut self, turn: &mut Turn<'_>) {
         let now = turn.now;
+        self.has_worked |= self.ready() > 0;
         for post in &mut self.posts {
             post.relieve(&self.rules, now, turn.actions);
             post.appoint(turn.actions);
@@ -209,7 +214,10 @@ impl Crew {
 
     /// Whether this generation, and no other, works in every wanted slot.
     pub(crate) fn is_of(&self, generation: u64) -> bool {
-        self.posts.iter().filter(|post| post.wanted).all(|post| post.generation == generation && post.is_settled())
+        self.posts
+            .iter()
+            .filter(|post| post.wanted)
+            .all(|post| post.generation == generation && post.is_settled())
     }
 
     /// Asks everybody to leave for the same reason.

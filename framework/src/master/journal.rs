@@ -32,11 +32,11 @@ fn write_event(event: &ClusterEvent) {
         ClusterEvent::Ready { member, took_ms } => tracing::info!("{member} is ready after {took_ms} ms"),
         ClusterEvent::Retiring { member, why } => tracing::info!("{member} is to be replaced: {why}"),
         ClusterEvent::Draining { member } => tracing::debug!("{member} is asked to leave"),
+        ClusterEvent::Exited { member, exit, .. } if was_asked(exit.reason) => {
+            tracing::info!("{member} {exit}")
+        }
         ClusterEvent::Exited { member, exit, retry_in_ms: Some(delay) } => {
             tracing::error!("{member} {exit}; the next one is started in {delay} ms");
-        }
-        ClusterEvent::Exited { member, exit, retry_in_ms: None } if is_plain(exit.reason) => {
-            tracing::info!("{member} {exit}");
         }
         ClusterEvent::Exited { member, exit, .. } => tracing::error!("{member} {exit}"),
         ClusterEvent::GaveUp { group, problem } => tracing::error!(
@@ -55,8 +55,9 @@ fn write_event(event: &ClusterEvent) {
 }
 
 /// Whether an end is as it should be.
-fn is_plain(reason: Reason) -> bool {
-    matches!(reason, Reason::Stopped | Reason::Left | Reason::Retired | Reason::Recycled | Reason::Replaced | Reason::ScaledDown)
+fn was_asked(reason: Reason) -> bool {
+    use Reason::{Recycled, Replaced, Retired, ScaledDown, Stopped};
+    matches!(reason, Stopped | Retired | Recycled | Replaced | ScaledDown)
 }
 
 fn fault(reason: Reason) -> &'static str {

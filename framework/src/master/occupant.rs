@@ -32,6 +32,8 @@ pub(crate) struct Occupant {
     pub(crate) heard: Option<Instant>,
     /// Why another one is to take its place.
     pub(crate) departure: Option<Departure>,
+    /// How long it may take to leave if it turns out to be ready.
+    reprieve: Option<Instant>,
     pub(crate) knows: Knows,
     /// Whether it can do no more before it leads; the agent's.
     pub(crate) stands_by: bool,
@@ -102,6 +104,7 @@ impl Occupant {
             ready_since: None,
             heard: None,
             departure: None,
+            reprieve: None,
             knows: Knows::No,
             stands_by: false,
             last_words: None,
@@ -159,6 +162,10 @@ impl Occupant {
 
     /// It can do its work.
     pub(crate) fn ready(&mut self, slot: &Slot, now: Instant, actions: &mut Vec<Action>) {
+        if let (Stage::Leaving { until, .. }, Some(in_full)) = (&mut self.stage, self.reprieve.take()) {
+            // The news that it should leave crossed the news that it was ready.
+            *until = in_full;
+        }
         if !matches!(self.stage, Stage::Starting { .. }) {
             return;
         }
@@ -184,6 +191,9 @@ impl Occupant {
         self.stage = Stage::Leaving { until: later(now, LINK_GRACE), asked: None };
         if let Some(problem) = problem {
             actions.push(Action::Report(Report::LinkLost { slot: slot.clone(), problem }));
+            // If what it sent was wrong, it may still hear us.
+            let moment = u64::try_from(LINK_GRACE.as_millis()).unwrap_or(u64::MAX);
+            actions.push(Action::Send { to: self.id, frame: Frame::new(Kind::Shutdown, moment, vec![]) });
         }
     }
 
@@ -243,8 +253,8 @@ impl Occupant {
         actions.push(Action::Abort { id: self.id });
     }
 
-    /// Asks a process to leave, unless it was already asked to do so at least as soon. One that is not ready
-    /// has nothing to finish and gets no time for it.
+    /// Asks a process to leave, unless it was already asked to do so at least as soon. One that is not ready has nothing
+    /// to finish and leaves at once; whether it is, it knows best: it may have said so a moment ago.
     pub(crate) fn ask_to_leave(
         &mut self,
         slot: &Slot,
@@ -254,8 +264,10 @@ impl Occupant {
         now: Instant,
         actions: &mut Vec<Action>,
     ) {
-        let grace = if matches!(self.stage, Stage::Starting { .. }) { Duration::ZERO } else { grace };
-        let until = later(now, grace.saturating_add(rules.kill_margin));
+        let in_full = later(now, grace.saturating_add(rules.kill_margin));
+        let is_starting = matches!(self.stage, Stage::Starting { .. });
+        let until = if is_starting { later(now, rules.kill_margin) } else { in_full };
+        self.reprieve = is_starting.then_some(in_full);
         match self.stage {
             Stage::Starting { .. } | Stage::Ready => {
                 let member = self.member(slot);

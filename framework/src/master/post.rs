@@ -13,6 +13,9 @@ use crate::exit::{Exit, Reason};
 use crate::role::Slot;
 use crate::status::ProcessState;
 
+/// A slot has no more processes than this, however often it is scaled or succeeded.
+const MOST: usize = 2;
+
 /// A slot and its history.
 #[derive(Debug)]
 pub(crate) struct Post {
@@ -29,10 +32,13 @@ pub(crate) struct Post {
     pub(crate) tries: u32,
     /// Processes in a row that ended, or wanted to, before they were stable.
     failures: u32,
+    /// Those of them that ended.
+    deaths: u32,
     /// Whether the budget was spent when the last one died.
     pub(crate) gave_up: bool,
     /// Whether the last one died and nobody has taken its place.
     bereft: bool,
+    last_death: Option<Instant>,
     /// Processes that replaced a dead one.
     pub(crate) restarts: u64,
     /// When the next process may be started.
@@ -67,8 +73,10 @@ impl Post {
             occupants: Vec::new(),
             tries: 0,
             failures: 0,
+            deaths: 0,
             gave_up: false,
             bereft: false,
+            last_death: None,
             restarts: 0,
             due: now,
             last_exit: None,
@@ -85,11 +93,6 @@ impl Post {
 
     pub(crate) fn is_ready(&self) -> bool {
         self.occupants.iter().any(Occupant::is_ready)
-    }
-
-    /// Who is to stay.
-    fn holder(&self) -> Option<&Occupant> {
-        self.occupants.iter().rev().find(|occupant| occupant.is_active() && occupant.departure.is_none())
     }
 
     /// Whether a process should be started now. A successor takes up its work beside the one that leaves;
@@ -113,7 +116,7 @@ impl Post {
             Stage::Leaving { asked, .. } => asked.is_none(),
             Stage::Aborting { .. } | Stage::Dying { .. } => true,
         };
-        self.wanted && !self.occupants.iter().any(blocks)
+        self.wanted && self.occupants.len() < MOST && !self.occupants.iter().any(blocks)
     }
 
     pub(crate) fn occupy(&mut self, occupant: Occupant) {
@@ -184,8 +187,9 @@ impl Post {
 
     /// Whether the slot's generation works here, and nobody else does.
     pub(crate) fn is_settled(&self) -> bool {
-        let foreign = |occupant: &Occupant| occupant.is_active() && occupant.generation != self.generation;
-        self.holder().is_some_and(Occupant::is_ready) && !self.occupants.iter().any(foreign)
+        let ours = |occupant: &Occupant| occupant.generation == self.generation;
+        let mut active = self.occupants.iter().filter(|occupant| occupant.is_active()).peekable();
+        active.peek().is_some() && active.all(|occupant| ours(occupant) && occupant.is_ready())
     }
 
     /// The agent leads when it is alone; one that waits for that is told.
@@ -200,12 +204,14 @@ impl Post {
     /// When the successor does the work, the one before it may finish and leave; who is not wanted leaves in any
     /// case.
     pub(crate) fn relieve(&mut self, rules: &CrewRules, now: Instant, actions: &mut Vec<Action>) {
-        let may_leave = |holder: &Occupant| holder.is_ready() || holder.stands_by;
-        let succeeded = self.leave_first || self.holder().is_some_and(may_leave);
-        for occupant in self.occupants.iter_mut().filter(|occupant| occupant.is_active()) {
+        // A successor that is ready relieves the one before it, even if it wants to be succeeded itself.
+        let relieves = |occupant: &Occupant| occupant.is_ready() || occupant.stands_by;
+        let newest = self.occupants.iter().rposition(relieves).unwrap_or_default();
+        let leave_first = self.leave_first;
+        for (nth, occupant) in self.occupants.iter_mut().enumerate().filter(|(_, it)| it.is_active()) {
             let reason = match &occupant.departure {
                 _ if !self.wanted => Reason::ScaledDown,
-                Some(departure) if succeeded => departure.reason(),
+                Some(departure) if nth < newest || leave_first => departure.reason(),
                 _ => continue,
             };
             occupant.ask_to_leave(&self.slot, reason, rules.drain_timeout, rules, now, actions);
@@ -248,20 +254,29 @@ impl Post {
     /// Counts a death, and tells whether this post gives up by it.
     fn fail(&mut self, occupant: &Occupant, rules: &CrewRules, budget: &mut Budget, now: Instant) -> bool {
         let stable = occupant.is_stable(now, rules);
-        self.bereft = true;
+        self.bereft = !self.occupants.iter().any(Occupant::is_active);
+        self.last_death = Some(now);
         self.tries += 1;
-        self.failures = if stable { 1 } else { self.failures + 1 };
+        // One that wanted to be replaced has counted when it said so.
+        let counts = u32::from(!matches!(occupant.departure, Some(Departure::Retired(_))));
+        self.failures = if stable { 1 } else { self.failures + counts };
+        self.deaths = if stable { 1 } else { self.deaths + 1 };
+        // A lone slot dies too rarely to spend the budget: by then its delays are long.
+        let in_vain = self.deaths > rules.restart_limit;
         let had_given_up = self.gave_up;
-        self.gave_up = !stable && (had_given_up || budget.spend(now));
+        self.gave_up = !stable && (budget.spend(now) || in_vain || had_given_up);
         let failures = if self.gave_up { u32::MAX } else { self.failures };
         self.due = later(now, rules.backoff.delay(failures, occupant.id.0));
         self.gave_up && !had_given_up
     }
 
-    /// Forgets what was, once somebody here is stable.
+    /// Forgets what was, once somebody here is stable, or works and nobody has died for as long as deaths count.
     pub(crate) fn recover(&mut self, rules: &CrewRules, now: Instant) {
-        if self.gave_up && self.occupants.iter().any(|occupant| occupant.is_stable(now, rules)) {
-            self.gave_up = false;
+        let stable = self.occupants.iter().any(|occupant| occupant.is_stable(now, rules));
+        let quiet =
+            self.last_death.is_none_or(|then| now.saturating_duration_since(then) >= rules.restart_period);
+        if stable || quiet && self.is_ready() {
+            (self.gave_up, self.deaths) = (false, 0);
         }
     }
 

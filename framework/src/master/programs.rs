@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -16,7 +17,7 @@ use crate::image::Image;
 use crate::launch::Launch;
 
 /// Reads the settings anew, for the processes of a new generation.
-pub(crate) type Refresh = Box<dyn Fn() -> Result<Launch, String>>;
+pub(crate) type Refresh = Arc<dyn Fn() -> Result<Launch, String>>;
 
 /// One generation's program.
 #[derive(Debug)]
@@ -86,7 +87,8 @@ impl Programs {
 fn own_path(image: &Image) -> io::Result<PathBuf> {
     let called = std::env::args_os().next().map(PathBuf::from).filter(|path| path.components().count() > 1);
     let called = called.and_then(|path| std::path::absolute(path).ok());
-    let leads_here = |path: &Path| Image::open(path).and_then(|found| found.build()).ok() == image.build().ok();
+    let leads_here =
+        |path: &Path| Image::open(path).and_then(|found| found.build()).ok() == image.build().ok();
     match called.filter(|path| leads_here(path)) {
         Some(path) => Ok(path),
         None => std::env::current_exe(),
@@ -95,6 +97,9 @@ fn own_path(image: &Image) -> io::Result<PathBuf> {
 
 impl fmt::Debug for Programs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Programs").field("path", &self.path).field("known", &self.known).finish_non_exhaustive()
+        f.debug_struct("Programs")
+            .field("path", &self.path)
+            .field("known", &self.known)
+            .finish_non_exhaustive()
     }
 }

@@ -65,14 +65,14 @@ impl Wear {
     /// Why this worker should be replaced, if it should.
     pub(crate) fn complaint(&self, ready_since: Instant, now: Instant) -> Option<String> {
         if self.limits.requests.is_some_and(|most| self.requests >= most) {
-            return Some(format!("{} requests are enough", self.requests));
+            return Some(format!("it has served {} requests", self.requests));
         }
         if self.samples >= SAMPLES {
             let size = ByteSize::b(self.memory).display().iec();
-            return Some(format!("{size} of memory are too much"));
+            return Some(format!("it has grown to {size}"));
         }
         let aged = self.age_reached(ready_since).is_some_and(|then| then <= now);
-        aged.then(|| "it has served long enough".to_owned())
+        aged.then(|| "its age".to_owned())
     }
 
     /// When age alone makes it due.
@@ -110,7 +110,7 @@ mod tests {
         busy.take(&pulse(99, 0));
         assert_eq!(busy.complaint(now, now), None);
         busy.take(&pulse(100, 0));
-        assert_eq!(busy.complaint(now, now).unwrap(), "100 requests are enough");
+        assert_eq!(busy.complaint(now, now).unwrap(), "it has served 100 requests");
 
         let old = wear(ClusterSettings { max_age: Duration::from_secs(9), ..ClusterSettings::default() });
         assert_eq!(old.complaint(now, now + Duration::from_secs(8)), None);
@@ -122,7 +122,7 @@ mod tests {
             assert_eq!(large.complaint(now, now), None);
         }
         large.take(&pulse(0, 2048));
-        assert_eq!(large.complaint(now, now).unwrap(), "2.0 KiB of memory are too much");
+        assert_eq!(large.complaint(now, now).unwrap(), "it has grown to 2.0 KiB");
     }
 
     #[test]

@@ -53,7 +53,10 @@ enum Step {
     Agent,
     Workers,
     /// Back to the generation that was in force, for this reason; that much time is given to it.
-    Retreating { problem: String, until: Instant },
+    Retreating {
+        problem: String,
+        until: Instant,
+    },
 }
 
 impl Reloading {

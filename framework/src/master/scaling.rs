@@ -46,11 +46,12 @@ fn target(crew: &Crew, change: Change) -> Result<u32, String> {
     }
 }
 
-/// Does what a signal wants of the first group; nobody is to be answered.
+/// Does what a signal wants of `web`, or of the first group where there is none; nobody is to be answered.
 pub(crate) fn obey(supervisor: &mut Supervisor, by: i32, now: Instant, actions: &mut Vec<Action>) {
-    let Some(first) = supervisor.groups().first() else { return };
-    let name = first.name.clone();
-    match target(first, Change::By(by)) {
+    let groups = supervisor.groups();
+    let Some(crew) = groups.iter().find(|crew| crew.name == WEB).or(groups.first()) else { return };
+    let name = crew.name.clone();
+    match target(crew, Change::By(by)) {
         Ok(to) => _ = supervisor.scale(&name, to, now, actions),
         Err(problem) => actions.push(Action::Report(Report::SignalRefused { problem })),
     }
@@ -85,7 +86,7 @@ impl Scaling {
     }
 
     fn overtake(&mut self, group: &str, to: u32, actions: &mut Vec<Action>) {
-        let overtaken = self.pending.extract_if(.., |pending| pending.group == group);
+        let overtaken = self.pending.extract_if(.., |pending| pending.group == group && pending.to != to);
         actions.extend(overtaken.map(|older| {
             let problem = format!("a later request wants {to} workers in {group}, not {}", older.to);
             Action::Reply { reply: older.reply, answer: Answer::Failed(problem) }
@@ -109,8 +110,8 @@ impl Scaling {
                 }
                 _ if stopping => Answer::Failed("the cluster is stopping".to_owned()),
                 Some(crew) if crew.posts.iter().any(|post| post.gave_up) => Answer::Failed(format!(
-                    "{} has given up, and is tried again slowly; `status` says why",
-                    pending.group
+                    "{} is to have {} workers, but has given up, and is tried again slowly; `status` says why",
+                    pending.group, pending.to
                 )),
                 _ if pending.until <= now => Answer::Failed(format!(
                     "{} does not have {} workers yet, and goes on trying; `status` says more",

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::count::WorkerCount;
 use crate::identity::Account;
@@ -38,8 +38,9 @@ pub struct ClusterSettings {
     /// See `restart_limit`. Default 60 s.
     #[serde(with = "crate::duration")]
     pub restart_period: Duration,
-    /// A process that gives no sign of life for so long is hung, and is replaced; 0 never. Default 10 s.
-    #[serde(with = "crate::duration")]
+    /// A process that gives no sign of life for so long is hung, and is replaced; 0 never, and otherwise at least 1 s.
+    /// Default 10 s.
+    #[serde(serialize_with = "crate::duration::serialize", deserialize_with = "heartbeat")]
     pub heartbeat_timeout: Duration,
     /// How many workers of a group a reload may start beside those that they replace. Default 1.
     pub reload_surge: u32,
@@ -83,6 +84,15 @@ impl Default for ClusterSettings {
             group: None,
         }
     }
+}
+
+/// Shorter than this is not worth a process: signs of life come four times as often.
+fn heartbeat<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let timeout = crate::duration::deserialize(deserializer)?;
+    if !timeout.is_zero() && timeout < Duration::from_secs(1) {
+        return Err(de::Error::custom("less than 1s is too short; 0s is for never"));
+    }
+    Ok(timeout)
 }
 
 /// The section `[groups.NAME]` of one group of workers; what it leaves out, `[cluster]` says.

@@ -7,8 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
-use rustix::process::{PidfdFlags, Signal, kill_process, kill_process_group, pidfd_open};
-use tokio::net::unix::pipe;
+use rustix::process::{Signal, WaitIdStatus, kill_process, kill_process_group};
 use tokio::process::{Child, Command};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
@@ -26,6 +25,7 @@ use crate::cgroup::Cgroup;
 use crate::exit::{Ended, Status};
 use crate::identity::IDENTITY_VARIABLE;
 use crate::log::Console;
+use crate::pidfd::Pidfd;
 use crate::role::{DAEMON_VARIABLE, ROLE_VARIABLE, Role, Slot};
 use crate::systemd;
 
@@ -34,6 +34,9 @@ use crate::systemd;
 const LAST_FRAMES: Duration = Duration::from_millis(200);
 
 const SIGKILL: i32 = 9;
+
+/// How many more times what multiplies is fought.
+const PERSISTENCE: u32 = 60;
 
 /// What all children have in common for those who attend to them. Clones share it.
 #[derive(Debug, Clone)]
@@ -135,7 +138,7 @@ impl Charge {
     async fn attend(mut self, mut receiver: Receiver, output: Option<Output>, orders: Arc<Orders>) {
         let mut linked = true;
         let mut examination = Examination::Unasked;
-        let end = watch_end(self.pid);
+        let end = pid_of(self.pid).and_then(|pid| Pidfd::open(pid).ok());
         loop {
             let event = tokio::select! {
                 () = ended(end.as_ref(), &mut self.child) => break,
@@ -153,10 +156,8 @@ impl Charge {
             }
         }
         examination.give_up();
-        if end.is_some() {
-            self.clear_leftovers().await;
-        }
-        self.conclude(receiver, linked, output).await;
+        let clean = end.is_none() || self.clear_leftovers().await;
+        self.conclude(receiver, linked, output, end.filter(|_| !clean)).await;
     }
 
     fn event_of(&self, frame: Result<Option<Frame>, LinkError>) -> Event {
@@ -167,19 +168,39 @@ impl Charge {
         }
     }
 
-    async fn clear_leftovers(&self) {
+    async fn clear_leftovers(&self) -> bool {
         let (found, clean) = leftovers::clear(self.pid, &self.care.family).await;
         if !clean {
-            tracing::error!("{} left processes behind that multiply faster than they are killed", self.slot);
+            tracing::error!("{} left processes behind that multiply as fast as they are killed", self.slot);
         } else if found > 0 {
             tracing::warn!("{} left processes behind, which were killed: {found}", self.slot);
         }
+        clean
     }
 
-    /// Takes leave of a dead child, hears its last words, and tells of its end.
-    async fn conclude(mut self, mut receiver: Receiver, linked: bool, output: Option<Output>) {
-        let status = self.child.wait().await.map_or(Status::Code(-1), classify);
-        drop(self.membership);
+    /// Goes on with killing after the slot was given to another, for as long as the dead child keeps its number.
+    async fn persist(&self) {
+        for _ in 0..PERSISTENCE {
+            if leftovers::clear(self.pid, &self.care.family).await.1 {
+                return;
+            }
+        }
+        tracing::error!("what {} left behind is given up: it still multiplies", self.slot);
+    }
+
+    /// Takes leave of a dead child, hears its last words, and tells of its end. `crowded` is its end if processes that
+    /// it has left are still there: then it is reaped last.
+    async fn conclude(
+        mut self,
+        mut receiver: Receiver,
+        linked: bool,
+        output: Option<Output>,
+        crowded: Option<Pidfd>,
+    ) {
+        let status = match &crowded {
+            Some(end) => end.ended().await.map_or(Status::Code(-1), |status| glimpse(&status)),
+            None => self.child.wait().await.map_or(Status::Code(-1), classify),
+        };
         while linked && let Ok(Ok(Some(frame))) = tokio::time::timeout(LAST_FRAMES, receiver.next()).await {
             let _ = self.care.events.send(Event::Frame { from: self.id, frame }).await;
         }
@@ -191,6 +212,11 @@ impl Charge {
             status == Status::Signal(SIGKILL) && !self.killed && self.care.oom_kills.explain_one();
         let ended = Ended { status, out_of_memory, output };
         let _ = self.care.events.send(Event::Exited { id: self.id, ended, at: Utc::now() }).await;
+        if crowded.is_some() {
+            self.persist().await;
+            let _ = self.child.wait().await;
+        }
+        drop(self.membership);
     }
 
     /// Kills the child and what it started, if it has got as far as making itself the leader of a group. Its
@@ -245,17 +271,19 @@ impl Examination {
     }
 }
 
-/// Readable when the process has ended. Unlike a wait it leaves the process its number.
-fn watch_end(pid: u32) -> Option<pipe::Receiver> {
-    let descriptor = pidfd_open(pid_of(pid)?, PidfdFlags::empty()).ok()?;
-    pipe::Receiver::from_owned_fd_unchecked(descriptor).ok()
+/// Returns when the child has ended. On kernels without pidfds that takes leave of it, too.
+async fn ended(end: Option<&Pidfd>, child: &mut Child) {
+    match end {
+        Some(end) => drop(end.ended().await),
+        None => drop(child.wait().await),
+    }
 }
 
-/// Returns when the child has ended. On kernels without pidfds that takes leave of it, too.
-async fn ended(end: Option<&pipe::Receiver>, child: &mut Child) {
-    match end {
-        Some(end) => drop(end.readable().await),
-        None => drop(child.wait().await),
+fn glimpse(status: &WaitIdStatus) -> Status {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => Status::Code(code),
+        (None, Some(signal)) => Status::Signal(signal),
+        (None, None) => Status::Code(-1),
     }
 }
 

@@ -119,16 +119,21 @@ impl Supervisor {
         if running && gave_up {
             report(ClusterEvent::GaveUp { group, problem: problem.clone() }, actions);
         }
-        if running && up && self.groups().iter().all(Crew::has_given_up) {
+        if running && up && self.has_given_up() {
             self.begin_stop(true, None, Outcome::gave_up(&problem, detail), actions);
         }
+    }
+
+    /// Whether no group can serve any more. Groups that rest do not count.
+    fn has_given_up(&self) -> bool {
+        let mut groups = self.groups().iter().filter(|crew| crew.wanted() > 0).peekable();
+        groups.peek().is_some() && groups.all(Crew::has_given_up)
     }
 
     /// Begins to stop; a second call can make it a faster one.
     pub(crate) fn stop(&mut self, fast: bool, timeout: Option<Duration>, actions: &mut Vec<Action>) {
         match &mut self.phase {
             Phase::Running => {
-                report(ClusterEvent::Stopping, actions);
                 self.begin_stop(fast, timeout, Outcome::done(), actions);
             }
             Phase::Stopping { fast: already, grace, .. } => {
@@ -146,6 +151,7 @@ impl Supervisor {
         outcome: Outcome,
         actions: &mut Vec<Action>,
     ) {
+        report(ClusterEvent::Stopping, actions);
         let grace = timeout.unwrap_or(self.rules.stop_timeout);
         self.phase = Phase::Stopping { fast, grace, outcome };
         self.announcement.withdraw(actions);

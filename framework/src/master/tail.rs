@@ -17,6 +17,8 @@ const FRESH: Duration = Duration::from_secs(10);
 pub(super) struct Tail {
     bytes: Vec<u8>,
     written: Option<Instant>,
+    /// A line that says more than all that follows it, such as a backtrace.
+    cause: Option<String>,
 }
 
 impl Tail {
@@ -24,18 +26,26 @@ impl Tail {
     pub(super) fn push(&mut self, more: &[u8], now: Instant) {
         if !self.is_fresh(now) {
             self.bytes.clear();
+            self.cause = None;
         }
         self.written = Some(now);
         let more = &more[more.len().saturating_sub(KEPT)..];
         let surplus = (self.bytes.len() + more.len()).saturating_sub(KEPT);
         self.bytes.drain(..surplus);
         self.bytes.extend_from_slice(more);
+        if self.cause.is_none() {
+            let text = String::from_utf8_lossy(&self.bytes);
+            self.cause = text.lines().find(|line| tells_of_memory(line)).map(readable);
+        }
     }
 
     /// The last lines in one, if they were written just now.
     pub(super) fn last_lines(&self, now: Instant) -> Option<String> {
         if !self.is_fresh(now) {
             return None;
+        }
+        if let Some(cause) = &self.cause {
+            return Some(cut(cause, TOLD).to_owned());
         }
         let text = String::from_utf8_lossy(&self.bytes);
         let mut told = String::new();
@@ -54,6 +64,11 @@ impl Tail {
     fn is_fresh(&self, now: Instant) -> bool {
         self.written.is_some_and(|written| now.saturating_duration_since(written) <= FRESH)
     }
+}
+
+/// Whether the allocator says that there is no memory. It writes its line in pieces.
+fn tells_of_memory(line: &str) -> bool {
+    line.starts_with("memory allocation of ") && line.ends_with(" bytes failed")
 }
 
 /// One line without its margins, with what a terminal would obey made visible.
@@ -107,5 +122,16 @@ mod tests {
         assert_eq!(tail.last_lines(start + FRESH * 2), None);
         tail.push(b"the end\n", start + FRESH * 2);
         assert_eq!(tail.last_lines(start + FRESH * 2).unwrap(), "the end");
+    }
+
+    #[test]
+    fn a_failed_allocation_is_told_before_the_backtrace_behind_it() {
+        let mut tail = Tail::default();
+        let now = Instant::now();
+        for piece in ["a warning\nmemory allocation of ", "9", " bytes failed\n", "stack backtrace:\n"] {
+            tail.push(piece.as_bytes(), now);
+        }
+        tail.push(&b"   0: and so on\n".repeat(500), now);
+        assert_eq!(tail.last_lines(now).as_deref(), Some("memory allocation of 9 bytes failed"));
     }
 }

@@ -115,14 +115,12 @@ impl Scene {
             ClusterState::Starting => format!("starting: {ready} of {wanted} {noun} ready"),
             ClusterState::Reloading => format!("reloading: {ready} of {wanted} {noun} ready"),
             ClusterState::Running => format!("running: {ready} of {wanted} {noun} ready"),
-            // All workers are: then it is the agent that is missing.
-            ClusterState::Degraded if ready == wanted => {
-                format!("degraded: {ready} of {wanted} {noun} ready, the agent is not")
+            ClusterState::Degraded => {
+                // All workers are: then it is the agent that is missing.
+                let agent = if ready == wanted { ", the agent is not" } else { "" };
+                let given_up = if self.gave_up { "; gave up, and tries again slowly" } else { "" };
+                format!("degraded: {ready} of {wanted} {noun} ready{agent}{given_up}")
             }
-            ClusterState::Degraded if self.gave_up => {
-                format!("degraded: {ready} of {wanted} {noun} ready; gave up, and tries again slowly")
-            }
-            ClusterState::Degraded => format!("degraded: {ready} of {wanted} {noun} ready"),
             ClusterState::Stopping if self.alive == 1 => "stopping: 1 process left".to_owned(),
             ClusterState::Stopping => format!("stopping: {} processes left", self.alive),
         }
@@ -173,6 +171,7 @@ mod tests {
             (5, DEGRADED),
             (6, Scene { ready: 2, ..DEGRADED }),
             (7, Scene { gave_up: true, ..DEGRADED }),
+            (7, Scene { gave_up: true, ready: 2, ..DEGRADED }),
             (7, RUNNING),
             (8, STOPPING),
             (9, Scene { alive: 1, ..STOPPING }),
@@ -187,6 +186,7 @@ mod tests {
             "STATUS=degraded: 1 of 2 workers ready",
             "STATUS=degraded: 2 of 2 workers ready, the agent is not",
             "STATUS=degraded: 1 of 2 workers ready; gave up, and tries again slowly",
+            "STATUS=degraded: 2 of 2 workers ready, the agent is not; gave up, and tries again slowly",
             "STATUS=running: 2 of 2 workers ready",
             "STOPPING=1 STATUS=stopping: 3 processes left EXTEND_TIMEOUT_USEC=10000000",
             "STATUS=stopping: 1 process left",

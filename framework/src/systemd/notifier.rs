@@ -78,10 +78,10 @@ impl Speaker {
 }
 
 /// Tells the service manager why there is no cluster any more, if there is a service manager.
-pub(crate) fn gave_up(reason: &str) {
+pub(crate) fn failed(reason: &str) {
     // The reason is on stderr as well: whether it arrives here does not matter.
     if let Ok(Some(mouth)) = Mouth::from_environment() {
-        let _ = mouth.send(&[status(&format!("gave up: {reason}"))]);
+        let _ = mouth.send(&[status(&format!("failed: {reason}"))]);
     }
 }
 

@@ -20,6 +20,9 @@ enum Chance {
     PulseAll,
     Retire(usize),
     Scale(u32),
+    Reload(bool),
+    Prepared(bool),
+    StandBy,
     Nap(u64),
     Wait(u64),
     KillArrives,
@@ -38,6 +41,9 @@ fn any_chance() -> impl Strategy<Value = Chance> {
         4 => Just(Chance::PulseAll),
         1 => any::<usize>().prop_map(Chance::Retire),
         1 => (1u32..6).prop_map(Chance::Scale),
+        1 => any::<bool>().prop_map(Chance::Reload),
+        2 => any::<bool>().prop_map(Chance::Prepared),
+        2 => Just(Chance::StandBy),
         1 => (2_000u64..100_000).prop_map(Chance::Nap),
         3 => (0u64..40_000).prop_map(Chance::Wait),
         2 => Just(Chance::KillArrives),
@@ -76,6 +82,16 @@ impl World {
                 if let Some(id) = self.nth(nth).filter(|id| !self.alive[id].is_agent()) {
                     self.retire(id);
                 }
+            }
+            Chance::Reload(agent) => self.reload(agent),
+            Chance::Prepared(good) => {
+                if self.preparing.is_some() {
+                    self.prepared(if good { Ok(true) } else { Err("no") });
+                }
+            }
+            Chance::StandBy => {
+                let agent = self.alive.iter().rev().find(|(_, slot)| slot.is_agent()).map(|(id, _)| *id);
+                agent.into_iter().for_each(|id| self.stand_by(id));
             }
             Chance::Scale(to) => self.scale("web", to),
             Chance::Nap(milliseconds) => {
@@ -121,6 +137,13 @@ proptest! {
                 break;
             }
             world.happen(chance);
+        }
+        if world.outcome.is_none() && world.supervisor.state() != ClusterState::Stopping {
+            world.calm_down();
+            if world.supervisor.state() != ClusterState::Stopping {
+                prop_assert!(world.supervisor.groups().iter().all(Crew::is_settled), "one process in each slot");
+                prop_assert_eq!(world.supervisor.state(), ClusterState::Running);
+            }
         }
         if world.outcome.is_none() {
             world.stop(fast);

@@ -200,3 +200,49 @@ fn groups_have_counts_of_their_own() {
     leave(&mut world, "jobs.1");
     assert_eq!(world.supervisor.state(), ClusterState::Running);
 }
+
+#[test]
+fn a_successor_that_wants_to_be_succeeded_relieves_the_one_before_it_first() {
+    let mut world = World::up(2);
+    world.retire(world.id("web.0"));
+    world.retire(world.newest("web.0"));
+    world.retire(world.id("web.1"));
+    world.happened();
+    world.ready("web.0");
+    assert_eq!(world.happened(), ["Shutdown web.0", "ClusterReady web.0"]);
+    for _ in 0..30 {
+        if world.alive.values().filter(|slot| slot.to_string() == "web.0").count() > 1 {
+            leave(&mut world, "web.0");
+        }
+        world.pulse_all();
+        world.wait(S);
+        for id in world.alive.keys().copied().collect::<Vec<_>>() {
+            world.ready_of(id);
+        }
+        if world.alive.values().filter(|slot| slot.to_string() == "web.1").count() > 1 {
+            leave(&mut world, "web.1");
+        }
+    }
+    assert!(world.supervisor.groups()[0].is_settled());
+}
+
+#[test]
+fn a_slot_has_two_processes_at_most_however_often_it_is_scaled() {
+    let mut world = World::up(2);
+    for _ in 0..5 {
+        world.scale("web", 1);
+        world.scale("web", 2);
+    }
+    assert_eq!(world.alive.values().filter(|slot| slot.to_string() == "web.1").count(), 2);
+}
+
+#[test]
+fn a_group_that_begins_to_work_does_not_make_the_others_unready() {
+    let mut world = World::with(crew_rules(), &[("web", 1), ("jobs", 0)]);
+    world.raise();
+    world.scale("jobs", 1);
+    assert_eq!(world.happened(), ["spawn jobs.0"]);
+    world.ready("jobs.0");
+    world.exit("jobs.0", KILLED);
+    assert_eq!(world.happened(), ["ClusterReady jobs.0", "spawn jobs.0", "withdraw"]);
+}

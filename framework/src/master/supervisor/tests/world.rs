@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 
 use super::super::*;
 use crate::backoff::Backoff;
+use crate::bus::control::Answer;
 use crate::bus::control::Pulse;
 use crate::exit::Status;
+use crate::master::event::{Prepared, Reply};
+use crate::master::reload::Reloading;
 use crate::master::rules::CrewRules;
 use crate::master::settings::ClusterSettings;
 
@@ -26,6 +29,9 @@ pub(super) fn crew_rules() -> CrewRules {
 
 pub(super) struct World {
     pub(super) supervisor: Supervisor,
+    pub(super) reloading: Reloading,
+    /// A generation whose program was asked for.
+    pub(super) preparing: Option<u64>,
     pub(super) now: Instant,
     began: Instant,
     /// Living processes and where they belong.
@@ -49,6 +55,8 @@ impl World {
         let groups = groups.iter().map(|(name, count)| Crew::workers(name, *count, rules_of_workers, now));
         let mut world = Self {
             supervisor: Supervisor::new(rules(), Crew::agent(crew_rules(), now), groups),
+            reloading: Reloading::new(Pace { surge: 1, unavailable: 0 }),
+            preparing: None,
             now,
             began: now,
             alive: BTreeMap::new(),
@@ -84,6 +92,7 @@ impl World {
     pub(super) fn step(&mut self, event: impl FnOnce(&mut Supervisor, Instant, &mut Vec<Action>)) {
         let mut actions = Vec::new();
         event(&mut self.supervisor, self.now, &mut actions);
+        self.reloading.converge(&mut self.supervisor, self.now, &mut actions);
         self.supervisor.converge(self.now, &mut actions);
         for action in actions {
             self.take(action);
@@ -97,7 +106,8 @@ impl World {
         match action {
             Action::Spawn { id, slot, .. } => {
                 let there = self.alive.values().filter(|taken| **taken == slot).count();
-                assert!(there < if slot.is_agent() { 1 } else { 2 }, "{there} processes in {slot}");
+                let most = if slot.is_agent() && !self.reloading.is_under_way() { 1 } else { 2 };
+                assert!(there < most, "{there} processes in {slot}");
                 assert!(slot.is_agent() || self.agent_was_ready, "{slot} before the agent is ready");
                 assert!(!self.stopping, "{slot} starts during the stop");
                 self.seen.push(format!("spawn {slot}"));
@@ -112,6 +122,9 @@ impl World {
                 self.seen.push(format!("kill {}", self.name(id)));
                 self.condemned.push(id);
             }
+            Action::PrepareGeneration { generation } => self.preparing = Some(generation),
+            Action::Tell { answer: Answer::Progress(_), .. } => {}
+            Action::Reply { answer, .. } => self.seen.push(format!("{answer:?}")),
             Action::AnnounceReady => self.seen.push("announce".to_owned()),
             Action::WithdrawReady => self.seen.push("withdraw".to_owned()),
             Action::Report(Report::Event(ClusterEvent::GaveUp { group, .. })) => {
@@ -186,6 +199,31 @@ impl World {
         }
     }
 
+    pub(super) fn reload(&mut self, agent: bool) {
+        let reply = Reply(tokio::sync::mpsc::channel(9).0);
+        let state = self.supervisor.state();
+        let mut actions = Vec::new();
+        self.reloading.ask(agent, Some(reply), state, &mut actions);
+        actions.into_iter().for_each(|action| self.take(action));
+        self.step(|_, _, _| {});
+    }
+
+    /// What was asked for lies on disk.
+    pub(super) fn prepared(&mut self, outcome: Result<bool, &str>) {
+        self.preparing.take().expect("a program was asked for");
+        let outcome = outcome.map(|changed| Prepared { build: "new".to_owned(), changed });
+        let mut actions = Vec::new();
+        let outcome = outcome.map_err(str::to_owned);
+        self.reloading.prepared(outcome, &mut self.supervisor, self.now, &mut actions);
+        actions.into_iter().for_each(|action| self.take(action));
+        self.step(|_, _, _| {});
+    }
+
+    /// An agent can do no more before it leads.
+    pub(super) fn stand_by(&mut self, id: ChildId) {
+        self.step(|supervisor, _, _| supervisor.occupant(id).unwrap().1.stands_by = true);
+    }
+
     pub(super) fn retire(&mut self, id: ChildId) {
         self.step(|supervisor, now, actions| supervisor.retire(id, "it says so".to_owned(), now, actions));
     }
@@ -252,6 +290,38 @@ impl World {
 
     pub(super) fn nth(&self, nth: usize) -> Option<ChildId> {
         (!self.alive.is_empty()).then(|| *self.alive.keys().nth(nth % self.alive.len()).unwrap())
+    }
+
+    /// Waits until there is a newer process in a slot, and lets the older one leave.
+    pub(super) fn calm_slot(&mut self, name: &str) {
+        let older = self.id(name);
+        while self.newest(name) == older {
+            self.pulse_all();
+            self.wait(S);
+        }
+        self.ready(name);
+        self.exit_of(older, Status::Code(0));
+    }
+
+    /// Lets the cluster come to rest: everybody gets ready, leaves when asked and gives signs of life.
+    pub(super) fn calm_down(&mut self) {
+        for _ in 0..300 {
+            for id in self.alive.keys().copied().collect::<Vec<_>>() {
+                let Some((_, occupant)) = self.supervisor.occupant(id) else { continue };
+                match occupant.stage {
+                    crate::master::occupant::Stage::Starting { .. } => self.ready_of(id),
+                    crate::master::occupant::Stage::Leaving { asked: Some(_), .. } => {
+                        self.exit_of(id, Status::Code(0))
+                    }
+                    _ => {}
+                }
+            }
+            while let Some(id) = self.condemned.first().copied() {
+                self.exit_of(id, KILLED);
+            }
+            self.pulse_all();
+            self.wait(S);
+        }
     }
 
     /// Lets time pass as the loop does, with kills that work and nobody who helps.
