@@ -14,6 +14,7 @@
 //! | `hung` | processes that do not answer, a master that slept, budgets of restarts |
 //! | `succession` | successors first: panics, wishes, recycling; groups; growing and shrinking |
 //! | `serving` | HTTP as the template's users see it |
+//! | `load` | no promise but a tool: many clients, and every failure told by its kind |
 //! | `systemd` | what the service manager hears |
 //! | `activation` | sockets that a service manager hands down |
 //! | `logs` | rotation without a lost line |
@@ -33,6 +34,7 @@ mod exits;
 mod harness;
 mod heavy;
 mod hung;
+mod load;
 mod logs;
 mod rights;
 mod scaffold;
