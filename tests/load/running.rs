@@ -103,7 +103,11 @@ impl Book {
     /// Whether one more request may be sent.
     fn take_turn(&self) -> bool {
         let in_time = !self.over.load(Ordering::Relaxed) && self.began.elapsed() < self.longest;
-        in_time && self.taken.fetch_add(1, Ordering::Relaxed) < self.requests
+        in_time && self.take_last_turn()
+    }
+
+    fn take_last_turn(&self) -> bool {
+        self.taken.fetch_add(1, Ordering::Relaxed) < self.requests
     }
 
     fn note(&self, outcome: Outcome, took: Duration, past: Past) {
@@ -124,15 +128,12 @@ fn drive(load: Load, book: Arc<Book>) {
     });
 }
 
-/// The life of one client.
+/// The life of one client. It asks once more when it is to end, for a connection may have broken while it paused.
 async fn ask_on(load: Arc<Load>, book: Arc<Book>) {
     let mut client = Client::new(&load);
     let mut is_first = true;
     while book.take_turn() {
-        let began = Instant::now();
-        let outcome =
-            timeout(load.patience, client.ask()).await.unwrap_or_else(|_| Err(Failure::TimedOut.into()));
-        book.note(outcome, began.elapsed(), client.past());
+        let outcome = ask(&mut client, &load, &book).await;
         if std::mem::take(&mut is_first) {
             book.begun.fetch_add(1, Ordering::Relaxed);
         }
@@ -142,4 +143,15 @@ async fn ask_on(load: Arc<Load>, book: Arc<Book>) {
             sleep(pause).await;
         }
     }
+    if book.over.load(Ordering::Relaxed) && book.take_last_turn() {
+        let _ = ask(&mut client, &load, &book).await;
+    }
+}
+
+async fn ask(client: &mut Client, load: &Load, book: &Book) -> Outcome {
+    let began = Instant::now();
+    let outcome =
+        timeout(load.patience, client.ask()).await.unwrap_or_else(|_| Err(Failure::TimedOut.into()));
+    book.note(outcome, began.elapsed(), client.past());
+    outcome
 }
