@@ -127,6 +127,16 @@ fn all_pids() -> impl Iterator<Item = u32> {
     entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
 }
 
+/// How many connections wait to be accepted at an address of this machine.
+pub(crate) fn queued(address: &str) -> usize {
+    let port: u16 = address.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
+    let listening = format!("{port:04X} 00000000:0000 0A ");
+    let table = fs::read_to_string("/proc/net/tcp").expect("the kernel's table");
+    let row = table.lines().find_map(|line| line.split_once(&listening)).expect("the listener").1;
+    let waiting = row.split([':', ' ']).nth(1).expect("the length of its queue");
+    usize::from_str_radix(waiting, 16).expect("a number")
+}
+
 /// The lines of a log file, and of what it was before it was rotated, that contain `word`.
 pub(crate) fn log_lines(site: &Site, name: &str, word: &str) -> Vec<String> {
     let entries = fs::read_dir(site.dir().join("logs")).expect("the log folder");

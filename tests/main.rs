@@ -12,6 +12,7 @@
 //! | `commands` | the command line, the control socket, the run dir |
 //! | `heavy` | the pool for heavy work of a worker |
 //! | `hung` | processes that do not answer, a master that slept, budgets of restarts |
+//! | `drain` | what clients notice when workers leave |
 //! | `succession` | successors first: panics, wishes, recycling; groups; growing and shrinking |
 //! | `serving` | HTTP as the template's users see it |
 //! | `load` | no promise but a tool: many clients, and every failure told by its kind |
@@ -30,6 +31,7 @@ mod boot;
 mod commands;
 mod configuration;
 mod death;
+mod drain;
 mod exits;
 mod harness;
 mod heavy;
