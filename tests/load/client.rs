@@ -14,6 +14,8 @@ pub(super) enum Client {
 
 impl Client {
     pub(super) fn new(load: &Load) -> Self {
+        let is_http1 = matches!(load.mode, Mode::NewConnection | Mode::KeepAlive);
+        assert!(is_http1 || load.posted.is_none(), "{:?} cannot post", load.mode);
         let address = load.address.clone();
         match load.mode {
             Mode::NewConnection => Self::Http1(http1::Client::new(address, http1::Keep::Never, load.posted)),
