@@ -75,6 +75,20 @@ fn clients_that_keep_connections_and_pause_lose_no_request() {
 }
 
 #[test]
+fn clients_that_keep_connections_and_pause_for_long_lose_no_request() {
+    for pause in [250, 1000] {
+        assert_unbroken(|cluster| {
+            load(cluster, Mode::KeepAlive).clients(64).pausing(Duration::from_millis(pause))
+        });
+    }
+}
+
+#[test]
+fn http2_clients_are_told_to_go_and_lose_no_request() {
+    assert_unbroken(|cluster| load(cluster, Mode::Http2));
+}
+
+#[test]
 fn bodies_on_kept_connections_do_not_fail() {
     assert_unbroken(|cluster| load(cluster, Mode::KeepAlive).posting(16 << 10));
     assert_unbroken(|cluster| {

@@ -26,7 +26,7 @@ use std::time::Duration;
 
 pub(crate) use report::{Failure, Report, Share};
 
-use running::Running;
+pub(crate) use running::Running;
 
 /// How the clients ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

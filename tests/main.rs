@@ -13,6 +13,7 @@
 //! | `heavy` | the pool for heavy work of a worker |
 //! | `hung` | processes that do not answer, a master that slept, budgets of restarts |
 //! | `drain` | what clients notice when workers leave |
+//! | `reload` | another program, another generation, and no request fails |
 //! | `succession` | successors first: panics, wishes, recycling; groups; growing and shrinking |
 //! | `serving` | HTTP as the template's users see it |
 //! | `load` | no promise but a tool: many clients, and every failure told by its kind |
@@ -38,6 +39,7 @@ mod heavy;
 mod hung;
 mod load;
 mod logs;
+mod reload;
 mod rights;
 mod scaffold;
 mod serving;

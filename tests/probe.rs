@@ -26,6 +26,8 @@ struct ProbeConfig {
     limits: Limits,
     /// A worker from this index on waits until the file `go` exists, if it is not 0.
     late: u32,
+    /// How long a worker takes to begin.
+    start_ms: u64,
     /// The agent writes down what it hears of the cluster.
     watch: bool,
     agent: Fault,
@@ -175,6 +177,7 @@ async fn serve(worker: Worker) -> hatchery::Result {
     let config = worker.config::<ProbeConfig>().await?;
     let fault = config.get().worker;
     commit(fault).await?;
+    sleep(Duration::from_millis(config.get().start_ms)).await;
     let late = config.get().late;
     if late > 0 && worker.index() >= late {
         commit(Fault::Wait).await?;
