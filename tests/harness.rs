@@ -10,6 +10,7 @@ use hatchery::status::Status;
 use hatchery::testing::{Cluster, Site, eventually, send_signal};
 use rustix::process::Signal;
 use serde_json::Value;
+use tempfile::TempDir;
 
 /// The app of these tests.
 pub(crate) fn probe() -> PathBuf {
@@ -21,6 +22,43 @@ pub(crate) fn site(config: &str) -> Site {
     let site = Site::new(probe());
     site.configure("default.toml", config);
     site
+}
+
+/// A copy of the probe in a folder of its own, so that a test can put another program under its name.
+pub(crate) struct Program {
+    dir: TempDir,
+}
+
+impl Program {
+    fn new() -> Self {
+        let program = Self { dir: tempfile::tempdir().expect("a folder for the program") };
+        program.replace_by(&probe());
+        program
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.path().join("probe")
+    }
+
+    /// Puts a copy of `other` in its place, as those do who install: under another name, then renamed.
+    pub(crate) fn replace_by(&self, other: &Path) {
+        let new = self.dir.path().join("new");
+        // By a process of its own: what this one has open for writing while another test starts something cannot
+        // be executed until that something has begun.
+        let copied = Command::new("cp").args([other, &new]).status().expect("cp");
+        assert!(copied.success(), "{} cannot be copied", other.display());
+        fs::rename(new, self.path()).expect("the program's name");
+    }
+}
+
+/// A running cluster of a copy of the probe, and the copy. Commands are given by the probe itself, for what takes
+/// the copy's place may be no program that knows them.
+pub(crate) fn cluster_of_copy(config: &str, options: &[&str]) -> (Cluster, Program) {
+    let (site, program) = (site(config), Program::new());
+    let mut command = Command::new(program.path());
+    command.args(["start", "--listen", "127.0.0.1:0", "--workers", "2"]).args(FAST).args(options);
+    command.current_dir(site.dir()).stdin(Stdio::null());
+    (Cluster::start_by(command, site), program)
 }
 
 /// A running probe with this `config/default.toml`, and faster polling than by default.
@@ -47,6 +85,12 @@ impl Running {
         let mut command = site.command(&["start", "--listen", "127.0.0.1:0", "--workers", "2"]);
         command.args(FAST).args(options).stdout(Stdio::piped()).stderr(Stdio::piped());
         Self(command.spawn().expect("the probe"))
+    }
+
+    /// What it has said when it has ended.
+    pub(crate) fn await_output(mut self) -> Output {
+        eventually("the command ends", || self.0.try_wait().expect("a child"));
+        self.output()
     }
 
     pub(crate) fn output(mut self) -> Output {
@@ -125,6 +169,16 @@ pub(crate) fn zombies_of(parent: u32) -> Vec<u32> {
 fn all_pids() -> impl Iterator<Item = u32> {
     let entries = fs::read_dir("/proc").expect("/proc");
     entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+}
+
+/// How many connections wait to be accepted at an address of this machine.
+pub(crate) fn queued(address: &str) -> usize {
+    let port: u16 = address.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
+    let listening = format!("{port:04X} 00000000:0000 0A ");
+    let table = fs::read_to_string("/proc/net/tcp").expect("the kernel's table");
+    let row = table.lines().find_map(|line| line.split_once(&listening)).expect("the listener").1;
+    let waiting = row.split([':', ' ']).nth(1).expect("the length of its queue");
+    usize::from_str_radix(waiting, 16).expect("a number")
 }
 
 /// The lines of a log file, and of what it was before it was rotated, that contain `word`.

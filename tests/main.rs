@@ -13,8 +13,11 @@
 //! | `commands` | the command line, the control socket, the run dir |
 //! | `heavy` | the pool for heavy work of a worker |
 //! | `hung` | processes that do not answer, a master that slept, budgets of restarts |
+//! | `drain` | what clients notice when workers leave |
+//! | `reload` | another program, another generation, and no request fails |
 //! | `succession` | successors first: panics, wishes, recycling; groups; growing and shrinking |
 //! | `serving` | HTTP as the template's users see it |
+//! | `load` | no promise but a tool: many clients, and every failure told by its kind |
 //! | `systemd` | what the service manager hears |
 //! | `activation` | sockets that a service manager hands down |
 //! | `logs` | rotation without a lost line |
@@ -31,11 +34,14 @@ mod commands;
 mod configuration;
 mod death;
 mod deaths;
+mod drain;
 mod exits;
 mod harness;
 mod heavy;
 mod hung;
+mod load;
 mod logs;
+mod reload;
 mod rights;
 mod scaffold;
 mod serving;

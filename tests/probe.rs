@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
+#[path = "probe/streams.rs"]
+mod streams;
+
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 struct ProbeConfig {
@@ -23,6 +26,8 @@ struct ProbeConfig {
     limits: Limits,
     /// A worker from this index on waits until the file `go` exists, if it is not 0.
     late: u32,
+    /// How long a worker takes to begin.
+    start_ms: u64,
     /// The agent writes down what it hears of the cluster.
     watch: bool,
     agent: Fault,
@@ -172,6 +177,7 @@ async fn serve(worker: Worker) -> hatchery::Result {
     let config = worker.config::<ProbeConfig>().await?;
     let fault = config.get().worker;
     commit(fault).await?;
+    sleep(Duration::from_millis(config.get().start_ms)).await;
     let late = config.get().late;
     if late > 0 && worker.index() >= late {
         commit(Fault::Wait).await?;
@@ -206,7 +212,8 @@ async fn serve(worker: Worker) -> hatchery::Result {
         .route("/run", post(run))
         .route("/complain", get(complain))
         .route("/echo", post(async |body: Bytes| body))
-        .with_state(Probe { worker: worker.clone(), config, flags });
+        .with_state(Probe { worker: worker.clone(), config, flags })
+        .merge(streams::pages(worker.clone()));
     worker.serve(pages).await?;
     tracing::info!("worker {} has drained", worker.index());
     Ok(())
@@ -236,10 +243,7 @@ async fn block(Query(slow): Query<Slow>) -> &'static str {
 }
 
 async fn whoami(State(probe): State<Probe>) -> Json<Value> {
-    let worker = &probe.worker;
-    Json(
-        json!({ "group": worker.group(), "index": worker.index(), "pid": std::process::id(), "generation": worker.generation() }),
-    )
+    Json(streams::name(&probe.worker))
 }
 
 async fn config_in_force(State(probe): State<Probe>) -> Json<Value> {

@@ -1,0 +1,201 @@
+//! Another program, another generation, and no request fails. `refused` has the reloads that change nothing,
+//! `weather` those among crashes and other changes.
+
+mod refused;
+mod weather;
+
+use std::fs;
+use std::io::BufReader;
+use std::io::Write as _;
+use std::net::TcpStream;
+use std::os::unix::fs::MetadataExt as _;
+use std::process::{Output, Stdio};
+use std::time::{Duration, Instant};
+
+use hatchery::status::{ClusterState, ProcessState, Status};
+use hatchery::testing::{Answer, Cluster, PATIENCE, Site, eventually, send_signal};
+use rustix::process::Signal;
+
+use crate::harness::{Running, cluster, cluster_of_copy, json, kill, pids, probe, queued, stderr};
+use crate::load::{Load, Mode};
+
+fn begin_reload(site: &Site) -> Running {
+    let mut command = site.command(&["reload"]);
+    Running(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the probe"))
+}
+
+fn reload(site: &Site) -> Output {
+    begin_reload(site).await_output()
+}
+
+#[track_caller]
+fn assert_reloads(cluster: &Cluster) {
+    let output = reload(cluster.site());
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+}
+
+/// Whether there is nobody but the workers of this generation, and all are ready.
+fn is_all_of(status: &Status, generation: u64) -> bool {
+    let ready = |state: ProcessState| state == ProcessState::Ready;
+    status.state == ClusterState::Running
+        && status.generation == generation
+        && status
+            .workers
+            .iter()
+            .all(|worker| worker.process.generation == generation && ready(worker.process.state))
+}
+
+#[test]
+fn twenty_reloads_under_clients_that_never_pause_fail_no_request() {
+    let cluster = cluster("");
+    let report = Load::new(cluster.address()).mode(Mode::KeepAlive).clients(64).run_while(|| {
+        for generation in 2..=21 {
+            assert_reloads(&cluster);
+            assert_eq!(cluster.status().generation, generation);
+        }
+    });
+    report.assert_flawless();
+    assert_eq!(report.generations(), (1..=21).collect(), "{report}");
+    assert!(is_all_of(&cluster.status(), 21));
+}
+
+#[test]
+fn reloads_are_not_noticed_by_clients_that_pause() {
+    let cluster = cluster("");
+    let load = Load::new(cluster.address()).mode(Mode::KeepAlive).clients(64);
+    let report =
+        load.pausing(Duration::from_millis(300)).run_while(|| (0..5).for_each(|_| assert_reloads(&cluster)));
+    report.assert_flawless();
+}
+
+#[test]
+fn posts_on_new_connections_do_not_fail_while_reloads_loop() {
+    let cluster = cluster("");
+    let load = Load::new(cluster.address()).mode(Mode::NewConnection).posting(16 << 10);
+    let posts = load.clients(4).requests(500).pausing(Duration::from_millis(10)).begin();
+    let mut reloads = 0;
+    while !posts.is_over() {
+        assert_reloads(&cluster);
+        reloads += 1;
+    }
+    let report = posts.end();
+    report.assert_flawless();
+    assert_eq!(report.answered, 500);
+    assert!(reloads >= 2, "{reloads}");
+}
+
+#[test]
+fn websockets_and_streams_of_events_end_in_order_at_a_reload() {
+    for mode in [Mode::WebSocket, Mode::Events] {
+        let cluster = cluster("");
+        let report = Load::new(cluster.address()).mode(mode).clients(16).run_while(|| {
+            assert_reloads(&cluster);
+            assert_reloads(&cluster);
+        });
+        report.assert_flawless();
+        assert!(report.handed_back >= 32 && report.generations().contains(&3), "{mode:?}: {report}");
+    }
+}
+
+#[test]
+fn a_signal_reloads_like_the_command() {
+    let cluster = cluster("");
+    let report = Load::new(cluster.address()).run_while(|| {
+        cluster.signal(Signal::HUP);
+        let _ = cluster.wait_for("the second generation", |status| is_all_of(status, 2));
+    });
+    report.assert_flawless();
+}
+
+#[test]
+fn workers_that_take_long_to_begin_are_waited_for_without_loss() {
+    let cluster = cluster("start_ms = 1000");
+    let began = Instant::now();
+    let report = Load::new(cluster.address()).clients(16).run_while(|| assert_reloads(&cluster));
+    report.assert_flawless();
+    assert!(began.elapsed() >= Duration::from_secs(1), "the command waits");
+    assert!(is_all_of(&cluster.status(), 2));
+    assert!(report.generations().contains(&2), "{report}");
+}
+
+#[test]
+fn a_reload_runs_the_program_that_lies_on_disk_now() {
+    let (cluster, program) = cluster_of_copy("", &[]);
+    let image =
+        |status: &Status| fs::metadata(format!("/proc/{}/exe", pids(status)[1])).map(|facts| facts.ino());
+    let before = image(&cluster.status()).expect("the worker's program");
+    program.replace_by(&probe());
+    let victim = pids(&cluster.status())[1];
+    kill(victim);
+    let repaired =
+        cluster.wait_for("a replacement", |status| is_all_of(status, 1) && !pids(status).contains(&victim));
+    assert_eq!(
+        image(&repaired).expect("its program"),
+        before,
+        "a repair takes the program of its generation"
+    );
+    let report = Load::new(cluster.address()).run_while(|| assert_reloads(&cluster));
+    report.assert_flawless();
+    assert_ne!(image(&cluster.status()).expect("its program"), before);
+}
+
+#[test]
+fn every_caller_gets_a_definite_answer() {
+    let cluster = cluster("start_ms = 300");
+    let report = Load::new(cluster.address()).run_while(|| {
+        let callers: Vec<_> = (0..4).map(|_| begin_reload(cluster.site())).collect();
+        let outputs: Vec<_> = callers.into_iter().map(Running::await_output).collect();
+        let succeeded = outputs.iter().filter(|output| output.status.code() == Some(0)).count();
+        let refused = outputs.iter().filter(|output| output.status.code() == Some(1));
+        assert!(succeeded >= 1, "{outputs:?}");
+        assert_eq!(succeeded + refused.clone().count(), 4, "{outputs:?}");
+        assert!(refused.map(stderr).all(|said| said.starts_with("error: ")), "{outputs:?}");
+    });
+    report.assert_flawless();
+    let generation = cluster.status().generation;
+    assert!((2..=3).contains(&generation), "one at a time, and one more at most: {generation}");
+}
+
+#[test]
+fn connections_that_wait_in_the_queue_during_a_reload_are_answered() {
+    let cluster = cluster("");
+    let workers = pids(&cluster.status())[1..].to_vec();
+    workers.iter().for_each(|pid| send_signal(*pid, Signal::STOP));
+    let load = Load::new(cluster.address()).mode(Mode::NewConnection);
+    let crowd = load.clients(400).requests(400).begin();
+    eventually("all of them wait", || (queued(cluster.address()) == 400).then_some(()));
+    let reloading = begin_reload(cluster.site());
+    let _ = cluster.wait_for("one is asked to leave", |status| {
+        status.workers.iter().any(|worker| worker.process.state == ProcessState::Draining)
+    });
+    workers.iter().for_each(|pid| send_signal(*pid, Signal::CONT));
+    let report = crowd.finish();
+    report.assert_flawless();
+    assert_eq!(report.answered, 400);
+    assert_eq!(reloading.await_output().status.code(), Some(0));
+}
+
+#[test]
+fn a_large_slow_answer_is_whole_and_new_requests_meanwhile_meet_the_new_generation() {
+    let cluster = cluster("");
+    let mut stream = TcpStream::connect(cluster.address()).expect("a connection");
+    stream.set_read_timeout(Some(PATIENCE)).expect("an option");
+    stream.write_all(b"GET /bulk?pieces=64&ms=60 HTTP/1.0\r\nHost: test\r\n\r\n").expect("a request");
+    let marker = cluster.site().dir().join("bulk-began");
+    eventually("the answer has begun", || marker.exists().then_some(()));
+    let reloading = begin_reload(cluster.site());
+    let _ = cluster.wait_for("successors", |status| {
+        status.workers.iter().filter(|worker| worker.process.state == ProcessState::Ready).count() == 2
+            && status.workers.iter().any(|worker| worker.process.state == ProcessState::Draining)
+            && status.workers.iter().all(|worker| {
+                worker.process.state == ProcessState::Draining || worker.process.generation == 2
+            })
+    });
+    for _ in 0..20 {
+        assert_eq!(json(&cluster.get("/whoami").body)["generation"], 2);
+    }
+    let answer = Answer::read(&mut BufReader::new(stream)).expect("a whole answer");
+    assert_eq!((answer.code, answer.body.len()), (200, 1 << 20));
+    assert!(answer.body.bytes().all(|byte| byte == b'x'));
+    assert_eq!(reloading.await_output().status.code(), Some(0));
+}
