@@ -46,7 +46,7 @@ struct Current {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Step {
-    /// Until nobody older than the generation in force is left.
+    /// Until the last of the generation before the one in force have left.
     Clearing,
     /// Until the image and the settings are there.
     Preparing,
@@ -119,7 +119,7 @@ impl Reloading {
         let Some(current) = &mut self.current else { return };
         let stillborn = supervisor.take_stillborn(current.to);
         match &current.step {
-            Step::Clearing if supervisor.oldest_generation() >= current.from => {
+            Step::Clearing if !supervisor.is_clearing(current.from) => {
                 current.step = Step::Preparing;
                 actions.push(Action::PrepareGeneration { generation: current.to });
             }
@@ -158,7 +158,8 @@ impl Reloading {
             return;
         }
         let Some(wanted) = self.waiting.pop_front() else { return };
-        let (from, to) = supervisor.open_generation();
+        // The number of one that failed is free again: nobody of it is left when the next one is prepared.
+        let (from, to) = (supervisor.generation(), supervisor.generation() + 1);
         tell(&wanted, format!("reloading: generation {to}"), actions);
         actions.push(Action::Report(Report::Reloading { generation: to }));
         self.current = Some(Current { wanted, from, to, step: Step::Clearing, began: now });

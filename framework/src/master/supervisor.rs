@@ -28,7 +28,6 @@ pub(crate) struct Supervisor {
     phase: Phase,
     /// In force.
     generation: u64,
-    last_generation: u64,
     /// The last process that ended before it was ready: its generation, and how it ended.
     stillborn: Option<(u64, String)>,
     next_id: u64,
@@ -51,7 +50,6 @@ impl Supervisor {
             crews: std::iter::once(agent).chain(groups).collect(),
             phase: Phase::Running,
             generation: FIRST,
-            last_generation: FIRST,
             stillborn: None,
             next_id: 1,
             agent_was_ready: false,
@@ -251,16 +249,11 @@ impl Supervisor {
         self.generation
     }
 
-    /// The generation in force, and the number of the next one.
-    pub(crate) fn open_generation(&mut self) -> (u64, u64) {
-        self.last_generation += 1;
-        (self.generation, self.last_generation)
-    }
-
-    /// The oldest generation of which anybody lives.
-    pub(crate) fn oldest_generation(&self) -> u64 {
-        let living = self.crews.iter().flat_map(Crew::occupants).map(|occupant| occupant.generation);
-        living.min().unwrap_or(u64::MAX)
+    /// Whether anybody of another generation is still on the way out. An agent that no reload had to replace is of an
+    /// older one and stays.
+    pub(crate) fn is_clearing(&self, generation: u64) -> bool {
+        let mut everybody = self.crews.iter().flat_map(Crew::occupants);
+        everybody.any(|occupant| occupant.generation != generation && !occupant.is_active())
     }
 
     /// Has the agent replaced by one of another generation.

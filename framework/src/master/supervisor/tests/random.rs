@@ -89,10 +89,7 @@ impl World {
                     self.prepared(if good { Ok(true) } else { Err("no") });
                 }
             }
-            Chance::StandBy => {
-                let agent = self.alive.iter().rev().find(|(_, slot)| slot.is_agent()).map(|(id, _)| *id);
-                agent.into_iter().for_each(|id| self.stand_by(id));
-            }
+            Chance::StandBy => self.nth(0).into_iter().for_each(|id| self.stand_by(id)),
             Chance::Scale(to) => self.scale("web", to),
             Chance::Nap(milliseconds) => {
                 let nap = Duration::from_millis(milliseconds);
