@@ -5,7 +5,6 @@
 mod announcement;
 mod autopsy;
 mod budget;
-mod bulletin;
 mod cluster;
 mod control;
 mod count;
@@ -23,6 +22,7 @@ mod output;
 mod overview;
 mod plan;
 mod post;
+mod readers;
 mod recycling;
 mod relay;
 mod reopening;

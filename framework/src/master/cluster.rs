@@ -3,11 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::bulletin::Bulletin;
 use super::crew::Crew;
 use super::event::{Action, ChildId, Event, Reply, Report};
 use super::occupant::{Knows, Occupant};
 use super::overview::Overview;
+use super::readers::Readers;
 use super::relay::Relay;
 use super::reopening::Reopening;
 use super::rules::Rules;
@@ -27,7 +27,7 @@ pub(crate) struct Cluster {
     supervisor: Supervisor,
     relay: Relay,
     reopening: Reopening,
-    bulletin: Bulletin,
+    readers: Readers,
     scaling: Scaling,
     build: String,
     duties: Vec<DutyStatus>,
@@ -44,7 +44,7 @@ impl Cluster {
             supervisor,
             relay: Relay::default(),
             reopening: Reopening::default(),
-            bulletin: Bulletin::default(),
+            readers: Readers::default(),
             scaling: Scaling::default(),
             build,
             duties: Vec::new(),
@@ -84,7 +84,7 @@ impl Cluster {
         self.supervisor.converge(now, &mut actions);
         let stopping = self.supervisor.state() == ClusterState::Stopping;
         self.scaling.settle(self.supervisor.groups(), stopping, now, &mut actions);
-        self.bulletin.spread(&mut actions);
+        self.readers.spread(&mut actions);
         actions
     }
 
@@ -156,7 +156,7 @@ impl Cluster {
             Kind::Pulse => occupant.take(read(frame)?),
             Kind::Publish => self.relay.publish(from, frame, actions),
             Kind::Ack => self.relay.acknowledge(from, frame.topic(), frame.number()),
-            Kind::Watch => self.bulletin.join(from),
+            Kind::Watch => self.readers.join(from),
             Kind::Reopened => {
                 let problem = String::from_utf8_lossy(frame.payload());
                 self.reopening.answered(from, frame.number(), &problem, actions);
@@ -222,7 +222,7 @@ impl Cluster {
     fn forget(&mut self, id: ChildId, actions: &mut Vec<Action>) {
         self.relay.leave(id);
         self.reopening.leave(id, actions);
-        self.bulletin.leave(id);
+        self.readers.leave(id);
         if self.supervisor.slot_of(id).is_some_and(Slot::is_agent) {
             self.duties.iter_mut().for_each(|duty| duty.state = DutyState::BackingOff);
         }
