@@ -14,12 +14,12 @@
 //! | [`config`], `log`, `http` | layers of configuration; log files; serving HTTP |
 //! | [`exec`], `cpu` | helper processes; threads for heavy work |
 //! | `image`, `cgroup`, `instance`, `signals` | the executable held open; the control group; the run dir; what signals mean |
-//! | `identity` | as whom to run |
+//! | `identity`, `pidfd` | as whom to run; the end of a child |
 //! | `bus` | frames, links, the bodies of the framework's own frames |
 //! | `systemd` | what the service manager hears, and the sockets that it hands down |
-//! | `launch`, `sections` | what a child is told; who owns which part of the configuration |
+//! | `events`, `launch`, `sections` | what can happen; what a child is told; who owns which part of the configuration |
 //! | `master` | supervision and relay; runs none of the author's code |
-//! | `state`, `process`, `published`, `child` | a child's states, its link, its life |
+//! | `state`, `process`, `published`, `child`, `heartbeat`, `news` | a child's states, its link, its life, its signs of life, what it hears |
 //! | `desk`, `agent`, `duty`, `worker`, `lives` | the two roles that run the author's code |
 //! | `cli`, `app` | the command line; what an author puts together |
 //! | [`testing`] | a cluster of real processes for an app's own tests |

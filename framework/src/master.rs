@@ -5,7 +5,6 @@
 mod announcement;
 mod autopsy;
 mod budget;
-mod bulletin;
 mod cluster;
 mod control;
 mod count;
@@ -25,6 +24,7 @@ mod pace;
 mod plan;
 mod post;
 mod programs;
+mod readers;
 mod recycling;
 mod relay;
 mod reload;

@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::bulletin::Bulletin;
 use super::crew::{Crew, FIRST};
 use super::event::{Action, ChildId, Event, Reply, Report};
 use super::occupant::{Knows, Occupant};
 use super::overview::Overview;
 use super::pace::Pace;
+use super::readers::Readers;
 use super::relay::Relay;
 use super::reload::Reloading;
 use super::reopening::Reopening;
@@ -30,7 +30,7 @@ pub(crate) struct Cluster {
     supervisor: Supervisor,
     relay: Relay,
     reopening: Reopening,
-    bulletin: Bulletin,
+    readers: Readers,
     scaling: Scaling,
     reloading: Reloading,
     /// What the processes of each generation must say that they run.
@@ -50,7 +50,7 @@ impl Cluster {
             supervisor,
             relay: Relay::default(),
             reopening: Reopening::default(),
-            bulletin: Bulletin::default(),
+            readers: Readers::default(),
             scaling: Scaling::default(),
             reloading: Reloading::new(pace),
             builds: BTreeMap::from([(FIRST, build)]),
@@ -100,7 +100,7 @@ impl Cluster {
         self.supervisor.converge(now, &mut actions);
         let stopping = self.supervisor.state() == ClusterState::Stopping;
         self.scaling.settle(self.supervisor.groups(), stopping, now, &mut actions);
-        self.bulletin.spread(&mut actions);
+        self.readers.spread(&mut actions);
         actions
     }
 
@@ -176,7 +176,7 @@ impl Cluster {
             Kind::Pulse => occupant.take(read(frame)?),
             Kind::Publish => self.relay.publish(from, frame, actions),
             Kind::Ack => self.relay.acknowledge(from, frame.topic(), frame.number()),
-            Kind::Watch => self.bulletin.join(from),
+            Kind::Watch => self.readers.join(from),
             Kind::Reopened => {
                 let problem = String::from_utf8_lossy(frame.payload());
                 self.reopening.answered(from, frame.number(), &problem, actions);
@@ -249,7 +249,7 @@ impl Cluster {
     fn forget(&mut self, id: ChildId, actions: &mut Vec<Action>) {
         self.relay.leave(id);
         self.reopening.leave(id, actions);
-        self.bulletin.leave(id);
+        self.readers.leave(id);
         if self.supervisor.slot_of(id).is_some_and(Slot::is_agent) {
             self.duties.iter_mut().for_each(|duty| duty.state = DutyState::BackingOff);
         }

@@ -8,23 +8,23 @@ use crate::bus::frame::{Frame, Kind};
 
 /// The processes that listen.
 #[derive(Debug, Default)]
-pub(crate) struct Bulletin {
-    readers: BTreeSet<ChildId>,
+pub(crate) struct Readers {
+    members: BTreeSet<ChildId>,
 }
 
-impl Bulletin {
+impl Readers {
     /// A process wants to hear what happens from now on.
     pub(crate) fn join(&mut self, id: ChildId) {
-        self.readers.insert(id);
+        self.members.insert(id);
     }
 
     pub(crate) fn leave(&mut self, id: ChildId) {
-        self.readers.remove(&id);
+        self.members.remove(&id);
     }
 
     /// Tells the readers of every event among `actions`.
     pub(crate) fn spread(&self, actions: &mut Vec<Action>) {
-        if self.readers.is_empty() {
+        if self.members.is_empty() {
             return;
         }
         let news = |action: &Action| match action {
@@ -34,7 +34,7 @@ impl Bulletin {
         let frames: Vec<Frame> =
             actions.iter().filter_map(news).map(|body| Frame::new(Kind::News, 0, body)).collect();
         for frame in frames {
-            actions.extend(self.readers.iter().map(|&to| Action::Send { to, frame: frame.clone() }));
+            actions.extend(self.members.iter().map(|&to| Action::Send { to, frame: frame.clone() }));
         }
     }
 }
@@ -46,7 +46,7 @@ mod tests {
 
     #[test]
     fn readers_hear_of_events_in_their_order_and_of_nothing_else() {
-        let mut bulletin = Bulletin::default();
+        let mut readers = Readers::default();
         let scaled = |to| ClusterEvent::Scaled { group: "web".to_owned(), from: 1, to };
         let happened = || {
             vec![
@@ -56,9 +56,9 @@ mod tests {
                 Action::Report(Report::Event(scaled(3))),
             ]
         };
-        let told = |bulletin: &Bulletin| {
+        let told = |readers: &Readers| {
             let mut actions = happened();
-            bulletin.spread(&mut actions);
+            readers.spread(&mut actions);
             let send = |action: &Action| match action {
                 Action::Send { to, frame } => {
                     Some((to.0, codec::decode::<ClusterEvent>("an event", frame.payload()).unwrap()))
@@ -67,10 +67,10 @@ mod tests {
             };
             actions.iter().filter_map(send).collect::<Vec<_>>()
         };
-        assert_eq!(told(&bulletin), []);
-        bulletin.join(ChildId(1));
-        bulletin.join(ChildId(2));
-        bulletin.leave(ChildId(2));
-        assert_eq!(told(&bulletin), [(1, scaled(2)), (1, scaled(3))]);
+        assert_eq!(told(&readers), []);
+        readers.join(ChildId(1));
+        readers.join(ChildId(2));
+        readers.leave(ChildId(2));
+        assert_eq!(told(&readers), [(1, scaled(2)), (1, scaled(3))]);
     }
 }
