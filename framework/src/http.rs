@@ -23,6 +23,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 mod watched;
+mod window;
 
 use std::io;
 use std::sync::Arc;
@@ -36,16 +37,19 @@ pub(crate) use drain::{Drain, Drained};
 pub(crate) use gauges::{Gauges, Readiness, Standing};
 pub(crate) use listener::Listener;
 pub use settings::HttpSettings;
+pub(crate) use window::Occasion;
 
 use house::{CutOnDrop, House, Stage};
 use listener::Peer;
+use window::Window;
 
 /// How long connections that were told to go may take for it.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Serves `router` on `listeners` until `drain` begins and everything in flight is finished or cut.
 ///
-/// While draining no connection is accepted, idle ones are closed, and every answer carries `Connection: close`.
+/// While draining no connection is accepted, and every answer carries `Connection: close`. Idle connections get one more
+/// answer; those that do not ask for it are closed after a while, the sooner if there is no successor.
 /// Upgraded connections count as in flight until their handler drops them. Dropping the future cuts everything.
 ///
 /// # Errors
@@ -66,13 +70,14 @@ pub(crate) async fn serve(
     let mut doors: JoinSet<()> =
         listeners.into_iter().map(|listener| accept::run(listener, house.clone())).collect();
     drain.begun().await;
+    let (occasion, patience) = drain.terms();
+    let patience = patience.unwrap_or(settings.drain_timeout);
     readiness.set(Standing::Draining);
-    house.advance(Stage::Draining);
+    house.drain(Window::new(occasion, settings.idle_grace, patience));
     let finished = async {
         while doors.join_next().await.is_some() {}
         house.empty().await;
     };
-    let patience = drain.timeout().unwrap_or(settings.drain_timeout);
     let cut = if timeout(patience, finished).await.is_ok() { 0 } else { house.open() };
     house.advance(Stage::Cut);
     // Bounded, because an upgraded connection is told only when its handler reads.

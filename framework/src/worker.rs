@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use crate::bus::control::Pulse;
 use crate::bus::{Topic, topic};
 use crate::cpu::{Cancelled, CpuError, CpuPool};
-use crate::http::{self, Drain, Gauges, Listener, Readiness, Standing};
+use crate::http::{self, Drain, Gauges, Listener, Occasion, Readiness, Standing};
 use crate::news::ClusterEvents;
 use crate::process::{MasterGone, Process};
 use crate::state::{ObserveError, Observed};
@@ -191,7 +191,7 @@ impl Worker {
         };
         let leaving = async {
             self.draining().await;
-            drain.begin(self.process.grace());
+            drain.begin(Occasion::default(), self.process.grace());
             Ok(())
         };
         // Serving ends without having been asked to only when it fails, and then at once.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use super::alarm::Alarm;
@@ -60,13 +61,30 @@ async fn run(io: Watched, seat: Arc<Seat>) {
     }
 }
 
-/// Drives a connection until it is done, has waited too long, or is cut.
+/// Drives a connection until it is done, has waited too long, or is cut. A question that has reached this machine
+/// counts, also when the runtime has not heard of it yet.
 async fn attend<C>(connection: &mut C, seat: &Seat) -> End
 where
     C: Future<Output = hyper::Result<()>> + Unpin,
 {
-    let house = &*seat.house;
     let mut alarm = Alarm::new(seat);
+    let mut looked = None;
+    loop {
+        let end = drive(connection, seat, &mut alarm).await;
+        let moment = seat.phase.moment();
+        if !matches!(end, End::TimedOut(_)) || looked == Some(moment) {
+            return end;
+        }
+        looked = Some(moment);
+        yield_now().await;
+    }
+}
+
+async fn drive<C>(connection: &mut C, seat: &Seat, alarm: &mut Alarm<'_>) -> End
+where
+    C: Future<Output = hyper::Result<()>> + Unpin,
+{
+    let house = &*seat.house;
     let mut bell = pin!(house.stage_bell().notified());
     let mut heard = None;
     poll_fn(|cx| {
@@ -95,6 +113,8 @@ async fn close(mut io: Watched, seat: &Seat, end: End) {
     match end {
         End::Done { malformed } if malformed || seat.unread.load(Relaxed) => linger(io, &seat.house).await,
         End::Done { .. } | End::Cut => {}
+        // A worker that leaves closes what nobody uses.
+        End::TimedOut(Phase::New | Phase::Idle) if seat.house.stage() != Stage::Serving => {}
         End::TimedOut(phase) => {
             seat.house.gauges.timed_out.fetch_add(1, Relaxed);
             if phase == Phase::Head {

@@ -1,13 +1,15 @@
 //! What the connections of one server share: its router and settings, how many they are, and whether they must leave.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use hyper::server::conn::http1;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::phase::PhaseCell;
+use super::window::Window;
 use super::{Gauges, HttpSettings, Peer, Readiness};
 
 /// A client's head may be this long, and this much of an answer is buffered before it is written.
@@ -21,6 +23,20 @@ pub(super) enum Stage {
     Cut,
 }
 
+/// A drain's window, with its begin.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Closing {
+    begun: Instant,
+    window: Window,
+}
+
+impl Closing {
+    /// When the connection of this number, which waits since `since`, is closed.
+    pub(super) fn moment(&self, number: u64, since: Instant) -> Instant {
+        (self.begun + self.window.moment(number)).max(since + self.window.grace())
+    }
+}
+
 /// What the connections of one server share.
 pub(super) struct House {
     pub(super) router: Router,
@@ -30,6 +46,7 @@ pub(super) struct House {
     pub(super) http: http1::Builder,
     open: AtomicUsize,
     stage: AtomicU8,
+    closing: OnceLock<Closing>,
     stage_changed: Arc<Notify>,
     left: Notify,
 }
@@ -55,6 +72,7 @@ impl House {
             http,
             open: AtomicUsize::new(0),
             stage: AtomicU8::new(Stage::Serving as u8),
+            closing: OnceLock::new(),
             stage_changed: Arc::default(),
             left: Notify::new(),
         }
@@ -66,6 +84,17 @@ impl House {
             1 => Stage::Draining,
             _ => Stage::Cut,
         }
+    }
+
+    /// Begins to drain: idle connections are closed in this window.
+    pub(super) fn drain(&self, window: Window) {
+        let _ = self.closing.set(Closing { begun: Instant::now(), window });
+        self.advance(Stage::Draining);
+    }
+
+    /// What becomes of idle connections, once the server drains.
+    pub(super) fn closing(&self) -> Option<&Closing> {
+        self.closing.get()
     }
 
     pub(super) fn advance(&self, stage: Stage) {
@@ -119,10 +148,11 @@ impl House {
         }
     }
 
-    fn enter(&self) {
+    /// Counts one more connection, and numbers it.
+    fn enter(&self) -> u64 {
         self.open.fetch_add(1, Ordering::Relaxed);
         self.gauges.connections.fetch_add(1, Ordering::Relaxed);
-        self.gauges.accepted.fetch_add(1, Ordering::Relaxed);
+        self.gauges.accepted.fetch_add(1, Ordering::Relaxed)
     }
 
     pub(super) fn leave(&self) {
@@ -145,6 +175,8 @@ impl Drop for CutOnDrop {
 pub(super) struct Seat {
     pub(super) house: Arc<House>,
     pub(super) peer: Peer,
+    /// Counts the connections of the server.
+    pub(super) number: u64,
     pub(super) phase: PhaseCell,
     /// Whether the body of the last request was left unread.
     pub(super) unread: AtomicBool,
@@ -153,7 +185,7 @@ pub(super) struct Seat {
 impl Seat {
     /// Takes a place; it is given back when the connection's stream is dropped.
     pub(super) fn take(house: Arc<House>, peer: Peer) -> Arc<Self> {
-        house.enter();
-        Arc::new(Self { house, peer, phase: PhaseCell::new(), unread: AtomicBool::new(false) })
+        let number = house.enter();
+        Arc::new(Self { house, peer, number, phase: PhaseCell::new(), unread: AtomicBool::new(false) })
     }
 }

@@ -5,13 +5,6 @@ use std::time::Duration;
 
 use super::HttpSettings;
 
-/// While draining, how long a connection that never asked anything may still ask its first question.
-const DRAINING_FIRST_BYTE: Duration = Duration::from_secs(1);
-
-/// While draining, how long a client that has just been answered may take for its next question, which is then
-/// answered with `Connection: close`. Closing at once would cut a question that is already on its way.
-const DRAINING_IDLE: Duration = Duration::from_millis(250);
-
 /// What a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -46,6 +39,11 @@ impl Moment {
         PHASES[(self.0 & PHASE) as usize % PHASES.len()]
     }
 
+    /// Whether nothing is under way, so that a worker which leaves may close the connection.
+    pub(super) fn waits(self) -> bool {
+        matches!(self.phase(), Phase::New | Phase::Idle)
+    }
+
     fn blocked(self) -> bool {
         self.0 & BLOCKED != 0
     }
@@ -55,12 +53,11 @@ impl Moment {
     }
 
     /// How long this moment may last.
-    pub(super) fn limit(self, settings: &HttpSettings, draining: bool) -> Option<Duration> {
-        let soon = |usual: Duration, drain: Duration| if draining { usual.min(drain) } else { usual };
+    pub(super) fn limit(self, settings: &HttpSettings) -> Option<Duration> {
         match self.phase() {
-            Phase::New => Some(soon(settings.first_byte_timeout, DRAINING_FIRST_BYTE)),
+            Phase::New => Some(settings.first_byte_timeout),
             Phase::Head => Some(settings.header_timeout),
-            Phase::Idle => Some(soon(settings.keep_alive_timeout, DRAINING_IDLE)),
+            Phase::Idle => Some(settings.keep_alive_timeout),
             Phase::Busy | Phase::Flushing => self.blocked().then_some(settings.send_timeout),
             Phase::Upgraded => None,
         }
@@ -174,22 +171,30 @@ mod tests {
     fn only_a_client_that_takes_nothing_is_limited_while_it_is_answered() {
         let (cell, settings) = (PhaseCell::new(), HttpSettings::default());
         cell.enter(Phase::Busy);
-        assert_eq!(cell.moment().limit(&settings, true), None);
+        assert_eq!(cell.moment().limit(&settings), None);
         cell.write_blocked();
-        assert_eq!(cell.moment().limit(&settings, true), Some(settings.send_timeout));
+        assert_eq!(cell.moment().limit(&settings), Some(settings.send_timeout));
         cell.wrote();
-        assert_eq!(cell.moment().limit(&settings, false), None);
+        assert_eq!(cell.moment().limit(&settings), None);
     }
 
     #[test]
-    fn draining_shortens_waiting_but_not_a_head_under_way() {
+    fn each_wait_for_the_client_has_its_own_limit() {
         let (cell, settings) = (PhaseCell::new(), HttpSettings::default());
-        let limits =
-            |cell: &PhaseCell| [false, true].map(|draining| cell.moment().limit(&settings, draining));
-        assert_eq!(limits(&cell), [Some(settings.first_byte_timeout), Some(DRAINING_FIRST_BYTE)]);
+        assert_eq!(cell.moment().limit(&settings), Some(settings.first_byte_timeout));
         cell.read();
-        assert_eq!(limits(&cell), [Some(settings.header_timeout); 2]);
+        assert_eq!(cell.moment().limit(&settings), Some(settings.header_timeout));
         cell.enter(Phase::Idle);
-        assert_eq!(limits(&cell), [Some(settings.keep_alive_timeout), Some(DRAINING_IDLE)]);
+        assert_eq!(cell.moment().limit(&settings), Some(settings.keep_alive_timeout));
+    }
+
+    #[test]
+    fn only_a_connection_with_nothing_under_way_may_be_closed() {
+        let waiting = PHASES.map(|phase| {
+            let cell = PhaseCell::new();
+            cell.enter(phase);
+            cell.moment().waits()
+        });
+        assert_eq!(waiting, [true, false, false, false, true, false]);
     }
 }

@@ -33,6 +33,10 @@ pub struct HttpSettings {
     /// How long requests in flight may take when the worker leaves, where the master names no other time.
     #[serde(with = "crate::duration")]
     pub drain_timeout: Duration,
+    /// How long a worker that is replaced leaves idle connections alone, so that their clients hear of it with their
+    /// next answer. What is idle after that is closed, spread over the rest of the drain.
+    #[serde(with = "crate::duration")]
+    pub idle_grace: Duration,
     /// Whether `/healthz` and `/readyz` are answered before the author's router is asked.
     pub health_routes: bool,
 }
@@ -48,6 +52,7 @@ impl Default for HttpSettings {
             send_timeout: Duration::from_secs(60),
             body_limit: ByteSize::mib(1),
             drain_timeout: Duration::from_secs(30),
+            idle_grace: Duration::from_secs(15),
             health_routes: true,
         }
     }

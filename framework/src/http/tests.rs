@@ -2,6 +2,7 @@
 
 mod bodies;
 mod draining;
+mod leaving;
 mod limits;
 
 use std::net::SocketAddr;
@@ -176,7 +177,7 @@ async fn work_for_a_client_that_has_gone_is_dropped() {
     client.write_all(GATED).await.unwrap();
     served.gate.until_entered().await;
     drop(client);
-    served.drain.begin(None);
+    served.drain.begin(Occasion::Stop, None);
     assert_eq!(served.drained().await, Drained { cut: 0 });
 }
 
