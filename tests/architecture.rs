@@ -35,6 +35,7 @@ const PURE: &[&str] = &[
     "events.rs",
     "exit.rs",
     "http/phase.rs",
+    "http/preface.rs",
     "http/window.rs",
     "identity.rs",
     "master/announcement.rs",

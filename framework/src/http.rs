@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! serve ─▶ accept (a loop per listener) ─▶ connection (a task each) ─▶ answer ─▶ the author's router
+//!                                             │ attend, streams: HTTP/1 by default, HTTP/2 by its preface
 //!                                             │ alarm: the phase lasted too long
 //!                                             │ watched, body: note the phase as bytes go through
 //!             house: what all of them share, and the stage: serving, draining, cut
@@ -12,6 +13,7 @@
 mod accept;
 mod alarm;
 mod answer;
+mod attend;
 mod body;
 mod connection;
 mod drain;
@@ -19,7 +21,10 @@ mod gauges;
 mod house;
 mod listener;
 mod phase;
+mod preface;
+mod protocols;
 mod settings;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod watched;

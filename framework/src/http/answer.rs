@@ -17,7 +17,7 @@ use hyper::body::{Body as _, Incoming};
 use tower::Service as _;
 
 use super::Standing;
-use super::body::{Intake, Outflow};
+use super::body::{Intake, Outflow, Turn};
 use super::house::{House, Seat, Stage};
 use super::phase::Phase;
 
@@ -34,16 +34,17 @@ pub(super) fn answer(
     seat: Arc<Seat>,
     request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<Outflow>, Infallible>> {
-    let course = course(&seat, request);
+    let turn = Turn::begin(seat);
+    let course = course(turn.seat(), request);
     async move {
         let mut response = match course {
             Course::Answered(response) => response,
-            Course::Routed(route) => routed(&seat, route).await,
+            Course::Routed(route) => routed(turn.seat(), route).await,
         };
-        if must_close(&seat, response.status()) {
+        if is_last(turn.seat(), response.status()) && !turn.seat().phase.moment().shared() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        Ok(response.map(|body| Outflow::new(body, seat)))
+        Ok(response.map(|body| Outflow::new(body, turn)))
     }
 }
 
@@ -73,9 +74,9 @@ async fn routed(seat: &Seat, route: RouteFuture<Infallible>) -> Response<Body> {
 }
 
 /// Notes what the status means for the connection: whether this is its last answer.
-fn must_close(seat: &Seat, status: StatusCode) -> bool {
+fn is_last(seat: &Seat, status: StatusCode) -> bool {
     match status {
-        StatusCode::SWITCHING_PROTOCOLS => {
+        StatusCode::SWITCHING_PROTOCOLS if !seat.phase.moment().shared() => {
             seat.phase.enter(Phase::Upgraded);
             false
         }

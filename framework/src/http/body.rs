@@ -59,15 +59,39 @@ impl Drop for Intake {
     }
 }
 
-/// The body of an answer, which notes when it was handed over to the end.
-pub(super) struct Outflow {
-    body: Body,
+/// One request, from its head until its answer was handed over to the end or nobody wants it any more.
+pub(super) struct Turn {
     seat: Arc<Seat>,
 }
 
+impl Turn {
+    pub(super) fn begin(seat: Arc<Seat>) -> Self {
+        seat.phase.begin();
+        seat.unread.store(false, Relaxed);
+        seat.house.gauges.requests.fetch_add(1, Relaxed);
+        Self { seat }
+    }
+
+    pub(super) fn seat(&self) -> &Arc<Seat> {
+        &self.seat
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.seat.phase.end();
+    }
+}
+
+/// The body of an answer, with which its turn ends.
+pub(super) struct Outflow {
+    body: Body,
+    _turn: Turn,
+}
+
 impl Outflow {
-    pub(super) fn new(body: Body, seat: Arc<Seat>) -> Self {
-        Self { body, seat }
+    pub(super) fn new(body: Body, turn: Turn) -> Self {
+        Self { body, _turn: turn }
     }
 }
 
@@ -88,11 +112,5 @@ impl http_body::Body for Outflow {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
-    }
-}
-
-impl Drop for Outflow {
-    fn drop(&mut self) {
-        self.seat.phase.body_done();
     }
 }

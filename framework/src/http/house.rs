@@ -4,16 +4,13 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use axum::Router;
-use hyper::server::conn::http1;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::phase::PhaseCell;
+use super::protocols::Protocols;
 use super::window::Window;
 use super::{Gauges, HttpSettings, Peer, Readiness};
-
-/// A client's head may be this long, and this much of an answer is buffered before it is written.
-const BUFFER: usize = 64 * 1024;
 
 /// How far the server is on its way out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
@@ -43,7 +40,7 @@ pub(super) struct House {
     pub(super) settings: HttpSettings,
     pub(super) gauges: Arc<Gauges>,
     pub(super) readiness: Arc<Readiness>,
-    pub(super) http: http1::Builder,
+    pub(super) protocols: Protocols,
     open: AtomicUsize,
     stage: AtomicU8,
     closing: OnceLock<Closing>,
@@ -58,18 +55,14 @@ impl House {
         gauges: Arc<Gauges>,
         readiness: Arc<Readiness>,
     ) -> Self {
-        let mut http = http1::Builder::new();
-        // Not `pipeline_flush`: it holds an answer back for as long as bytes of a further request wait.
-        // Half-close, because hyper would otherwise allocate a buffer per request just to look for the client's end while
-        // the handler works. The stream looks for it itself, and only when the handler has to wait.
-        http.header_read_timeout(None).max_buf_size(BUFFER).half_close(true);
+        let protocols = Protocols::new(&settings);
         Self {
             // Turns every handler into a route now; otherwise axum does it once per request.
             router: router.with_state(()),
             settings,
             gauges,
             readiness,
-            http,
+            protocols,
             open: AtomicUsize::new(0),
             stage: AtomicU8::new(Stage::Serving as u8),
             closing: OnceLock::new(),

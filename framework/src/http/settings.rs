@@ -1,10 +1,16 @@
 //! The section `[http]` of the configuration. Every limit that a connection meets has its key here.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use bytesize::ByteSize;
 use serde::{Deserialize, Deserializer, Serialize, de};
+
+/// What the parser needs at least.
+const LEAST_HEADER_LIMIT: u32 = 8 * 1024;
+
+/// A connection may hold so much before anything is known of it.
+const MOST_HEADER_LIMIT: u64 = 16 * 1024 * 1024;
 
 /// The section `[http]`: where to listen, and what a client may ask of a worker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,6 +33,14 @@ pub struct HttpSettings {
     /// How long a client may refuse to take one more byte of an answer.
     #[serde(with = "crate::duration::positive")]
     pub send_timeout: Duration,
+    /// The largest head of a request; a larger one is answered with 431. At least 8 KiB.
+    #[serde(serialize_with = "crate::size::serialize", deserialize_with = "head_size")]
+    pub header_limit: ByteSize,
+    /// How many requests a connection with HTTP/2 may have under way at a time.
+    pub http2_streams: NonZeroU32,
+    /// How often a client with HTTP/2 is asked whether it is still there; 0 never.
+    #[serde(with = "crate::duration")]
+    pub http2_ping_interval: Duration,
     /// The largest body of a request; a larger one is answered with 413.
     #[serde(with = "crate::size")]
     pub body_limit: ByteSize,
@@ -50,12 +64,30 @@ impl Default for HttpSettings {
             header_timeout: Duration::from_secs(10),
             keep_alive_timeout: Duration::from_secs(75),
             send_timeout: Duration::from_secs(60),
+            header_limit: ByteSize::kib(64),
+            http2_streams: NonZeroU32::new(128).unwrap_or(NonZeroU32::MIN),
+            http2_ping_interval: Duration::from_secs(30),
             body_limit: ByteSize::mib(1),
             drain_timeout: Duration::from_secs(30),
             idle_grace: Duration::from_secs(15),
             health_routes: true,
         }
     }
+}
+
+impl HttpSettings {
+    /// [`header_limit`](Self::header_limit), which was checked when it was read.
+    pub(super) fn header_bytes(&self) -> u32 {
+        u32::try_from(self.header_limit.as_u64()).unwrap_or(u32::MAX).max(LEAST_HEADER_LIMIT)
+    }
+}
+
+fn head_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ByteSize, D::Error> {
+    let size = crate::size::deserialize(deserializer)?;
+    if !(u64::from(LEAST_HEADER_LIMIT)..=MOST_HEADER_LIMIT).contains(&size.as_u64()) {
+        return Err(de::Error::custom("want a size from 8KiB to 16MiB"));
+    }
+    Ok(size)
 }
 
 fn some_addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {

@@ -4,6 +4,7 @@ mod bodies;
 mod draining;
 mod leaving;
 mod limits;
+mod streams;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

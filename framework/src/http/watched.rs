@@ -12,18 +12,54 @@ use tokio::sync::futures::OwnedNotified;
 use super::house::{Seat, Stage};
 use super::listener::Stream;
 use super::phase::Phase;
+use super::preface;
 
 /// A stream that notes what goes through it, and holds the connection's place until it is dropped.
 pub(super) struct Watched {
     stream: Stream,
     seat: Arc<Seat>,
+    /// Bytes that were read and are still to be handed out.
+    ahead: Vec<u8>,
     /// Set once the connection is upgraded: from then on nobody else can cut it at the end of a drain.
     bell: Option<Pin<Box<OwnedNotified>>>,
 }
 
 impl Watched {
     pub(super) fn new(stream: Stream, seat: Arc<Seat>) -> Self {
-        Self { stream, seat, bell: None }
+        Self { stream, seat, ahead: Vec::new(), bell: None }
+    }
+
+    /// Has these bytes read once more, before any others.
+    pub(super) fn put_back(&mut self, bytes: &[u8]) {
+        self.ahead.extend_from_slice(bytes);
+    }
+
+    fn hand_out(&mut self, buf: &mut ReadBuf<'_>) {
+        let length = self.ahead.len().min(buf.remaining());
+        buf.put_slice(&self.ahead[..length]);
+        self.ahead.drain(..length);
+    }
+
+    /// Reads the first bytes. A preface of HTTP/2 is handed out whole, because by its begin alone it would be refused.
+    fn poll_first(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let before = buf.filled().len();
+            ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+            let came = buf.filled().len() > before;
+            if came && self.ahead.is_empty() && !preface::is_undecided(&buf.filled()[before..]) {
+                self.seat.phase.read();
+                return Poll::Ready(Ok(()));
+            }
+            self.ahead.extend_from_slice(&buf.filled()[before..]);
+            buf.set_filled(before);
+            if !came || !preface::is_undecided(&self.ahead) {
+                if !self.ahead.is_empty() {
+                    self.seat.phase.read();
+                }
+                self.hand_out(buf);
+                return Poll::Ready(Ok(()));
+            }
+        }
     }
 
     /// Fails when this is an upgraded connection and the drain's deadline has passed; otherwise wakes the reader then.
@@ -67,8 +103,14 @@ impl AsyncRead for Watched {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
-        if this.seat.phase.phase() == Phase::Upgraded {
-            this.poll_cut(cx)?;
+        match this.seat.phase.phase() {
+            Phase::New => return this.poll_first(cx, buf),
+            Phase::Upgraded => this.poll_cut(cx)?,
+            _ => {}
+        }
+        if !this.ahead.is_empty() {
+            this.hand_out(buf);
+            return Poll::Ready(Ok(()));
         }
         ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
         if buf.filled().len() > before {
@@ -104,7 +146,9 @@ impl AsyncWrite for Watched {
         ready!(Pin::new(&mut this.stream).poll_flush(cx))?;
         match this.seat.phase.phase() {
             Phase::Flushing => this.seat.phase.flushed(),
-            Phase::Busy if this.stream.poll_gone(cx).is_ready() => return Poll::Ready(Err(gone())),
+            Phase::Busy if !this.seat.phase.moment().shared() && this.stream.poll_gone(cx).is_ready() => {
+                return Poll::Ready(Err(gone()));
+            }
             _ => {}
         }
         Poll::Ready(Ok(()))
