@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
+use futures_util::{Stream, StreamExt as _};
 use serde::de::DeserializeOwned;
 
 use crate::bus::control::Pulse;
@@ -163,6 +164,12 @@ impl Worker {
     /// Waits until this worker should finish and leave. Endless answers should end then. Cancel safe.
     pub async fn draining(&self) {
         self.process.shutdown().cancelled().await;
+    }
+
+    /// The same stream, but it ends when this worker should finish and leave: for answers without an end of their own,
+    /// such as server-sent events. Their clients see a whole answer and ask anew.
+    pub fn until_draining<S: Stream>(&self, stream: S) -> impl Stream<Item = S::Item> + use<S> {
+        stream.take_until(self.process.shutdown().clone().cancelled_owned())
     }
 
     /// Serves `router` on the app's listeners, says ready, and returns when the worker has drained: requests
