@@ -34,6 +34,7 @@ const PURE: &[&str] = &[
     "cpu/settings.rs",
     "events.rs",
     "exit.rs",
+    "http/pace.rs",
     "http/phase.rs",
     "http/preface.rs",
     "http/window.rs",

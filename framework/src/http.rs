@@ -20,6 +20,7 @@ mod drain;
 mod gauges;
 mod house;
 mod listener;
+mod pace;
 mod phase;
 mod preface;
 mod protocols;

@@ -39,7 +39,7 @@ pub(super) fn answer(
     async move {
         let mut response = match course {
             Course::Answered(response) => response,
-            Course::Routed(route) => routed(turn.seat(), route).await,
+            Course::Routed(route) => explained(turn.seat(), routed(turn.seat(), route).await),
         };
         if is_last(turn.seat(), response.status()) && !turn.seat().phase.moment().shared() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -73,6 +73,15 @@ async fn routed(seat: &Seat, route: RouteFuture<Infallible>) -> Response<Body> {
     }
 }
 
+/// Extractors take a body that came too slowly for a bad one: the client should hear what was wrong.
+fn explained(seat: &Seat, response: Response<Body>) -> Response<Body> {
+    let blamed = response.status() == StatusCode::BAD_REQUEST && seat.slow.load(Relaxed);
+    if !blamed || seat.phase.moment().shared() {
+        return response;
+    }
+    plain(StatusCode::REQUEST_TIMEOUT, "the body of the request came too slowly\n")
+}
+
 /// Notes what the status means for the connection: whether this is its last answer.
 fn is_last(seat: &Seat, status: StatusCode) -> bool {
     match status {
@@ -84,7 +93,7 @@ fn is_last(seat: &Seat, status: StatusCode) -> bool {
             seat.house.gauges.refused.fetch_add(1, Relaxed);
             true
         }
-        _ => seat.house.stage() != Stage::Serving,
+        _ => seat.house.stage() != Stage::Serving || seat.slow.load(Relaxed),
     }
 }
 

@@ -173,12 +173,21 @@ pub(super) struct Seat {
     pub(super) phase: PhaseCell,
     /// Whether the body of the last request was left unread.
     pub(super) unread: AtomicBool,
+    /// Whether the body of the last request came too slowly.
+    pub(super) slow: AtomicBool,
 }
 
 impl Seat {
     /// Takes a place; it is given back when the connection's stream is dropped.
     pub(super) fn take(house: Arc<House>, peer: Peer) -> Arc<Self> {
         let number = house.enter();
-        Arc::new(Self { house, peer, number, phase: PhaseCell::new(), unread: AtomicBool::new(false) })
+        Arc::new(Self {
+            house,
+            peer,
+            number,
+            phase: PhaseCell::new(),
+            unread: AtomicBool::new(false),
+            slow: AtomicBool::new(false),
+        })
     }
 }

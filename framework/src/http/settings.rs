@@ -24,6 +24,10 @@ pub struct HttpSettings {
     /// How long a new connection may stay silent.
     #[serde(with = "crate::duration::positive")]
     pub first_byte_timeout: Duration,
+    /// How long the body of a request may pause. Altogether it may be waited for so long, and a second more for each 512
+    /// bytes; a slower one is answered with 408.
+    #[serde(with = "crate::duration::positive")]
+    pub body_timeout: Duration,
     /// How long the head of a request may take, from its first byte to its last.
     #[serde(with = "crate::duration::positive")]
     pub header_timeout: Duration,
@@ -61,6 +65,7 @@ impl Default for HttpSettings {
             listen: vec!["127.0.0.1:7001".to_owned()],
             max_connections: NonZeroUsize::new(10_000).unwrap_or(NonZeroUsize::MIN),
             first_byte_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(20),
             header_timeout: Duration::from_secs(10),
             keep_alive_timeout: Duration::from_secs(75),
             send_timeout: Duration::from_secs(60),

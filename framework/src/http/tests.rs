@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{ConnectInfo, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::routing::{get, post};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -103,11 +103,17 @@ fn router(gate: Gate) -> Router {
         .route("/gate", get(async |State(gate): State<Gate>| gate.pass().await))
         .route("/peer", get(async |ConnectInfo(peer): ConnectInfo<SocketAddr>| peer.to_string()))
         .route("/echo", post(async |body: Bytes| body))
+        .route("/gated-echo", post(gated_echo))
         .route("/ignore", post(async || "ignored\n"))
         .route("/large", get(async || vec![b'x'; LARGE]))
         .route("/panic", get(panics))
         .route("/upgrade", get(draining::upgrade))
         .with_state(gate)
+}
+
+async fn gated_echo(State(gate): State<Gate>, request: Request) -> Vec<u8> {
+    gate.pass().await;
+    axum::body::to_bytes(request.into_body(), LARGE).await.unwrap().to_vec()
 }
 
 async fn panics() -> &'static str {
