@@ -37,6 +37,8 @@ const PURE: &[&str] = &[
     "http/pace.rs",
     "http/phase.rs",
     "http/preface.rs",
+    "http/proxied.rs",
+    "http/trust.rs",
     "http/window.rs",
     "identity.rs",
     "master/announcement.rs",

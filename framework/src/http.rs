@@ -15,7 +15,9 @@ mod alarm;
 mod answer;
 mod attend;
 mod body;
+mod client;
 mod connection;
+mod crowd;
 mod drain;
 mod gauges;
 mod house;
@@ -24,10 +26,12 @@ mod pace;
 mod phase;
 mod preface;
 mod protocols;
+mod proxied;
 mod settings;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod trust;
 mod watched;
 mod window;
 
@@ -39,10 +43,12 @@ use axum::Router;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+pub use client::ClientAddress;
 pub(crate) use drain::{Drain, Drained};
 pub(crate) use gauges::{Gauges, Readiness, Standing};
 pub(crate) use listener::Listener;
 pub use settings::HttpSettings;
+pub use trust::{NoAddress, ProxyHeader, TrustedProxy};
 pub(crate) use window::Occasion;
 
 use house::{CutOnDrop, House, Stage};

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
@@ -11,15 +12,17 @@ use std::task::Poll;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, DefaultBodyLimit};
 use axum::http::header::{CONNECTION, CONTENT_TYPE};
-use axum::http::{HeaderValue, Method, Request, Response, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use axum::routing::future::RouteFuture;
 use hyper::body::{Body as _, Incoming};
 use tower::Service as _;
 
-use super::Standing;
 use super::body::{Intake, Outflow, Turn};
+use super::client::ClientAddress;
 use super::house::{House, Seat, Stage};
 use super::phase::Phase;
+use super::trust::{self, trusts};
+use super::{HttpSettings, Standing};
 
 /// What becomes of a request.
 // One lives at a time on each connection, inside the box that hyper keeps for it: boxing it once more would only cost.
@@ -123,10 +126,25 @@ fn health(house: &House, request: &Request<Incoming>) -> Option<Response<Body>> 
     asked.then(|| plain(answer.0, answer.1))
 }
 
+/// The client, where a trusted proxy names one.
+fn named_client(seat: &Seat, headers: &HeaderMap) -> Option<IpAddr> {
+    let HttpSettings { trusted_proxies, proxy_header, .. } = &seat.house.settings;
+    if trusted_proxies.is_empty() {
+        return None;
+    }
+    let hop = seat.client.get().copied().unwrap_or_else(|| seat.hop());
+    trusts(trusted_proxies, hop)
+        .then(|| trust::client(trusted_proxies, *proxy_header, hop, headers))
+        .or(seat.client.get().copied())
+}
+
 /// The request as the router takes it. One without a body needs neither a limit nor an allocation for it.
 fn prepared(seat: &Arc<Seat>, mut request: Request<Incoming>) -> Request<Body> {
     if let Some(peer) = seat.peer {
         request.extensions_mut().insert(ConnectInfo(peer));
+    }
+    if let Some(client) = named_client(seat, request.headers()) {
+        request.extensions_mut().insert(ClientAddress(Some(client)));
     }
     if request.body().is_end_stream() {
         return request.map(|_| Body::empty());

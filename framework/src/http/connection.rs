@@ -32,8 +32,12 @@ const REQUEST_TIMEOUT: &[u8] =
 
 /// Serves one connection until it ends, in a task of its own. The connection counts from this call on.
 pub(super) fn spawn(stream: Stream, peer: Peer, house: &Arc<House>) {
+    let Ok(admission) = house.admit(peer) else {
+        tracing::debug!(?peer, "a client holds as many connections as it may");
+        return;
+    };
     let seat = Seat::take(house.clone(), peer);
-    tokio::spawn(run(Watched::new(stream, seat.clone()), seat));
+    tokio::spawn(run(Watched::new(stream, seat.clone(), admission), seat));
 }
 
 async fn run(io: Watched, seat: Arc<Seat>) {

@@ -1,5 +1,6 @@
 //! What the connections of one server share: its router and settings, how many they are, and whether they must leave.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -7,8 +8,10 @@ use axum::Router;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::crowd::{Admission, Crowd, Crowded};
 use super::phase::PhaseCell;
 use super::protocols::Protocols;
+use super::trust::trusts;
 use super::window::Window;
 use super::{Gauges, HttpSettings, Peer, Readiness};
 
@@ -41,6 +44,7 @@ pub(super) struct House {
     pub(super) gauges: Arc<Gauges>,
     pub(super) readiness: Arc<Readiness>,
     pub(super) protocols: Protocols,
+    crowd: Arc<Crowd>,
     open: AtomicUsize,
     stage: AtomicU8,
     closing: OnceLock<Closing>,
@@ -63,6 +67,7 @@ impl House {
             gauges,
             readiness,
             protocols,
+            crowd: Arc::default(),
             open: AtomicUsize::new(0),
             stage: AtomicU8::new(Stage::Serving as u8),
             closing: OnceLock::new(),
@@ -112,6 +117,17 @@ impl House {
 
     pub(super) fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
+    }
+
+    /// Counts a client's connection, where clients are limited; `Err` when it holds as many as it may.
+    pub(super) fn admit(&self, peer: Peer) -> Result<Option<Admission>, Crowded> {
+        let limit = self.settings.max_connections_per_client;
+        match peer.map(|peer| peer.ip()) {
+            Some(address) if limit > 0 && !trusts(&self.settings.trusted_proxies, address) => {
+                self.crowd.admit(address, limit).map(Some).ok_or(Crowded)
+            }
+            _ => Ok(None),
+        }
     }
 
     pub(super) fn has_room(&self) -> bool {
@@ -170,6 +186,8 @@ pub(super) struct Seat {
     pub(super) peer: Peer,
     /// Counts the connections of the server.
     pub(super) number: u64,
+    /// The client that a trusted proxy named before the first request.
+    pub(super) client: OnceLock<IpAddr>,
     pub(super) phase: PhaseCell,
     /// Whether the body of the last request was left unread.
     pub(super) unread: AtomicBool,
@@ -178,10 +196,21 @@ pub(super) struct Seat {
 }
 
 impl Seat {
+    /// The address of the peer; one at a Unix socket stands for this machine.
+    pub(super) fn hop(&self) -> IpAddr {
+        self.peer.map_or(IpAddr::from(Ipv4Addr::LOCALHOST), |peer| peer.ip())
+    }
+
+    /// Whether the peer may speak for others.
+    pub(super) fn peer_is_trusted(&self) -> bool {
+        trusts(&self.house.settings.trusted_proxies, self.hop())
+    }
+
     /// Takes a place; it is given back when the connection's stream is dropped.
     pub(super) fn take(house: Arc<House>, peer: Peer) -> Arc<Self> {
         let number = house.enter();
         Arc::new(Self {
+            client: OnceLock::new(),
             house,
             peer,
             number,

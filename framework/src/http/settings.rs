@@ -6,6 +6,8 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
+use super::trust::{ProxyHeader, TrustedProxy};
+
 /// What the parser needs at least.
 const LEAST_HEADER_LIMIT: u32 = 8 * 1024;
 
@@ -21,6 +23,16 @@ pub struct HttpSettings {
     pub listen: Vec<String>,
     /// How many connections one worker holds at a time; further ones wait in the queue for any worker.
     pub max_connections: NonZeroUsize,
+    /// How many connections of one client address a worker holds at a time; further ones are closed at once. 0 is no
+    /// limit, and trusted proxies have none. An IPv6 network of 64 bits counts as one address.
+    pub max_connections_per_client: usize,
+    /// The proxies whose word is taken for whom they speak.
+    pub trusted_proxies: Vec<TrustedProxy>,
+    /// In which header they say it.
+    pub proxy_header: ProxyHeader,
+    /// Whether each connection begins with a header of the PROXY protocol, version 1 or 2. Only a trusted proxy may
+    /// connect then.
+    pub proxy_protocol: bool,
     /// How long a new connection may stay silent.
     #[serde(with = "crate::duration::positive")]
     pub first_byte_timeout: Duration,
@@ -64,6 +76,10 @@ impl Default for HttpSettings {
         Self {
             listen: vec!["127.0.0.1:7001".to_owned()],
             max_connections: NonZeroUsize::new(10_000).unwrap_or(NonZeroUsize::MIN),
+            max_connections_per_client: 0,
+            trusted_proxies: vec![],
+            proxy_header: ProxyHeader::default(),
+            proxy_protocol: false,
             first_byte_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(20),
             header_timeout: Duration::from_secs(10),

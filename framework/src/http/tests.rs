@@ -4,6 +4,7 @@ mod bodies;
 mod draining;
 mod leaving;
 mod limits;
+mod proxies;
 mod streams;
 
 use std::net::SocketAddr;
@@ -102,6 +103,7 @@ fn router(gate: Gate) -> Router {
         .route("/", get(async || "hello\n"))
         .route("/gate", get(async |State(gate): State<Gate>| gate.pass().await))
         .route("/peer", get(async |ConnectInfo(peer): ConnectInfo<SocketAddr>| peer.to_string()))
+        .route("/client", get(async |ClientAddress(client): ClientAddress| client.unwrap().to_string()))
         .route("/echo", post(async |body: Bytes| body))
         .route("/gated-echo", post(gated_echo))
         .route("/ignore", post(async || "ignored\n"))
