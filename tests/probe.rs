@@ -1,10 +1,13 @@
 //! The app of the end-to-end tests: like any app, with faults that its configuration can switch on.
 
+mod endless;
+
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use axum::extract::{Query, State};
+use axum::extract::{Query, State, WebSocketUpgrade};
+use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Json, Router, body::Bytes};
 use hatchery::{Agent, App, Cancelled, ClusterEvents, CpuError, Duty, Observed, ServeError, Topic, Worker};
@@ -199,6 +202,8 @@ async fn serve(worker: Worker) -> hatchery::Result {
         .route("/config", get(config_in_force))
         .route("/flags", get(flags_in_force))
         .route("/slow", get(slow))
+        .route("/ticks", get(async |State(probe): State<Probe>| endless::ticks(&probe.worker)))
+        .route("/socket", get(socket))
         .route("/log", get(log_lines))
         .route("/panic", get(async || -> &'static str { panic!("a handler panics") }))
         .route("/panic-in-a-task", get(panic_in_a_task))
@@ -262,6 +267,10 @@ struct Slow {
 }
 
 /// Leaves a file when it begins, so that a test knows that it is in flight.
+async fn socket(State(probe): State<Probe>, upgrade: WebSocketUpgrade) -> Response {
+    upgrade.on_upgrade(|socket| endless::talk(socket, probe.worker))
+}
+
 async fn slow(Query(slow): Query<Slow>) -> &'static str {
     let _ = std::fs::write("slow-began", "");
     sleep(Duration::from_millis(slow.ms)).await;

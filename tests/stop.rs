@@ -1,6 +1,6 @@
 //! Graceful and fast stops, and what is in flight then.
 
-use std::io::{BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -119,4 +119,43 @@ fn a_start_can_be_interrupted() {
     let status = eventually("the master ends", || master.0.try_wait().unwrap());
     assert_eq!(status.code(), Some(0));
     assert_eq!(processes_in(site.dir()), [0; 0]);
+}
+
+/// A client of an answer without an end, that has read up to these last bytes of its begin.
+fn endless(cluster: &Cluster, head: &str, begin: &str) -> BufReader<TcpStream> {
+    let mut stream = TcpStream::connect(cluster.address()).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(stream, "{head}\r\nHost: test\r\n\r\n").unwrap();
+    let mut stream = BufReader::new(stream);
+    let mut read = String::new();
+    while !read.ends_with(begin) {
+        assert_ne!(stream.read_line(&mut read).unwrap(), 0, "{read}");
+    }
+    stream
+}
+
+#[test]
+fn a_stream_without_end_is_whole_when_the_worker_leaves() {
+    let mut cluster = cluster("");
+    let mut ticks = endless(&cluster, "GET /ticks HTTP/1.1", "tick\n");
+    cluster.signal(Signal::TERM);
+    let mut rest = String::new();
+    ticks.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "\r\n0\r\n\r\n");
+    assert_eq!(cluster.wait().code(), Some(0));
+}
+
+#[test]
+fn a_websocket_hears_1001_when_the_worker_leaves() {
+    let mut cluster = cluster("");
+    let head = "GET /socket HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+    let mut socket = endless(&cluster, head, "\r\n\r\n");
+    cluster.signal(Signal::TERM);
+    let mut frame = [0; 4];
+    socket.read_exact(&mut frame).unwrap();
+    assert_eq!((frame[0], &frame[2..]), (0x88, &1001_u16.to_be_bytes()[..]));
+    // The same, masked with zeros, as a client's answer.
+    socket.get_mut().write_all(&[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe9]).unwrap();
+    assert_eq!(cluster.wait().code(), Some(0));
 }

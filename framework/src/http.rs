@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! serve ─▶ accept (a loop per listener) ─▶ connection (a task each) ─▶ answer ─▶ the author's router
+//!                                             │ attend, streams: HTTP/1 by default, HTTP/2 by its preface
 //!                                             │ alarm: the phase lasted too long
 //!                                             │ watched, body: note the phase as bytes go through
 //!             house: what all of them share, and the stage: serving, draining, cut
@@ -12,17 +13,27 @@
 mod accept;
 mod alarm;
 mod answer;
+mod attend;
 mod body;
+mod client;
 mod connection;
+mod crowd;
 mod drain;
 mod gauges;
 mod house;
 mod listener;
+mod pace;
 mod phase;
+mod preface;
+mod protocols;
+mod proxied;
 mod settings;
+mod streams;
 #[cfg(test)]
 mod tests;
+mod trust;
 mod watched;
+mod window;
 
 use std::io;
 use std::sync::Arc;
@@ -32,20 +43,25 @@ use axum::Router;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+pub use client::ClientAddress;
 pub(crate) use drain::{Drain, Drained};
 pub(crate) use gauges::{Gauges, Readiness, Standing};
 pub(crate) use listener::Listener;
 pub use settings::HttpSettings;
+pub use trust::{NoAddress, ProxyHeader, TrustedProxy};
+pub(crate) use window::Occasion;
 
 use house::{CutOnDrop, House, Stage};
 use listener::Peer;
+use window::Window;
 
 /// How long connections that were told to go may take for it.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Serves `router` on `listeners` until `drain` begins and everything in flight is finished or cut.
 ///
-/// While draining no connection is accepted, idle ones are closed, and every answer carries `Connection: close`.
+/// While draining no connection is accepted, and every answer carries `Connection: close`. Idle connections get one more
+/// answer; those that do not ask for it are closed after a while, the sooner if there is no successor.
 /// Upgraded connections count as in flight until their handler drops them. Dropping the future cuts everything.
 ///
 /// # Errors
@@ -66,13 +82,14 @@ pub(crate) async fn serve(
     let mut doors: JoinSet<()> =
         listeners.into_iter().map(|listener| accept::run(listener, house.clone())).collect();
     drain.begun().await;
+    let (occasion, patience) = drain.terms();
+    let patience = patience.unwrap_or(settings.drain_timeout);
     readiness.set(Standing::Draining);
-    house.advance(Stage::Draining);
+    house.drain(Window::new(occasion, settings.idle_grace, patience));
     let finished = async {
         while doors.join_next().await.is_some() {}
         house.empty().await;
     };
-    let patience = drain.timeout().unwrap_or(settings.drain_timeout);
     let cut = if timeout(patience, finished).await.is_ok() { 0 } else { house.open() };
     house.advance(Stage::Cut);
     // Bounded, because an upgraded connection is told only when its handler reads.

@@ -6,12 +6,13 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
+use futures_util::{Stream, StreamExt as _};
 use serde::de::DeserializeOwned;
 
 use crate::bus::control::Pulse;
 use crate::bus::{Topic, topic};
 use crate::cpu::{Cancelled, CpuError, CpuPool};
-use crate::http::{self, Drain, Gauges, Listener, Readiness, Standing};
+use crate::http::{self, Drain, Gauges, Listener, Occasion, Readiness, Standing};
 use crate::news::ClusterEvents;
 use crate::process::{MasterGone, Process};
 use crate::state::{ObserveError, Observed};
@@ -166,6 +167,12 @@ impl Worker {
         self.process.shutdown().cancelled().await;
     }
 
+    /// The same stream, but it ends when this worker should finish and leave: for answers without an end of their own,
+    /// such as server-sent events. Their clients see a whole answer and ask anew.
+    pub fn until_draining<S: Stream>(&self, stream: S) -> impl Stream<Item = S::Item> + use<S> {
+        stream.take_until(self.process.shutdown().clone().cancelled_owned())
+    }
+
     /// Serves `router` on the app's listeners, says ready, and returns when the worker has drained: requests
     /// in flight are finished, up to the deadline.
     ///
@@ -193,7 +200,7 @@ impl Worker {
         };
         let leaving = async {
             self.draining().await;
-            drain.begin(self.process.grace());
+            drain.begin(Occasion::default(), self.process.grace());
             Ok(())
         };
         // Serving ends without having been asked to only when it fails, and then at once.

@@ -7,7 +7,7 @@ use std::task::Context;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::house::{Seat, Stage};
+use super::house::{Closing, Seat};
 use super::phase::Moment;
 
 /// Tells when a connection's phase has lasted too long.
@@ -15,7 +15,8 @@ pub(super) struct Alarm<'a> {
     seat: &'a Seat,
     seen: Moment,
     since: Instant,
-    draining: bool,
+    /// The drain, once this alarm has noticed it.
+    closing: Option<Closing>,
     /// When the phase seen last has lasted too long.
     due: Option<Instant>,
     sleep: Pin<Box<Sleep>>,
@@ -28,27 +29,31 @@ pub(super) struct Alarm<'a> {
 impl<'a> Alarm<'a> {
     pub(super) fn new(seat: &'a Seat) -> Self {
         let (seen, since) = (seat.phase.moment(), Instant::now());
-        let due = seen.limit(&seat.house.settings, false).map(|limit| since + limit);
+        let due = seen.limit(&seat.house.settings).map(|limit| since + limit);
         let sleep = Box::pin(sleep_until(due.unwrap_or(since)));
-        Self { seat, seen, since, draining: false, due, sleep, set_to: due, registered: false }
+        Self { seat, seen, since, closing: None, due, sleep, set_to: due, registered: false }
     }
 
     /// Whether the connection's phase has lasted too long; otherwise wakes the task when it may have.
     pub(super) fn rings(&mut self, cx: &mut Context<'_>) -> bool {
-        let (moment, draining) = (self.seat.phase.moment(), self.seat.house.stage() != Stage::Serving);
-        if moment != self.seen || draining != self.draining {
-            self.note(moment, draining);
+        let (moment, closing) = (self.seat.phase.moment(), self.seat.house.closing());
+        if moment != self.seen || closing.is_some() != self.closing.is_some() {
+            self.note(moment, closing.copied());
         }
         self.poll(cx)
     }
 
-    fn note(&mut self, moment: Moment, draining: bool) {
-        let limit = moment.limit(&self.seat.house.settings, draining);
+    fn note(&mut self, moment: Moment, closing: Option<Closing>) {
+        let limit = moment.limit(&self.seat.house.settings);
         if moment != self.seen && limit.is_some() {
             self.since = Instant::now();
         }
-        (self.seen, self.draining) = (moment, draining);
+        (self.seen, self.closing) = (moment, closing);
         self.due = limit.map(|limit| self.since + limit);
+        if let Some(closing) = closing.filter(|_| moment.waits()) {
+            let close = closing.moment(self.seat.number, self.since);
+            self.due = Some(self.due.map_or(close, |due| due.min(close)));
+        }
         if let Some(due) = self.due
             && self.set_to.is_none_or(|set_to| due < set_to)
         {

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
@@ -11,15 +12,17 @@ use std::task::Poll;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, DefaultBodyLimit};
 use axum::http::header::{CONNECTION, CONTENT_TYPE};
-use axum::http::{HeaderValue, Method, Request, Response, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use axum::routing::future::RouteFuture;
 use hyper::body::{Body as _, Incoming};
 use tower::Service as _;
 
-use super::Standing;
-use super::body::{Intake, Outflow};
+use super::body::{Intake, Outflow, Turn};
+use super::client::ClientAddress;
 use super::house::{House, Seat, Stage};
 use super::phase::Phase;
+use super::trust::{self, trusts};
+use super::{HttpSettings, Standing};
 
 /// What becomes of a request.
 // One lives at a time on each connection, inside the box that hyper keeps for it: boxing it once more would only cost.
@@ -34,16 +37,17 @@ pub(super) fn answer(
     seat: Arc<Seat>,
     request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<Outflow>, Infallible>> {
-    let course = course(&seat, request);
+    let turn = Turn::begin(seat);
+    let course = course(turn.seat(), request);
     async move {
         let mut response = match course {
             Course::Answered(response) => response,
-            Course::Routed(route) => routed(&seat, route).await,
+            Course::Routed(route) => explained(turn.seat(), routed(turn.seat(), route).await),
         };
-        if must_close(&seat, response.status()) {
+        if is_last(turn.seat(), response.status()) && !turn.seat().phase.moment().shared() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        Ok(response.map(|body| Outflow::new(body, seat)))
+        Ok(response.map(|body| Outflow::new(body, turn)))
     }
 }
 
@@ -72,10 +76,19 @@ async fn routed(seat: &Seat, route: RouteFuture<Infallible>) -> Response<Body> {
     }
 }
 
+/// Extractors take a body that came too slowly for a bad one: the client should hear what was wrong.
+fn explained(seat: &Seat, response: Response<Body>) -> Response<Body> {
+    let blamed = response.status() == StatusCode::BAD_REQUEST && seat.slow.load(Relaxed);
+    if !blamed || seat.phase.moment().shared() {
+        return response;
+    }
+    plain(StatusCode::REQUEST_TIMEOUT, "the body of the request came too slowly\n")
+}
+
 /// Notes what the status means for the connection: whether this is its last answer.
-fn must_close(seat: &Seat, status: StatusCode) -> bool {
+fn is_last(seat: &Seat, status: StatusCode) -> bool {
     match status {
-        StatusCode::SWITCHING_PROTOCOLS => {
+        StatusCode::SWITCHING_PROTOCOLS if !seat.phase.moment().shared() => {
             seat.phase.enter(Phase::Upgraded);
             false
         }
@@ -83,7 +96,7 @@ fn must_close(seat: &Seat, status: StatusCode) -> bool {
             seat.house.gauges.refused.fetch_add(1, Relaxed);
             true
         }
-        _ => seat.house.stage() != Stage::Serving,
+        _ => seat.house.stage() != Stage::Serving || seat.slow.load(Relaxed),
     }
 }
 
@@ -113,10 +126,25 @@ fn health(house: &House, request: &Request<Incoming>) -> Option<Response<Body>> 
     asked.then(|| plain(answer.0, answer.1))
 }
 
+/// The client, where a trusted proxy names one.
+fn named_client(seat: &Seat, headers: &HeaderMap) -> Option<IpAddr> {
+    let HttpSettings { trusted_proxies, proxy_header, .. } = &seat.house.settings;
+    if trusted_proxies.is_empty() {
+        return None;
+    }
+    let hop = seat.client.get().copied().unwrap_or_else(|| seat.hop());
+    trusts(trusted_proxies, hop)
+        .then(|| trust::client(trusted_proxies, *proxy_header, hop, headers))
+        .or(seat.client.get().copied())
+}
+
 /// The request as the router takes it. One without a body needs neither a limit nor an allocation for it.
 fn prepared(seat: &Arc<Seat>, mut request: Request<Incoming>) -> Request<Body> {
     if let Some(peer) = seat.peer {
         request.extensions_mut().insert(ConnectInfo(peer));
+    }
+    if let Some(client) = named_client(seat, request.headers()) {
+        request.extensions_mut().insert(ClientAddress(Some(client)));
     }
     if request.body().is_end_stream() {
         return request.map(|_| Body::empty());

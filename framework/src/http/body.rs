@@ -1,30 +1,69 @@
-//! The bodies of requests and answers, watched: one must not grow beyond the limit, the other tells when it is done.
+//! The bodies of requests and answers, watched: one must not grow beyond the limit nor come too slowly, the other tells
+//! when it is done.
 
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use http_body_util::Limited;
 use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::house::Seat;
+use super::pace::Pace;
 use crate::error::BoxError;
 
 /// The body of a request, up to the limit. Dropped before its end, it notes that the rest is unread.
 pub(super) struct Intake {
     body: Limited<Incoming>,
     ended: bool,
+    pace: Pace,
+    wait: Option<Wait>,
     seat: Arc<Seat>,
+}
+
+/// A wait for bytes that have not come.
+struct Wait {
+    since: Instant,
+    sleep: Pin<Box<Sleep>>,
+}
+
+impl Wait {
+    fn begin(allowance: Duration) -> Self {
+        let since = Instant::now();
+        Self { since, sleep: Box::pin(sleep_until(since + allowance)) }
+    }
 }
 
 impl Intake {
     pub(super) fn new(body: Incoming, seat: Arc<Seat>) -> Self {
         let limit = usize::try_from(seat.house.settings.body_limit.as_u64()).unwrap_or(usize::MAX);
-        Self { body: Limited::new(body, limit), ended: false, seat }
+        let pace = Pace::new(seat.house.settings.body_timeout);
+        Self { body: Limited::new(body, limit), ended: false, pace, wait: None, seat }
+    }
+
+    fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<BoxError> {
+        let wait = self.wait.get_or_insert_with(|| Wait::begin(self.pace.allowance()));
+        ready!(wait.sleep.as_mut().poll(cx));
+        self.seat.slow.store(true, Relaxed);
+        self.seat.house.gauges.timed_out.fetch_add(1, Relaxed);
+        Poll::Ready("the body of the request came too slowly".into())
+    }
+
+    fn note(&mut self, frame: &Option<Result<Frame<Bytes>, BoxError>>) {
+        self.ended |= frame.is_none();
+        if let Some(Ok(frame)) = frame {
+            self.pace.received(frame.data_ref().map_or(0, Bytes::len));
+        }
+        if let Some(wait) = self.wait.take() {
+            self.pace.waited(wait.since.elapsed());
+        }
     }
 }
 
@@ -37,9 +76,13 @@ impl http_body::Body for Intake {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
-        let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
-        this.ended |= frame.is_none();
-        Poll::Ready(frame)
+        match Pin::new(&mut this.body).poll_frame(cx) {
+            Poll::Ready(frame) => {
+                this.note(&frame);
+                Poll::Ready(frame)
+            }
+            Poll::Pending => this.poll_wait(cx).map(|error| Some(Err(error))),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
@@ -59,15 +102,40 @@ impl Drop for Intake {
     }
 }
 
-/// The body of an answer, which notes when it was handed over to the end.
-pub(super) struct Outflow {
-    body: Body,
+/// One request, from its head until its answer was handed over to the end or nobody wants it any more.
+pub(super) struct Turn {
     seat: Arc<Seat>,
 }
 
+impl Turn {
+    pub(super) fn begin(seat: Arc<Seat>) -> Self {
+        seat.phase.begin();
+        seat.unread.store(false, Relaxed);
+        seat.slow.store(false, Relaxed);
+        seat.house.gauges.requests.fetch_add(1, Relaxed);
+        Self { seat }
+    }
+
+    pub(super) fn seat(&self) -> &Arc<Seat> {
+        &self.seat
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.seat.phase.end();
+    }
+}
+
+/// The body of an answer, with which its turn ends.
+pub(super) struct Outflow {
+    body: Body,
+    _turn: Turn,
+}
+
 impl Outflow {
-    pub(super) fn new(body: Body, seat: Arc<Seat>) -> Self {
-        Self { body, seat }
+    pub(super) fn new(body: Body, turn: Turn) -> Self {
+        Self { body, _turn: turn }
     }
 }
 
@@ -88,11 +156,5 @@ impl http_body::Body for Outflow {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
-    }
-}
-
-impl Drop for Outflow {
-    fn drop(&mut self) {
-        self.seat.phase.body_done();
     }
 }

@@ -1,7 +1,7 @@
 //! The life of one connection, from accept to close.
 
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
@@ -12,11 +12,13 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
-use super::alarm::Alarm;
 use super::answer::answer;
+use super::attend::{End, attend};
 use super::house::{House, Seat, Stage};
 use super::listener::{Peer, Stream};
 use super::phase::Phase;
+use super::preface::PREFACE;
+use super::streams;
 use super::watched::Watched;
 
 /// How long a client that still sends gets to read the answer that refused it.
@@ -28,73 +30,40 @@ const LINGER_BYTES: u64 = 64 * 1024 * 1024;
 const REQUEST_TIMEOUT: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
-/// Why a connection is no longer served.
-enum End {
-    /// HTTP came to its end; the flag tells whether by a request that is not HTTP.
-    Done {
-        malformed: bool,
-    },
-    TimedOut(Phase),
-    Cut,
-}
-
 /// Serves one connection until it ends, in a task of its own. The connection counts from this call on.
 pub(super) fn spawn(stream: Stream, peer: Peer, house: &Arc<House>) {
+    let Ok(admission) = house.admit(peer) else {
+        tracing::debug!(?peer, "a client holds as many connections as it may");
+        return;
+    };
     let seat = Seat::take(house.clone(), peer);
-    tokio::spawn(run(Watched::new(stream, seat.clone()), seat));
+    tokio::spawn(run(Watched::new(stream, seat.clone(), admission), seat));
 }
 
 async fn run(io: Watched, seat: Arc<Seat>) {
     let served = seat.clone();
-    let service = service_fn(move |request| {
-        served.phase.enter(Phase::Busy);
-        served.unread.store(false, Relaxed);
-        served.house.gauges.requests.fetch_add(1, Relaxed);
-        answer(served.clone(), request)
-    });
-    let mut connection = seat.house.http.serve_connection(TokioIo::new(io), service).with_upgrades();
-    let end = attend(&mut connection, &seat).await;
+    let service = service_fn(move |request| answer(served.clone(), request));
+    let mut connection = seat.house.protocols.one.serve_connection(TokioIo::new(io), service).with_upgrades();
+    // What says that the server leaves is the header of the next answer.
+    let end = attend(&mut connection, &seat, |_| {}).await;
     // An upgraded connection has left its parts to another task.
-    if let Some(parts) = connection.into_parts() {
-        close(parts.io.into_inner(), &seat, end).await;
+    let Some(parts) = connection.into_parts() else { return };
+    let mut io = parts.io.into_inner();
+    if parts.read_buf.starts_with(PREFACE) && seat.phase.moment().is_first_head() {
+        io.put_back(&parts.read_buf);
+        // Boxed, so that connections with HTTP/1 do not pay for its size.
+        Box::pin(streams::run(io, seat)).await;
+    } else {
+        close(io, &seat, end).await;
     }
-}
-
-/// Drives a connection until it is done, has waited too long, or is cut.
-async fn attend<C>(connection: &mut C, seat: &Seat) -> End
-where
-    C: Future<Output = hyper::Result<()>> + Unpin,
-{
-    let house = &*seat.house;
-    let mut alarm = Alarm::new(seat);
-    let mut bell = pin!(house.stage_bell().notified());
-    let mut heard = None;
-    poll_fn(|cx| {
-        // The bell is polled before the stage is looked at again, so that no change falls in between.
-        while heard != Some(house.stage()) {
-            heard = Some(house.stage());
-            bell.set(house.stage_bell().notified());
-            let _ = bell.as_mut().poll(cx);
-        }
-        if heard == Some(Stage::Cut) {
-            return Poll::Ready(End::Cut);
-        }
-        if let Poll::Ready(outcome) = Pin::new(&mut *connection).poll(cx) {
-            let malformed = outcome.is_err_and(|error| error.is_parse());
-            return Poll::Ready(End::Done { malformed });
-        }
-        if alarm.rings(cx) {
-            return Poll::Ready(End::TimedOut(seat.phase.phase()));
-        }
-        Poll::Pending
-    })
-    .await
 }
 
 async fn close(mut io: Watched, seat: &Seat, end: End) {
     match end {
         End::Done { malformed } if malformed || seat.unread.load(Relaxed) => linger(io, &seat.house).await,
         End::Done { .. } | End::Cut => {}
+        // A worker that leaves closes what nobody uses.
+        End::TimedOut(Phase::New | Phase::Idle) if seat.house.stage() != Stage::Serving => {}
         End::TimedOut(phase) => {
             seat.house.gauges.timed_out.fetch_add(1, Relaxed);
             if phase == Phase::Head {

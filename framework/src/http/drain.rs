@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::window::Occasion;
+
 /// Tells a server to drain. Clones tell the same server.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Drain {
     signal: CancellationToken,
-    timeout: Arc<OnceLock<Duration>>,
+    terms: Arc<OnceLock<(Occasion, Option<Duration>)>>,
 }
 
 impl Drain {
@@ -21,11 +23,9 @@ impl Drain {
 
     /// Begins the drain; `timeout` runs from now, and `None` stands for the server's own `drain_timeout`.
     /// Only the first call counts.
-    pub(crate) fn begin(&self, timeout: Option<Duration>) {
-        if let Some(timeout) = timeout {
-            // A second call must not move a deadline that is already running.
-            let _ = self.timeout.set(timeout);
-        }
+    pub(crate) fn begin(&self, occasion: Occasion, timeout: Option<Duration>) {
+        // A second call must not move a deadline that is already running.
+        let _ = self.terms.set((occasion, timeout));
         self.signal.cancel();
     }
 
@@ -34,10 +34,10 @@ impl Drain {
         self.signal.cancelled().await;
     }
 
-    /// The time that was named when the drain began.
+    /// Why, and the time that was named, once the drain has begun.
     #[must_use]
-    pub(crate) fn timeout(&self) -> Option<Duration> {
-        self.timeout.get().copied()
+    pub(super) fn terms(&self) -> (Occasion, Option<Duration>) {
+        self.terms.get().copied().unwrap_or_default()
     }
 }
 

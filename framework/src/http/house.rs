@@ -1,17 +1,19 @@
 //! What the connections of one server share: its router and settings, how many they are, and whether they must leave.
 
-use std::sync::Arc;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
-use hyper::server::conn::http1;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
+use super::crowd::{Admission, Crowd, Crowded};
 use super::phase::PhaseCell;
+use super::protocols::Protocols;
+use super::trust::trusts;
+use super::window::Window;
 use super::{Gauges, HttpSettings, Peer, Readiness};
-
-/// A client's head may be this long, and this much of an answer is buffered before it is written.
-const BUFFER: usize = 64 * 1024;
 
 /// How far the server is on its way out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
@@ -21,15 +23,31 @@ pub(super) enum Stage {
     Cut,
 }
 
+/// A drain's window, with its begin.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Closing {
+    begun: Instant,
+    window: Window,
+}
+
+impl Closing {
+    /// When the connection of this number, which waits since `since`, is closed.
+    pub(super) fn moment(&self, number: u64, since: Instant) -> Instant {
+        (self.begun + self.window.moment(number)).max(since + self.window.grace())
+    }
+}
+
 /// What the connections of one server share.
 pub(super) struct House {
     pub(super) router: Router,
     pub(super) settings: HttpSettings,
     pub(super) gauges: Arc<Gauges>,
     pub(super) readiness: Arc<Readiness>,
-    pub(super) http: http1::Builder,
+    pub(super) protocols: Protocols,
+    crowd: Arc<Crowd>,
     open: AtomicUsize,
     stage: AtomicU8,
+    closing: OnceLock<Closing>,
     stage_changed: Arc<Notify>,
     left: Notify,
 }
@@ -41,20 +59,18 @@ impl House {
         gauges: Arc<Gauges>,
         readiness: Arc<Readiness>,
     ) -> Self {
-        let mut http = http1::Builder::new();
-        // Not `pipeline_flush`: it holds an answer back for as long as bytes of a further request wait.
-        // Half-close, because hyper would otherwise allocate a buffer per request just to look for the client's end while
-        // the handler works. The stream looks for it itself, and only when the handler has to wait.
-        http.header_read_timeout(None).max_buf_size(BUFFER).half_close(true);
+        let protocols = Protocols::new(&settings);
         Self {
             // Turns every handler into a route now; otherwise axum does it once per request.
             router: router.with_state(()),
             settings,
             gauges,
             readiness,
-            http,
+            protocols,
+            crowd: Arc::default(),
             open: AtomicUsize::new(0),
             stage: AtomicU8::new(Stage::Serving as u8),
+            closing: OnceLock::new(),
             stage_changed: Arc::default(),
             left: Notify::new(),
         }
@@ -66,6 +82,17 @@ impl House {
             1 => Stage::Draining,
             _ => Stage::Cut,
         }
+    }
+
+    /// Begins to drain: idle connections are closed in this window.
+    pub(super) fn drain(&self, window: Window) {
+        let _ = self.closing.set(Closing { begun: Instant::now(), window });
+        self.advance(Stage::Draining);
+    }
+
+    /// What becomes of idle connections, once the server drains.
+    pub(super) fn closing(&self) -> Option<&Closing> {
+        self.closing.get()
     }
 
     pub(super) fn advance(&self, stage: Stage) {
@@ -90,6 +117,17 @@ impl House {
 
     pub(super) fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
+    }
+
+    /// Counts a client's connection, where clients are limited; `Err` when it holds as many as it may.
+    pub(super) fn admit(&self, peer: Peer) -> Result<Option<Admission>, Crowded> {
+        let limit = self.settings.max_connections_per_client;
+        match peer.map(|peer| peer.ip()) {
+            Some(address) if limit > 0 && !trusts(&self.settings.trusted_proxies, address) => {
+                self.crowd.admit(address, limit).map(Some).ok_or(Crowded)
+            }
+            _ => Ok(None),
+        }
     }
 
     pub(super) fn has_room(&self) -> bool {
@@ -119,10 +157,11 @@ impl House {
         }
     }
 
-    fn enter(&self) {
+    /// Counts one more connection, and numbers it.
+    fn enter(&self) -> u64 {
         self.open.fetch_add(1, Ordering::Relaxed);
         self.gauges.connections.fetch_add(1, Ordering::Relaxed);
-        self.gauges.accepted.fetch_add(1, Ordering::Relaxed);
+        self.gauges.accepted.fetch_add(1, Ordering::Relaxed)
     }
 
     pub(super) fn leave(&self) {
@@ -145,15 +184,39 @@ impl Drop for CutOnDrop {
 pub(super) struct Seat {
     pub(super) house: Arc<House>,
     pub(super) peer: Peer,
+    /// Counts the connections of the server.
+    pub(super) number: u64,
+    /// The client that a trusted proxy named before the first request.
+    pub(super) client: OnceLock<IpAddr>,
     pub(super) phase: PhaseCell,
     /// Whether the body of the last request was left unread.
     pub(super) unread: AtomicBool,
+    /// Whether the body of the last request came too slowly.
+    pub(super) slow: AtomicBool,
 }
 
 impl Seat {
+    /// The address of the peer; one at a Unix socket stands for this machine.
+    pub(super) fn hop(&self) -> IpAddr {
+        self.peer.map_or(IpAddr::from(Ipv4Addr::LOCALHOST), |peer| peer.ip())
+    }
+
+    /// Whether the peer may speak for others.
+    pub(super) fn peer_is_trusted(&self) -> bool {
+        trusts(&self.house.settings.trusted_proxies, self.hop())
+    }
+
     /// Takes a place; it is given back when the connection's stream is dropped.
     pub(super) fn take(house: Arc<House>, peer: Peer) -> Arc<Self> {
-        house.enter();
-        Arc::new(Self { house, peer, phase: PhaseCell::new(), unread: AtomicBool::new(false) })
+        let number = house.enter();
+        Arc::new(Self {
+            client: OnceLock::new(),
+            house,
+            peer,
+            number,
+            phase: PhaseCell::new(),
+            unread: AtomicBool::new(false),
+            slow: AtomicBool::new(false),
+        })
     }
 }

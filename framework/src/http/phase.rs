@@ -5,13 +5,6 @@ use std::time::Duration;
 
 use super::HttpSettings;
 
-/// While draining, how long a connection that never asked anything may still ask its first question.
-const DRAINING_FIRST_BYTE: Duration = Duration::from_secs(1);
-
-/// While draining, how long a client that has just been answered may take for its next question, which is then
-/// answered with `Connection: close`. Closing at once would cut a question that is already on its way.
-const DRAINING_IDLE: Duration = Duration::from_millis(250);
-
 /// What a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -33,7 +26,8 @@ const PHASES: [Phase; 6] =
     [Phase::New, Phase::Head, Phase::Busy, Phase::Flushing, Phase::Idle, Phase::Upgraded];
 const PHASE: u32 = 0b0111;
 const BLOCKED: u32 = 0b1000;
-const COUNT: u32 = 0b1_0000;
+const SHARED: u32 = 0b1_0000;
+const COUNT: u32 = 0b10_0000;
 
 /// A phase, and whether the client refuses to take what is written to it.
 ///
@@ -46,6 +40,21 @@ impl Moment {
         PHASES[(self.0 & PHASE) as usize % PHASES.len()]
     }
 
+    /// Whether nothing is under way, so that a worker which leaves may close the connection.
+    pub(super) fn waits(self) -> bool {
+        matches!(self.phase(), Phase::New | Phase::Idle)
+    }
+
+    /// Whether bytes of the very first head have come, and nothing else has happened.
+    pub(super) fn is_first_head(self) -> bool {
+        self.0 & !BLOCKED == COUNT | Phase::Head as u32
+    }
+
+    /// Whether the connection serves several requests at a time.
+    pub(super) fn shared(self) -> bool {
+        self.0 & SHARED != 0
+    }
+
     fn blocked(self) -> bool {
         self.0 & BLOCKED != 0
     }
@@ -55,30 +64,33 @@ impl Moment {
     }
 
     /// How long this moment may last.
-    pub(super) fn limit(self, settings: &HttpSettings, draining: bool) -> Option<Duration> {
-        let soon = |usual: Duration, drain: Duration| if draining { usual.min(drain) } else { usual };
+    pub(super) fn limit(self, settings: &HttpSettings) -> Option<Duration> {
         match self.phase() {
-            Phase::New => Some(soon(settings.first_byte_timeout, DRAINING_FIRST_BYTE)),
+            Phase::New => Some(settings.first_byte_timeout),
             Phase::Head => Some(settings.header_timeout),
-            Phase::Idle => Some(soon(settings.keep_alive_timeout, DRAINING_IDLE)),
+            Phase::Idle => Some(settings.keep_alive_timeout),
             Phase::Busy | Phase::Flushing => self.blocked().then_some(settings.send_timeout),
             Phase::Upgraded => None,
         }
     }
 }
 
-/// The current [`Moment`] of one connection. Only that connection's own task writes it, so plain loads and stores
-/// do; it is atomic because that task may move between threads.
+/// The current [`Moment`] of one connection. Only that connection's own task writes it, and with HTTP/2 the tasks of its
+/// streams, which run on the same thread. So plain loads and stores do; it is atomic because tasks may move.
 #[derive(Debug)]
-pub(super) struct PhaseCell(AtomicU32);
+pub(super) struct PhaseCell {
+    moment: AtomicU32,
+    /// How many requests are answered now, where there can be several.
+    streams: AtomicU32,
+}
 
 impl PhaseCell {
     pub(super) fn new() -> Self {
-        Self(AtomicU32::new(Phase::New as u32))
+        Self { moment: AtomicU32::new(Phase::New as u32), streams: AtomicU32::new(0) }
     }
 
     pub(super) fn moment(&self) -> Moment {
-        Moment(self.0.load(Relaxed))
+        Moment(self.moment.load(Relaxed))
     }
 
     pub(super) fn phase(&self) -> Phase {
@@ -89,9 +101,22 @@ impl PhaseCell {
         self.store(self.moment().next(phase, 0));
     }
 
+    /// The connection speaks HTTP/2 from now on: busy while any stream is, and otherwise idle.
+    pub(super) fn share(&self) {
+        self.store(self.moment().next(Phase::Idle, SHARED));
+    }
+
+    /// A request has come.
+    pub(super) fn begin(&self) {
+        if !self.moment().shared() || self.streams.fetch_add(1, Relaxed) == 0 {
+            self.enter(Phase::Busy);
+        }
+    }
+
     /// Some bytes were read.
     pub(super) fn read(&self) {
-        if matches!(self.phase(), Phase::New | Phase::Idle) {
+        let moment = self.moment();
+        if moment.waits() && !moment.shared() {
             self.enter(Phase::Head);
         }
     }
@@ -112,10 +137,15 @@ impl PhaseCell {
         }
     }
 
-    /// The body of the answer was handed over to the end.
-    pub(super) fn body_done(&self) {
-        if self.phase() == Phase::Busy {
-            self.enter(Phase::Flushing);
+    /// The body of the answer was handed over to the end, or nobody wants it any more.
+    pub(super) fn end(&self) {
+        let moment = self.moment();
+        if !moment.shared() {
+            if moment.phase() == Phase::Busy {
+                self.enter(Phase::Flushing);
+            }
+        } else if self.streams.fetch_sub(1, Relaxed) == 1 {
+            self.enter(Phase::Idle);
         }
     }
 
@@ -127,7 +157,7 @@ impl PhaseCell {
     }
 
     fn store(&self, moment: Moment) {
-        self.0.store(moment.0, Relaxed);
+        self.moment.store(moment.0, Relaxed);
     }
 }
 
@@ -144,11 +174,26 @@ mod tests {
         };
         assert_eq!(after(PhaseCell::flushed), Phase::New);
         assert_eq!(after(PhaseCell::read), Phase::Head);
-        assert_eq!(after(|cell| cell.enter(Phase::Busy)), Phase::Busy);
+        assert_eq!(after(PhaseCell::begin), Phase::Busy);
         assert_eq!(after(PhaseCell::read), Phase::Busy);
         assert_eq!(after(PhaseCell::flushed), Phase::Busy);
-        assert_eq!(after(PhaseCell::body_done), Phase::Flushing);
+        assert_eq!(after(PhaseCell::end), Phase::Flushing);
         assert_eq!(after(PhaseCell::flushed), Phase::Idle);
+    }
+
+    #[test]
+    fn a_shared_connection_is_busy_until_its_last_request_is_done() {
+        let cell = PhaseCell::new();
+        cell.read();
+        assert!(cell.moment().is_first_head());
+        cell.share();
+        let after = |step: fn(&PhaseCell)| {
+            step(&cell);
+            cell.phase()
+        };
+        let steps = [PhaseCell::read, PhaseCell::begin, PhaseCell::begin, PhaseCell::end, PhaseCell::end];
+        assert_eq!(steps.map(after), [Phase::Idle, Phase::Busy, Phase::Busy, Phase::Busy, Phase::Idle]);
+        assert!(!cell.moment().is_first_head());
     }
 
     #[test]
@@ -174,22 +219,30 @@ mod tests {
     fn only_a_client_that_takes_nothing_is_limited_while_it_is_answered() {
         let (cell, settings) = (PhaseCell::new(), HttpSettings::default());
         cell.enter(Phase::Busy);
-        assert_eq!(cell.moment().limit(&settings, true), None);
+        assert_eq!(cell.moment().limit(&settings), None);
         cell.write_blocked();
-        assert_eq!(cell.moment().limit(&settings, true), Some(settings.send_timeout));
+        assert_eq!(cell.moment().limit(&settings), Some(settings.send_timeout));
         cell.wrote();
-        assert_eq!(cell.moment().limit(&settings, false), None);
+        assert_eq!(cell.moment().limit(&settings), None);
     }
 
     #[test]
-    fn draining_shortens_waiting_but_not_a_head_under_way() {
+    fn each_wait_for_the_client_has_its_own_limit() {
         let (cell, settings) = (PhaseCell::new(), HttpSettings::default());
-        let limits =
-            |cell: &PhaseCell| [false, true].map(|draining| cell.moment().limit(&settings, draining));
-        assert_eq!(limits(&cell), [Some(settings.first_byte_timeout), Some(DRAINING_FIRST_BYTE)]);
+        assert_eq!(cell.moment().limit(&settings), Some(settings.first_byte_timeout));
         cell.read();
-        assert_eq!(limits(&cell), [Some(settings.header_timeout); 2]);
+        assert_eq!(cell.moment().limit(&settings), Some(settings.header_timeout));
         cell.enter(Phase::Idle);
-        assert_eq!(limits(&cell), [Some(settings.keep_alive_timeout), Some(DRAINING_IDLE)]);
+        assert_eq!(cell.moment().limit(&settings), Some(settings.keep_alive_timeout));
+    }
+
+    #[test]
+    fn only_a_connection_with_nothing_under_way_may_be_closed() {
+        let waiting = PHASES.map(|phase| {
+            let cell = PhaseCell::new();
+            cell.enter(phase);
+            cell.moment().waits()
+        });
+        assert_eq!(waiting, [true, false, false, false, true, false]);
     }
 }

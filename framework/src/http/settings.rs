@@ -1,10 +1,18 @@
 //! The section `[http]` of the configuration. Every limit that a connection meets has its key here.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use bytesize::ByteSize;
 use serde::{Deserialize, Deserializer, Serialize, de};
+
+use super::trust::{ProxyHeader, TrustedProxy};
+
+/// What the parser needs at least.
+const LEAST_HEADER_LIMIT: u32 = 8 * 1024;
+
+/// A connection may hold so much before anything is known of it.
+const MOST_HEADER_LIMIT: u64 = 16 * 1024 * 1024;
 
 /// The section `[http]`: where to listen, and what a client may ask of a worker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -15,9 +23,23 @@ pub struct HttpSettings {
     pub listen: Vec<String>,
     /// How many connections one worker holds at a time; further ones wait in the queue for any worker.
     pub max_connections: NonZeroUsize,
+    /// How many connections of one client address a worker holds at a time; further ones are closed at once. 0 is no
+    /// limit, and trusted proxies have none. An IPv6 network of 64 bits counts as one address.
+    pub max_connections_per_client: usize,
+    /// The proxies whose word is taken for whom they speak.
+    pub trusted_proxies: Vec<TrustedProxy>,
+    /// In which header they say it.
+    pub proxy_header: ProxyHeader,
+    /// Whether each connection begins with a header of the PROXY protocol, version 1 or 2. Only a trusted proxy may
+    /// connect then.
+    pub proxy_protocol: bool,
     /// How long a new connection may stay silent.
     #[serde(with = "crate::duration::positive")]
     pub first_byte_timeout: Duration,
+    /// How long the body of a request may pause. Altogether it may be waited for so long, and a second more for each 512
+    /// bytes; a slower one is answered with 408.
+    #[serde(with = "crate::duration::positive")]
+    pub body_timeout: Duration,
     /// How long the head of a request may take, from its first byte to its last.
     #[serde(with = "crate::duration::positive")]
     pub header_timeout: Duration,
@@ -27,12 +49,24 @@ pub struct HttpSettings {
     /// How long a client may refuse to take one more byte of an answer.
     #[serde(with = "crate::duration::positive")]
     pub send_timeout: Duration,
+    /// The largest head of a request; a larger one is answered with 431. At least 8 KiB.
+    #[serde(serialize_with = "crate::size::serialize", deserialize_with = "head_size")]
+    pub header_limit: ByteSize,
+    /// How many requests a connection with HTTP/2 may have under way at a time.
+    pub http2_streams: NonZeroU32,
+    /// How often a client with HTTP/2 is asked whether it is still there; 0 never.
+    #[serde(with = "crate::duration")]
+    pub http2_ping_interval: Duration,
     /// The largest body of a request; a larger one is answered with 413.
     #[serde(with = "crate::size")]
     pub body_limit: ByteSize,
     /// How long requests in flight may take when the worker leaves, where the master names no other time.
     #[serde(with = "crate::duration")]
     pub drain_timeout: Duration,
+    /// How long a worker that is replaced leaves idle connections alone, so that their clients hear of it with their
+    /// next answer. What is idle after that is closed, spread over the rest of the drain.
+    #[serde(with = "crate::duration")]
+    pub idle_grace: Duration,
     /// Whether `/healthz` and `/readyz` are answered before the author's router is asked.
     pub health_routes: bool,
 }
@@ -42,15 +76,39 @@ impl Default for HttpSettings {
         Self {
             listen: vec!["127.0.0.1:7001".to_owned()],
             max_connections: NonZeroUsize::new(10_000).unwrap_or(NonZeroUsize::MIN),
+            max_connections_per_client: 0,
+            trusted_proxies: vec![],
+            proxy_header: ProxyHeader::default(),
+            proxy_protocol: false,
             first_byte_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(20),
             header_timeout: Duration::from_secs(10),
             keep_alive_timeout: Duration::from_secs(75),
             send_timeout: Duration::from_secs(60),
+            header_limit: ByteSize::kib(64),
+            http2_streams: NonZeroU32::new(128).unwrap_or(NonZeroU32::MIN),
+            http2_ping_interval: Duration::from_secs(30),
             body_limit: ByteSize::mib(1),
             drain_timeout: Duration::from_secs(30),
+            idle_grace: Duration::from_secs(15),
             health_routes: true,
         }
     }
+}
+
+impl HttpSettings {
+    /// [`header_limit`](Self::header_limit), which was checked when it was read.
+    pub(super) fn header_bytes(&self) -> u32 {
+        u32::try_from(self.header_limit.as_u64()).unwrap_or(u32::MAX).max(LEAST_HEADER_LIMIT)
+    }
+}
+
+fn head_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ByteSize, D::Error> {
+    let size = crate::size::deserialize(deserializer)?;
+    if !(u64::from(LEAST_HEADER_LIMIT)..=MOST_HEADER_LIMIT).contains(&size.as_u64()) {
+        return Err(de::Error::custom("want a size from 8KiB to 16MiB"));
+    }
+    Ok(size)
 }
 
 fn some_addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {

@@ -2,7 +2,10 @@
 
 mod bodies;
 mod draining;
+mod leaving;
 mod limits;
+mod proxies;
+mod streams;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,7 +13,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{ConnectInfo, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::routing::{get, post};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -100,12 +103,19 @@ fn router(gate: Gate) -> Router {
         .route("/", get(async || "hello\n"))
         .route("/gate", get(async |State(gate): State<Gate>| gate.pass().await))
         .route("/peer", get(async |ConnectInfo(peer): ConnectInfo<SocketAddr>| peer.to_string()))
+        .route("/client", get(async |ClientAddress(client): ClientAddress| client.unwrap().to_string()))
         .route("/echo", post(async |body: Bytes| body))
+        .route("/gated-echo", post(gated_echo))
         .route("/ignore", post(async || "ignored\n"))
         .route("/large", get(async || vec![b'x'; LARGE]))
         .route("/panic", get(panics))
         .route("/upgrade", get(draining::upgrade))
         .with_state(gate)
+}
+
+async fn gated_echo(State(gate): State<Gate>, request: Request) -> Vec<u8> {
+    gate.pass().await;
+    axum::body::to_bytes(request.into_body(), LARGE).await.unwrap().to_vec()
 }
 
 async fn panics() -> &'static str {
@@ -176,7 +186,7 @@ async fn work_for_a_client_that_has_gone_is_dropped() {
     client.write_all(GATED).await.unwrap();
     served.gate.until_entered().await;
     drop(client);
-    served.drain.begin(None);
+    served.drain.begin(Occasion::Stop, None);
     assert_eq!(served.drained().await, Drained { cut: 0 });
 }
 

@@ -9,21 +9,91 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::futures::OwnedNotified;
 
+use super::crowd::Admission;
 use super::house::{Seat, Stage};
 use super::listener::Stream;
 use super::phase::Phase;
+use super::preface;
+use super::proxied::{self, Heard};
 
 /// A stream that notes what goes through it, and holds the connection's place until it is dropped.
 pub(super) struct Watched {
     stream: Stream,
     seat: Arc<Seat>,
+    /// Bytes that were read and are still to be handed out.
+    ahead: Vec<u8>,
+    /// Whether a proxy's header is still to come.
+    proxied: bool,
     /// Set once the connection is upgraded: from then on nobody else can cut it at the end of a drain.
+    _admission: Option<Admission>,
     bell: Option<Pin<Box<OwnedNotified>>>,
 }
 
 impl Watched {
-    pub(super) fn new(stream: Stream, seat: Arc<Seat>) -> Self {
-        Self { stream, seat, bell: None }
+    pub(super) fn new(stream: Stream, seat: Arc<Seat>, admission: Option<Admission>) -> Self {
+        let proxied = seat.house.settings.proxy_protocol;
+        Self { stream, seat, ahead: Vec::new(), proxied, _admission: admission, bell: None }
+    }
+
+    /// Has these bytes read once more, before any others.
+    pub(super) fn put_back(&mut self, bytes: &[u8]) {
+        self.ahead.extend_from_slice(bytes);
+    }
+
+    fn hand_out(&mut self, buf: &mut ReadBuf<'_>) {
+        let length = self.ahead.len().min(buf.remaining());
+        buf.put_slice(&self.ahead[..length]);
+        self.ahead.drain(..length);
+    }
+
+    /// Takes a proxy's header off the first bytes, as soon as it is whole. Nobody else may send one.
+    fn take_header(&mut self) -> io::Result<()> {
+        if !self.seat.peer_is_trusted() {
+            return Err(wrong("the client is no trusted proxy"));
+        }
+        match proxied::hear(&self.ahead) {
+            Heard::More => Ok(()),
+            Heard::Wrong => Err(wrong("the proxy sent no header")),
+            Heard::Header { length, client } => {
+                self.ahead.drain(..length);
+                self.proxied = false;
+                if let Some(client) = client {
+                    let _ = self.seat.client.set(client.to_canonical());
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Reads the first bytes. A preface of HTTP/2 is handed out whole, because by its begin alone it would be refused.
+    fn poll_first(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let before = buf.filled().len();
+            ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+            let came = buf.filled().len() > before;
+            if came
+                && !self.proxied
+                && self.ahead.is_empty()
+                && !preface::is_undecided(&buf.filled()[before..])
+            {
+                self.seat.phase.read();
+                return Poll::Ready(Ok(()));
+            }
+            self.ahead.extend_from_slice(&buf.filled()[before..]);
+            buf.set_filled(before);
+            if came && self.proxied {
+                self.take_header()?;
+            }
+            if !came || !self.proxied && !preface::is_undecided(&self.ahead) {
+                if !self.ahead.is_empty() && !self.proxied {
+                    self.seat.phase.read();
+                }
+                if !self.proxied {
+                    self.hand_out(buf);
+                }
+                return Poll::Ready(Ok(()));
+            }
+        }
     }
 
     /// Fails when this is an upgraded connection and the drain's deadline has passed; otherwise wakes the reader then.
@@ -52,6 +122,10 @@ impl Watched {
     }
 }
 
+fn wrong(reason: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, reason)
+}
+
 /// Ends the work for a client that nobody waits for any more.
 fn gone() -> io::Error {
     io::Error::new(io::ErrorKind::ConnectionAborted, "the client has gone")
@@ -67,8 +141,14 @@ impl AsyncRead for Watched {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
-        if this.seat.phase.phase() == Phase::Upgraded {
-            this.poll_cut(cx)?;
+        match this.seat.phase.phase() {
+            Phase::New => return this.poll_first(cx, buf),
+            Phase::Upgraded => this.poll_cut(cx)?,
+            _ => {}
+        }
+        if !this.ahead.is_empty() {
+            this.hand_out(buf);
+            return Poll::Ready(Ok(()));
         }
         ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
         if buf.filled().len() > before {
@@ -104,7 +184,9 @@ impl AsyncWrite for Watched {
         ready!(Pin::new(&mut this.stream).poll_flush(cx))?;
         match this.seat.phase.phase() {
             Phase::Flushing => this.seat.phase.flushed(),
-            Phase::Busy if this.stream.poll_gone(cx).is_ready() => return Poll::Ready(Err(gone())),
+            Phase::Busy if !this.seat.phase.moment().shared() && this.stream.poll_gone(cx).is_ready() => {
+                return Poll::Ready(Err(gone()));
+            }
             _ => {}
         }
         Poll::Ready(Ok(()))

@@ -36,7 +36,7 @@ async fn what_is_in_flight_finishes_and_is_told_to_close() {
     let mut client = served.connect().await;
     client.write_all(GATED).await.unwrap();
     served.gate.until_entered().await;
-    served.drain.begin(None);
+    served.drain.begin(Occasion::Stop, None);
     served.gate.open();
     let answered = rest(&mut client).await;
     assert!(answered.starts_with("HTTP/1.1 200 "), "{answered}");
@@ -49,7 +49,7 @@ async fn an_idle_connection_is_closed_and_the_drain_is_over() {
     let served = Served::start(patient()).await;
     let mut client = served.connect().await;
     ask(&mut client, GET).await;
-    served.drain.begin(None);
+    served.drain.begin(Occasion::Stop, None);
     assert_eq!(rest(&mut client).await, "");
     let gauges = served.gauges.clone();
     assert_eq!(served.drained().await, Drained { cut: 0 });
@@ -68,7 +68,7 @@ async fn a_client_that_never_pauses_loses_no_request() {
             break;
         }
         if !std::mem::replace(&mut begun, true) {
-            served.drain.begin(None);
+            served.drain.begin(Occasion::Stop, None);
         }
     }
     assert_eq!(served.drained().await, Drained { cut: 0 });
@@ -80,7 +80,7 @@ async fn a_connection_that_asked_nothing_yet_gets_its_first_answer() {
     let mut client = served.connect().await;
     // Another client that is served shows that the first one was accepted.
     ask(&mut served.connect().await, GET).await;
-    served.drain.begin(None);
+    served.drain.begin(Occasion::Stop, None);
     let (head, body) = ask(&mut client, GET).await;
     assert!(head.contains("connection: close\r\n"), "{head}");
     assert_eq!(body, "hello\n");
@@ -95,7 +95,7 @@ async fn nothing_is_accepted_once_draining_has_begun() {
     let inherited = Listener::from_fd(listener.try_clone().unwrap().into()).unwrap();
     let served = Served::over(inherited, address, patient());
     ask(&mut served.connect().await, GET).await;
-    served.drain.begin(None);
+    served.drain.begin(Occasion::Stop, None);
     assert_eq!(served.drained().await, Drained { cut: 0 });
     // The socket lives on in the other process, here: the next client gets there.
     let _client = TcpStream::connect(address).await.unwrap();
@@ -111,7 +111,7 @@ async fn what_is_left_at_the_deadline_is_cut_and_counted() {
         client.write_all(GATED).await.unwrap();
         served.gate.until_entered().await;
     }
-    served.drain.begin(Some(SHORT));
+    served.drain.begin(Occasion::Stop, Some(SHORT));
     for client in &mut clients {
         assert_eq!(rest(client).await, "");
     }
@@ -127,7 +127,7 @@ async fn a_half_sent_head_may_finish() {
     client.write_all(start).await.unwrap();
     // Another client that is served shows that the half head has arrived.
     ask(&mut served.connect().await, GET).await;
-    served.drain.begin(None);
+    served.drain.begin(Occasion::Stop, None);
     served.drain.begun().await;
     let (head, body) = ask(&mut client, end).await;
     assert!(head.contains("connection: close\r\n"), "{head}");
@@ -140,7 +140,7 @@ async fn a_half_sent_head_does_not_hold_the_drain_beyond_its_time() {
     let served = Served::start(HttpSettings { header_timeout: SHORT, ..patient() }).await;
     let mut client = served.connect().await;
     client.write_all(b"GET / HT").await.unwrap();
-    served.drain.begin(None);
+    served.drain.begin(Occasion::Stop, None);
     rest(&mut client).await;
     assert_eq!(served.drained().await, Drained { cut: 0 });
 }
@@ -149,7 +149,7 @@ async fn a_half_sent_head_does_not_hold_the_drain_beyond_its_time() {
 async fn an_upgraded_connection_is_in_flight_until_its_handler_is_done() {
     let served = Served::start(patient()).await;
     let mut client = upgraded(&served).await;
-    served.drain.begin(None);
+    served.drain.begin(Occasion::Stop, None);
     client.write_all(b"still here?").await.unwrap();
     let mut echo = [0; 11];
     within(client.read_exact(&mut echo)).await.unwrap();
@@ -164,7 +164,7 @@ async fn an_upgraded_connection_is_cut_at_the_deadline() {
     let mut client = upgraded(&served).await;
     client.write_all(b"x").await.unwrap();
     assert_eq!(within(client.read_u8()).await.unwrap(), b'x');
-    served.drain.begin(Some(SHORT));
+    served.drain.begin(Occasion::Stop, Some(SHORT));
     assert_eq!(rest(&mut client).await, "");
     assert_eq!(served.drained().await, Drained { cut: 1 });
 }

@@ -123,3 +123,16 @@ async fn a_connection_over_the_cap_waits_until_another_leaves() {
     assert_eq!(answer(&mut second).await.1, "hello\n");
     assert_eq!((served.gauges.connections(), served.gauges.accepted()), (1, 2));
 }
+
+#[tokio::test]
+async fn a_head_that_is_too_large_is_refused_with_431() {
+    let served = Served::start(HttpSettings { header_limit: bytesize::ByteSize::kib(8), ..patient() }).await;
+    let large = format!("GET / HTTP/1.1\r\nhost: test\r\nx: {}\r\n\r\n", "x".repeat(9000));
+    let many = format!("GET / HTTP/1.1\r\nhost: test\r\n{}\r\n", "x: y\r\n".repeat(101));
+    for head in [large, many] {
+        let mut client = served.connect().await;
+        client.write_all(head.as_bytes()).await.unwrap();
+        let answered = rest(&mut client).await;
+        assert!(answered.starts_with("HTTP/1.1 431 "), "{answered}");
+    }
+}
