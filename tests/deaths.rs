@@ -21,7 +21,7 @@ const NOTHING: &[&str] = &[""];
 const REPLACED: &[&str] = &["exited spawned ready"];
 const RETIRED: &[&str] = &["retiring spawned ready draining exited"];
 /// It wants a successor and does not wait for it.
-const OVERLAPPING: &[&str] = &["retiring spawned exited ready", RETIRED[0]];
+const OVERLAPPING: &[&str] = &["retiring spawned exited ready", "retiring spawned ready exited", RETIRED[0]];
 
 const WORKERS_WAYS: &[WorkersWay] = &[
     ("/function/return", None, Some(Reason::Left), REPLACED),

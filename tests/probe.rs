@@ -203,7 +203,7 @@ async fn serve(worker: Worker) -> hatchery::Result {
         .route("/flags", get(flags_in_force))
         .route("/slow", get(slow))
         .route("/ticks", get(async |State(probe): State<Probe>| endless::ticks(&probe.worker)))
-        .route("/socket", get(socket))
+        .route("/talk", get(talk))
         .route("/log", get(log_lines))
         .route("/panic", get(async || -> &'static str { panic!("a handler panics") }))
         .route("/panic-in-a-task", get(panic_in_a_task))
@@ -266,11 +266,11 @@ struct Slow {
     ms: u64,
 }
 
-/// Leaves a file when it begins, so that a test knows that it is in flight.
-async fn socket(State(probe): State<Probe>, upgrade: WebSocketUpgrade) -> Response {
+async fn talk(State(probe): State<Probe>, upgrade: WebSocketUpgrade) -> Response {
     upgrade.on_upgrade(|socket| endless::talk(socket, probe.worker))
 }
 
+/// Leaves a file when it begins, so that a test knows that it is in flight.
 async fn slow(Query(slow): Query<Slow>) -> &'static str {
     let _ = std::fs::write("slow-began", "");
     sleep(Duration::from_millis(slow.ms)).await;

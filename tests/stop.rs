@@ -148,7 +148,7 @@ fn a_stream_without_end_is_whole_when_the_worker_leaves() {
 #[test]
 fn a_websocket_hears_1001_when_the_worker_leaves() {
     let mut cluster = cluster("");
-    let head = "GET /socket HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+    let head = "GET /talk HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                 Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
     let mut socket = endless(&cluster, head, "\r\n\r\n");
     cluster.signal(Signal::TERM);

@@ -16,6 +16,7 @@ use crate::bus::link::{self, Receiver, Sender};
 use crate::config::ConfigError;
 use crate::error::{BoxError, Ending, Result, chain};
 use crate::exit::PANICKED;
+use crate::http::Occasion;
 use crate::launch::Launch;
 use crate::log::{self, Log};
 use crate::process::Process;
@@ -167,7 +168,7 @@ async fn obey_signals(process: &Process) {
     }
     if process.role().slot.is_agent() {
         let patience = process.launch().http.drain_timeout;
-        process.leave(Some(patience));
+        process.leave(Occasion::Stop, Some(patience));
         // A little longer, so that what is cut at the deadline is told.
         let _ = tokio::time::timeout(patience + RUNTIME_END, next_stop(&mut signals)).await;
         return;

@@ -10,12 +10,13 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{broadcast, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::bus::control::Pulse;
+use crate::bus::control::{Pulse, SUCCESSION};
 use crate::bus::frame::{Frame, Kind};
 use crate::bus::link::{LinkError, Receiver, Sender};
 use crate::bus::{CodecError, codec};
 use crate::error::BoxError;
 use crate::events::ClusterEvent;
+use crate::http::Occasion;
 use crate::launch::Launch;
 use crate::log::Reopener;
 use crate::role::Role;
@@ -47,6 +48,7 @@ struct Shared {
     /// Whether this agent comes to replace another.
     replaces: AtomicBool,
     grace: OnceLock<Duration>,
+    occasion: OnceLock<Occasion>,
     events: broadcast::Sender<ClusterEvent>,
     watches: AtomicBool,
     cluster_ready: watch::Sender<bool>,
@@ -74,6 +76,7 @@ impl Process {
             leads: CancellationToken::new(),
             replaces: AtomicBool::new(false),
             grace: OnceLock::new(),
+            occasion: OnceLock::new(),
             events: broadcast::Sender::new(EVENTS),
             watches: AtomicBool::new(false),
             cluster_ready: watch::Sender::new(false),
@@ -117,8 +120,14 @@ impl Process {
         self.shared.grace.get().copied()
     }
 
+    /// Why it leaves; known once `shutdown` has fired.
+    pub(crate) fn occasion(&self) -> Occasion {
+        self.shared.occasion.get().copied().unwrap_or_default()
+    }
+
     /// Begins to leave, unless that has begun. Without a `grace` the configured one holds.
-    pub(crate) fn leave(&self, grace: Option<Duration>) {
+    pub(crate) fn leave(&self, occasion: Occasion, grace: Option<Duration>) {
+        let _ = self.shared.occasion.set(occasion);
         if let Some(grace) = grace {
             let _ = self.shared.grace.set(grace);
         }
@@ -254,10 +263,17 @@ impl Process {
             }
             // Who is not ready has nothing to finish.
             Kind::Shutdown if frame.number() == 0 || !self.said_ready() => {
-                self.leave(None);
+                self.leave(Occasion::Stop, None);
                 self.shared.abort.cancel();
             }
-            Kind::Shutdown => self.leave(Some(Duration::from_millis(frame.number()))),
+            Kind::Shutdown => {
+                // Whoever does not know the word treats it as a stop.
+                let occasion = match frame.payload() {
+                    SUCCESSION => Occasion::Succession,
+                    _ => Occasion::Stop,
+                };
+                self.leave(occasion, Some(Duration::from_millis(frame.number())));
+            }
             Kind::Reopen => {
                 let problem =
                     self.shared.reopener.reopen().err().map(|error| error.to_string()).unwrap_or_default();

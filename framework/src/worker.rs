@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use crate::bus::control::Pulse;
 use crate::bus::{Topic, topic};
 use crate::cpu::{Cancelled, CpuError, CpuPool};
-use crate::http::{self, Drain, Gauges, Listener, Occasion, Readiness, Standing};
+use crate::http::{self, Drain, Gauges, Listener, Readiness, Standing};
 use crate::news::ClusterEvents;
 use crate::process::{MasterGone, Process};
 use crate::state::{ObserveError, Observed};
@@ -200,7 +200,7 @@ impl Worker {
         };
         let leaving = async {
             self.draining().await;
-            drain.begin(Occasion::default(), self.process.grace());
+            drain.begin(self.process.occasion(), self.process.grace());
             Ok(())
         };
         // Serving ends without having been asked to only when it fails, and then at once.

@@ -20,6 +20,9 @@ pub(crate) struct Hello {
     pub(crate) generation: u64,
 }
 
+/// The body of an order to leave when others serve on; at a stop there is none.
+pub(crate) const SUCCESSION: &[u8] = b"succession";
+
 /// A process's last words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Failure {

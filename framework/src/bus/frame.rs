@@ -55,7 +55,7 @@ kinds! {
     Ready = 3,
     /// Master to child, once: every process of the first start is ready; the child says it back.
     ClusterReady = 4,
-    /// Master to child: finish and leave within `number` milliseconds.
+    /// Master to child: finish and leave within `number` milliseconds; the body tells whether others serve on.
     Shutdown = 5,
     /// Child to master, last: why I am about to die (`control::Failure`).
     Failed = 6,

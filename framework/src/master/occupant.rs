@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::event::{Action, ChildId, Report};
 use super::recycling::Wear;
 use super::rules::{CrewRules, later};
-use crate::bus::control::{Failure, Pulse};
+use crate::bus::control::{Failure, Pulse, SUCCESSION};
 use crate::bus::frame::{Frame, Kind};
 use crate::events::{ClusterEvent, Member};
 use crate::exit::Reason;
@@ -278,7 +278,9 @@ impl Occupant {
         }
         self.stage = Stage::Leaving { until, asked: Some(reason) };
         let milliseconds = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
-        actions.push(Action::Send { to: self.id, frame: Frame::new(Kind::Shutdown, milliseconds, vec![]) });
+        // Clients of one that leaves alone have all the time; at a stop nobody comes after it.
+        let occasion = if reason == Reason::Stopped { &[] } else { SUCCESSION };
+        actions.push(Action::Send { to: self.id, frame: Frame::new(Kind::Shutdown, milliseconds, occasion) });
     }
 
     /// Moves every deadline, because the master itself was asleep for so long.
