@@ -1,6 +1,8 @@
 //! Serving HTTP in a worker: an accept loop of our own over hyper, with an axum router, time-outs, limits and a drain.
 //!
 //! ```text
+//! porter (a thread per listener) calls
+//!           ▼
 //! serve ─▶ accept (a loop per listener) ─▶ connection (a task each) ─▶ answer ─▶ the author's router
 //!                                             │ alarm: the phase lasted too long
 //!                                             │ watched, body: note the phase as bytes go through
@@ -12,13 +14,16 @@
 mod accept;
 mod alarm;
 mod answer;
+mod bell;
 mod body;
 mod connection;
 mod drain;
 mod gauges;
 mod house;
+mod inherited;
 mod listener;
 mod phase;
+mod porter;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -32,13 +37,16 @@ use axum::Router;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+pub(crate) use bell::Bell;
 pub(crate) use drain::{Drain, Drained};
 pub(crate) use gauges::{Gauges, Readiness, Standing};
+pub(crate) use inherited::take_over;
 pub(crate) use listener::Listener;
 pub use settings::HttpSettings;
 
 use house::{CutOnDrop, House, Stage};
 use listener::Peer;
+use porter::Porter;
 
 /// How long connections that were told to go may take for it.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -49,7 +57,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// Upgraded connections count as in flight until their handler drops them. Dropping the future cuts everything.
 ///
 /// # Errors
-/// When a listener does not take its options.
+/// When there are no descriptors or threads for the porters.
 pub(crate) async fn serve(
     listeners: Vec<Listener>,
     router: Router,
@@ -58,13 +66,13 @@ pub(crate) async fn serve(
     readiness: Arc<Readiness>,
     drain: Drain,
 ) -> io::Result<Drained> {
-    for listener in &listeners {
-        listener.prepare()?;
-    }
+    let porters = listeners.iter().map(|own| Porter::start(Arc::clone(&own.socket), own.bell.clone()));
+    let porters = porters.collect::<io::Result<Vec<_>>>()?;
     let house = Arc::new(House::new(router, settings.clone(), gauges, readiness.clone()));
     let _guard = CutOnDrop(house.clone());
+    let doors = listeners.into_iter().zip(porters);
     let mut doors: JoinSet<()> =
-        listeners.into_iter().map(|listener| accept::run(listener, house.clone())).collect();
+        doors.map(|(listener, porter)| accept::run(listener, porter, house.clone())).collect();
     drain.begun().await;
     readiness.set(Standing::Draining);
     house.advance(Stage::Draining);

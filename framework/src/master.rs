@@ -56,6 +56,7 @@ use crate::bus::frame::{Frame, Kind};
 use crate::bus::link::SendError;
 use crate::cgroup::Cgroup;
 use crate::error::{BoxError, Ending};
+use crate::http::Bell;
 use crate::image::Image;
 use crate::instance::{Lock, RunDirError};
 use crate::launch::Launch;
@@ -87,6 +88,8 @@ struct Master {
     welcome: Bytes,
     image: Image,
     listeners: Vec<Listener>,
+    /// What the workers hear when one of them leaves connections to the others.
+    bell: Bell,
     children: HashMap<ChildId, Handle>,
     care: Care,
     inbox: mpsc::Receiver<Event>,
@@ -144,6 +147,7 @@ impl Master {
             welcome: welcome.into(),
             image,
             listeners,
+            bell: Bell::new().map_err(start_failed)?,
             children: HashMap::new(),
             care,
             inbox,
@@ -163,6 +167,8 @@ impl Master {
             let event = self.next_event().await;
             if let Event::Exited { id, .. } = event {
                 self.children.remove(&id);
+                // It may have been woken for a connection that waits.
+                self.bell.ring();
             }
             for action in self.cluster.on(event, Instant::now()) {
                 if let Action::Finish(outcome) = action {
@@ -253,7 +259,10 @@ impl Master {
 
     fn welcome(&mut self, to: ChildId, slot: &Slot) {
         let own = self.listeners.iter().filter(|listener| listener.group == slot.group());
-        let descriptors = own.map(|listener| Arc::clone(&listener.socket)).collect();
+        let mut descriptors: Vec<_> = own.map(|listener| Arc::clone(&listener.socket)).collect();
+        if !descriptors.is_empty() {
+            descriptors.push(self.bell.descriptor());
+        }
         self.send(to, Frame::new(Kind::Welcome, 0, self.welcome.clone()).with_descriptors(descriptors));
     }
 

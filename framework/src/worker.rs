@@ -26,7 +26,7 @@ pub struct Worker {
 
 #[derive(Debug)]
 struct Shared {
-    /// Until they are served.
+    /// The sockets and their bell, until they are served.
     sockets: Mutex<Option<Vec<Arc<OwnedFd>>>>,
     cpu: CpuPool,
     gauges: Arc<Gauges>,
@@ -208,11 +208,7 @@ impl Worker {
         if sockets.is_empty() {
             return Err(ServeError::Nowhere(self.group().to_owned()));
         }
-        let listener = |socket: Arc<OwnedFd>| match Arc::try_unwrap(socket) {
-            Ok(socket) => Listener::from_fd(socket),
-            Err(shared) => Listener::from_fd(shared.try_clone()?),
-        };
-        Ok(sockets.into_iter().map(listener).collect::<io::Result<_>>()?)
+        Ok(http::take_over(sockets)?)
     }
 
     /// The figures of this moment.

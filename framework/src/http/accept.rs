@@ -1,9 +1,7 @@
 //! Accepting connections until the server drains. No error of accept ends the loop.
 
-use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -12,6 +10,7 @@ use tokio::time::{Instant, sleep};
 use super::connection;
 use super::house::{House, Stage};
 use super::listener::{Listener, Peer, Stream};
+use super::porter::Porter;
 
 /// How long to wait for descriptors or memory, unless a connection of ours closes sooner.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
@@ -49,20 +48,34 @@ fn remedy(error: &io::Error) -> Remedy {
 
 enum Turn {
     Arrived(Stream, Peer),
+    Nobody,
     Failed(io::Error),
     /// As many connections are open as may be.
     Full,
 }
 
-/// Accepts from `listener` until the house drains, then closes it.
-pub(super) async fn run(listener: Listener, house: Arc<House>) {
+/// Accepts from `listener`, as its porter calls, until the house drains; then closes it.
+pub(super) async fn run(listener: Listener, porter: Porter, house: Arc<House>) {
     let mut logged = None;
     let accepting = async {
         loop {
-            match next(&listener, &house).await {
+            if let Err(error) = porter.called().await {
+                recover(&error, &house, &mut logged).await;
+                continue;
+            }
+            match next(&listener, &house) {
+                // One at a time, and then to the end of the queue.
                 Turn::Arrived(stream, peer) => connection::spawn(stream, peer, &house),
-                Turn::Failed(error) => recover(&error, &house, &mut logged).await,
-                Turn::Full => house.room().await,
+                Turn::Nobody => {}
+                Turn::Failed(error) if remedy(&error) == Remedy::GoOn => {}
+                Turn::Failed(error) => {
+                    porter.pass_on();
+                    recover(&error, &house, &mut logged).await;
+                }
+                Turn::Full => {
+                    porter.pass_on();
+                    house.room().await;
+                }
             }
         }
     };
@@ -73,24 +86,19 @@ pub(super) async fn run(listener: Listener, house: Arc<House>) {
     }
 }
 
-async fn next(listener: &Listener, house: &House) -> Turn {
-    // Room is looked for in the very poll that accepts: several listeners share the places.
-    poll_fn(|cx| {
-        if !house.has_room() {
-            return Poll::Ready(Turn::Full);
-        }
-        listener.poll_accept(cx).map(|arrival| match arrival {
-            Ok((stream, peer)) => Turn::Arrived(stream, peer),
-            Err(error) => Turn::Failed(error),
-        })
-    })
-    .await
+/// Room is looked for in the very step that accepts: several listeners share the places.
+fn next(listener: &Listener, house: &House) -> Turn {
+    if !house.has_room() {
+        return Turn::Full;
+    }
+    match listener.accept() {
+        Ok(Some((stream, peer))) => Turn::Arrived(stream, peer),
+        Ok(None) => Turn::Nobody,
+        Err(error) => Turn::Failed(error),
+    }
 }
 
 async fn recover(error: &io::Error, house: &House, logged: &mut Option<Instant>) {
-    if remedy(error) == Remedy::GoOn {
-        return;
-    }
     let now = Instant::now();
     if logged.is_none_or(|then| now - then >= SHORTAGE_LOG) {
         *logged = Some(now);

@@ -20,6 +20,9 @@ use crate::systemd::{ChosenBy, InheritError, Inherited, Missing, Remark, Source,
 /// How many connections may wait to be accepted; the kernel lowers it to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
 
+/// How many sockets a group may have: a welcome carries them, and a bell.
+const MAX_SOCKETS: usize = MAX_DESCRIPTORS - 1;
+
 /// One bound socket.
 #[derive(Debug)]
 pub(crate) struct Listener {
@@ -83,9 +86,9 @@ fn open(
 ) -> Result<Option<Remark>, ListenError> {
     let names: Vec<String> = inherited.iter().map(|socket| socket.name.clone()).collect();
     let (sources, remark) = choose(doors.addresses, chosen_by, &names)?;
-    if sources.len() > MAX_DESCRIPTORS {
+    if sources.len() > MAX_SOCKETS {
         let address = doors.addresses.last().cloned().unwrap_or_default();
-        let problem = format!("{MAX_DESCRIPTORS} sockets are the most");
+        let problem = format!("{MAX_SOCKETS} sockets are the most");
         return Err(BindError { address, problem }.into());
     }
     let mut left: Vec<Option<Inherited>> = inherited.drain(..).map(Some).collect();
