@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 
 /// The rooms of the framework from the bottom up, in floors. A room imports only from floors below its own.
 const FLOORS: &[&[&str]] = &[
-    &["error", "duration", "size", "backoff", "role", "image", "cgroup", "signals", "identity"],
+    &[
+        "error", "duration", "size", "backoff", "role", "image", "cgroup", "signals", "identity", "balance",
+        "handover",
+    ],
     &["exit", "instance", "config", "log", "http", "exec", "cpu"],
     &["status", "sections", "launch", "events"],
     &["bus", "systemd"],
@@ -24,6 +27,7 @@ const FLOORS: &[&[&str]] = &[
 /// Files that decide: no clock, no I/O, no runtime.
 const PURE: &[&str] = &[
     "backoff.rs",
+    "balance.rs",
     "bus/codec.rs",
     "bus/control.rs",
     "bus/frame.rs",
@@ -49,6 +53,7 @@ const PURE: &[&str] = &[
     "master/recycling.rs",
     "master/relay.rs",
     "master/reopening.rs",
+    "master/roster.rs",
     "master/rules.rs",
     "master/scaling.rs",
     "master/settings.rs",

@@ -9,7 +9,7 @@
 //!             house: what all of them share, and the stage: serving, draining, cut
 //! ```
 //!
-//! Binding sockets, and telling the master, are left to others.
+//! What the master accepts comes by `handed` instead. Binding sockets, and telling the master, are left to others.
 
 mod accept;
 mod alarm;
@@ -19,8 +19,10 @@ mod body;
 mod connection;
 mod drain;
 mod gauges;
+mod handed;
 mod house;
 mod inherited;
+mod listen;
 mod listener;
 mod phase;
 mod porter;
@@ -37,11 +39,12 @@ use axum::Router;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+pub(crate) use accept::is_passing;
 pub(crate) use bell::Bell;
 pub(crate) use drain::{Drain, Drained};
 pub(crate) use gauges::{Gauges, Readiness, Standing};
-pub(crate) use inherited::take_over;
-pub(crate) use listener::Listener;
+pub(crate) use inherited::{Door, take_over};
+pub use listen::Listen;
 pub use settings::HttpSettings;
 
 use house::{CutOnDrop, House, Stage};
@@ -51,7 +54,7 @@ use porter::Porter;
 /// How long connections that were told to go may take for it.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// Serves `router` on `listeners` until `drain` begins and everything in flight is finished or cut.
+/// Serves `router` on `doors` until `drain` begins and everything in flight is finished or cut.
 ///
 /// While draining no connection is accepted, idle ones are closed, and every answer carries `Connection: close`.
 /// Upgraded connections count as in flight until their handler drops them. Dropping the future cuts everything.
@@ -59,25 +62,30 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// # Errors
 /// When there are no descriptors or threads for the porters.
 pub(crate) async fn serve(
-    listeners: Vec<Listener>,
+    doors: Vec<Door>,
     router: Router,
     settings: &HttpSettings,
     gauges: Arc<Gauges>,
     readiness: Arc<Readiness>,
     drain: Drain,
 ) -> io::Result<Drained> {
-    let porters = listeners.iter().map(|own| Porter::start(Arc::clone(&own.socket), own.bell.clone()));
-    let porters = porters.collect::<io::Result<Vec<_>>>()?;
     let house = Arc::new(House::new(router, settings.clone(), gauges, readiness.clone()));
     let _guard = CutOnDrop(house.clone());
-    let doors = listeners.into_iter().zip(porters);
-    let mut doors: JoinSet<()> =
-        doors.map(|(listener, porter)| accept::run(listener, porter, house.clone())).collect();
+    let mut watches = JoinSet::new();
+    for door in doors {
+        match door {
+            Door::Shared(listener) => {
+                let porter = Porter::start(Arc::clone(&listener.socket), listener.bell.clone())?;
+                watches.spawn(accept::run(listener, porter, house.clone()));
+            }
+            Door::Handed(handed) => drop(watches.spawn(accept::take_up(handed, house.clone()))),
+        }
+    }
     drain.begun().await;
     readiness.set(Standing::Draining);
     house.advance(Stage::Draining);
     let finished = async {
-        while doors.join_next().await.is_some() {}
+        while watches.join_next().await.is_some() {}
         house.empty().await;
     };
     let patience = drain.timeout().unwrap_or(settings.drain_timeout);

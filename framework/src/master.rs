@@ -10,6 +10,9 @@ mod cluster;
 mod control;
 mod count;
 mod crew;
+mod desk;
+mod dispatcher;
+mod entrance;
 mod event;
 mod family;
 mod herald;
@@ -26,6 +29,7 @@ mod post;
 mod recycling;
 mod relay;
 mod reopening;
+mod roster;
 mod rules;
 mod scaling;
 mod settings;
@@ -38,7 +42,6 @@ mod wishes;
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -46,9 +49,9 @@ use chrono::Utc;
 use tokio::sync::mpsc;
 
 use self::cluster::Cluster;
+use self::entrance::Entrance;
 use self::event::{Action, ChildId, Event};
 use self::host::Host;
-use self::listeners::Listener;
 use self::spawn::{Care, Handle};
 use crate::bus::codec;
 use crate::bus::control::Answer;
@@ -56,7 +59,6 @@ use crate::bus::frame::{Frame, Kind};
 use crate::bus::link::SendError;
 use crate::cgroup::Cgroup;
 use crate::error::{BoxError, Ending};
-use crate::http::Bell;
 use crate::image::Image;
 use crate::instance::{Lock, RunDirError};
 use crate::launch::Launch;
@@ -87,9 +89,7 @@ struct Master {
     launch: Launch,
     welcome: Bytes,
     image: Image,
-    listeners: Vec<Listener>,
-    /// What the workers hear when one of them leaves connections to the others.
-    bell: Bell,
+    entrance: Entrance,
     children: HashMap<ChildId, Handle>,
     care: Care,
     inbox: mpsc::Receiver<Event>,
@@ -126,6 +126,7 @@ impl Master {
         let mut log = log::start(folder, "master", "master", &launch.log).map_err(start_failed)?;
         let listeners = listeners::open_all(plan.doors(), plan.chosen_by, inherited)
             .map_err(|error| failed(Ending::Config, error))?;
+        let entrance = Entrance::open(listeners).map_err(start_failed)?;
         let image = Image::of_self().map_err(start_failed)?;
         let welcome =
             codec::encode("the welcome", launch).map_err(|error| failed(Ending::StartFailed, error))?;
@@ -146,8 +147,7 @@ impl Master {
             launch: plan.launch,
             welcome: welcome.into(),
             image,
-            listeners,
-            bell: Bell::new().map_err(start_failed)?,
+            entrance,
             children: HashMap::new(),
             care,
             inbox,
@@ -165,10 +165,9 @@ impl Master {
         loop {
             self.notify();
             let event = self.next_event().await;
+            self.entrance.heed(&event);
             if let Event::Exited { id, .. } = event {
                 self.children.remove(&id);
-                // It may have been woken for a connection that waits.
-                self.bell.ring();
             }
             for action in self.cluster.on(event, Instant::now()) {
                 if let Action::Finish(outcome) = action {
@@ -212,7 +211,7 @@ impl Master {
             Action::Kill { id } => self.children.get(&id).into_iter().for_each(Handle::kill),
             Action::AnnounceReady => self.announce(herald),
             Action::WithdrawReady => self.lock.withdraw(),
-            Action::CloseListeners => self.listeners.clear(),
+            Action::CloseListeners => self.entrance.close(),
             Action::ReopenOwnLogs => {
                 if let Err(error) = self.log.reopener().reopen() {
                     tracing::error!("{error}");
@@ -244,6 +243,9 @@ impl Master {
             return;
         };
         let is_news = frame.kind() == Kind::News;
+        if frame.kind() == Kind::Shutdown {
+            self.entrance.leave(to);
+        }
         match child.sender.push(frame) {
             Ok(()) => {}
             // Its exit is on the way to us.
@@ -258,12 +260,16 @@ impl Master {
     }
 
     fn welcome(&mut self, to: ChildId, slot: &Slot) {
-        let own = self.listeners.iter().filter(|listener| listener.group == slot.group());
-        let mut descriptors: Vec<_> = own.map(|listener| Arc::clone(&listener.socket)).collect();
-        if !descriptors.is_empty() {
-            descriptors.push(self.bell.descriptor());
+        match self.entrance.descriptors(to, slot) {
+            Ok(descriptors) => {
+                let welcome = Frame::new(Kind::Welcome, 0, self.welcome.clone());
+                self.send(to, welcome.with_descriptors(descriptors));
+            }
+            Err(error) => {
+                let problem = Some(format!("no connections can be handed to it: {error}"));
+                self.queue.push_back(Event::LinkLost { id: to, problem });
+            }
         }
-        self.send(to, Frame::new(Kind::Welcome, 0, self.welcome.clone()).with_descriptors(descriptors));
     }
 
     /// The first time it is also said aloud.
@@ -272,7 +278,11 @@ impl Master {
         let line = self.ready_line.get_or_insert_with(|| {
             let crew = crew(self.cluster.ready_workers().1);
             let took = self.started.elapsed().as_millis();
-            format!("{} is ready: {} ({crew}, {took} ms)", self.launch.app, listeners::urls(&self.listeners))
+            format!(
+                "{} is ready: {} ({crew}, {took} ms)",
+                self.launch.app,
+                listeners::urls(self.entrance.listeners())
+            )
         });
         tracing::info!("{line}");
         if let Err(error) = self.lock.announce(line) {

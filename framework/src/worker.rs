@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use crate::bus::control::Pulse;
 use crate::bus::{Topic, topic};
 use crate::cpu::{Cancelled, CpuError, CpuPool};
-use crate::http::{self, Drain, Gauges, Listener, Readiness, Standing};
+use crate::http::{self, Door, Drain, Gauges, Readiness, Standing};
 use crate::news::ClusterEvents;
 use crate::process::{MasterGone, Process};
 use crate::state::{ObserveError, Observed};
@@ -171,13 +171,13 @@ impl Worker {
     /// # Errors
     /// When the worker serves already, a socket cannot be used, or the master is gone.
     pub async fn serve(&self, router: Router) -> Result<(), ServeError> {
-        let listeners = self.take_listeners()?;
+        let doors = self.take_doors()?;
         let Shared { gauges, readiness, .. } = &*self.shared;
         let drain = Drain::new();
         let settings = &self.process.launch().http;
         let (counted, standing) = (Arc::clone(gauges), Arc::clone(readiness));
         let serving = async {
-            http::serve(listeners, router, settings, counted, standing, drain.clone())
+            http::serve(doors, router, settings, counted, standing, drain.clone())
                 .await
                 .map_err(ServeError::Socket)
         };
@@ -202,7 +202,7 @@ impl Worker {
         Ok(())
     }
 
-    fn take_listeners(&self) -> Result<Vec<Listener>, ServeError> {
+    fn take_doors(&self) -> Result<Vec<Door>, ServeError> {
         let sockets = self.shared.sockets.lock().unwrap_or_else(PoisonError::into_inner).take();
         let sockets = sockets.ok_or(ServeError::Twice)?;
         if sockets.is_empty() {

@@ -8,9 +8,11 @@ use rustix::io::Errno;
 use tokio::time::{Instant, sleep};
 
 use super::connection;
+use super::handed::Handed;
 use super::house::{House, Stage};
 use super::listener::{Listener, Peer, Stream};
 use super::porter::Porter;
+use crate::handover::Message;
 
 /// How long to wait for descriptors or memory, unless a connection of ours closes sooner.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
@@ -18,32 +20,25 @@ const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
 /// How often a shortage is logged at most.
 const SHORTAGE_LOG: Duration = Duration::from_secs(1);
 
-/// What to do after an error of accept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Remedy {
-    /// That one connection failed; the next one may be well.
-    GoOn,
-    /// The same error would come again at once.
-    Pause,
-}
-
-fn remedy(error: &io::Error) -> Remedy {
-    match error.raw_os_error().map(Errno::from_raw_os_error) {
+/// Whether an error of accept was that of one connection, so that the next may be well. Any other would come again at
+/// once.
+pub(crate) fn is_passing(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error().map(Errno::from_raw_os_error),
         Some(
             Errno::CONNABORTED
-            | Errno::CONNRESET
-            | Errno::INTR
-            | Errno::AGAIN
-            | Errno::PROTO
-            | Errno::PERM
-            | Errno::NETDOWN
-            | Errno::NETUNREACH
-            | Errno::HOSTDOWN
-            | Errno::HOSTUNREACH
-            | Errno::NOTCONN,
-        ) => Remedy::GoOn,
-        _ => Remedy::Pause,
-    }
+                | Errno::CONNRESET
+                | Errno::INTR
+                | Errno::AGAIN
+                | Errno::PROTO
+                | Errno::PERM
+                | Errno::NETDOWN
+                | Errno::NETUNREACH
+                | Errno::HOSTDOWN
+                | Errno::HOSTUNREACH
+                | Errno::NOTCONN
+        )
+    )
 }
 
 enum Turn {
@@ -67,7 +62,7 @@ pub(super) async fn run(listener: Listener, porter: Porter, house: Arc<House>) {
                 // One at a time, and then to the end of the queue.
                 Turn::Arrived(stream, peer) => connection::spawn(stream, peer, &house),
                 Turn::Nobody => {}
-                Turn::Failed(error) if remedy(&error) == Remedy::GoOn => {}
+                Turn::Failed(error) if is_passing(&error) => {}
                 Turn::Failed(error) => {
                     porter.pass_on();
                     recover(&error, &house, &mut logged).await;
@@ -83,6 +78,41 @@ pub(super) async fn run(listener: Listener, porter: Porter, house: Arc<House>) {
         biased;
         () = house.reached(Stage::Draining) => {}
         () = accepting => {}
+    }
+}
+
+/// Takes up what the master hands over, until the house drains; what has been handed over by then is ours to serve.
+pub(super) async fn take_up(handed: Handed, house: Arc<House>) {
+    let taking = async {
+        let mut logged = None;
+        loop {
+            house.room().await;
+            match handed.next().await {
+                // The master is gone, and so are we in a moment.
+                Ok(Message::End) => std::future::pending().await,
+                Ok(message) => admit(message, &house),
+                Err(error) => recover(&error, &house, &mut logged).await,
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        () = house.reached(Stage::Draining) => {}
+        () = taking => {}
+    }
+    while let Some(message @ Message::Connection { .. }) = handed.try_next() {
+        admit(message, &house);
+    }
+}
+
+fn admit(message: Message, house: &Arc<House>) {
+    match message {
+        Message::Connection { socket, .. } => match Stream::handed_over(socket) {
+            Ok((stream, peer)) => connection::spawn(stream, peer, house),
+            Err(error) => tracing::warn!(%error, "a connection that was handed over cannot be used"),
+        },
+        Message::Lost => tracing::error!("a connection was lost: the limit of open files is reached"),
+        Message::Knock | Message::End => {}
     }
 }
 
@@ -117,15 +147,15 @@ mod tests {
     #[test]
     fn a_connection_that_failed_does_not_hold_up_the_next() {
         for errno in [Errno::CONNABORTED, Errno::CONNRESET, Errno::INTR, Errno::PERM, Errno::PROTO] {
-            assert_eq!(remedy(&errno.into()), Remedy::GoOn, "{errno:?}");
+            assert!(is_passing(&errno.into()), "{errno:?}");
         }
     }
 
     #[test]
     fn a_shortage_and_an_unknown_error_are_waited_out() {
         for errno in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::INVAL, Errno::BADF] {
-            assert_eq!(remedy(&errno.into()), Remedy::Pause, "{errno:?}");
+            assert!(!is_passing(&errno.into()), "{errno:?}");
         }
-        assert_eq!(remedy(&io::Error::other("unknown")), Remedy::Pause);
+        assert!(!is_passing(&io::Error::other("unknown")));
     }
 }

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, getsockname, recv, sockopt};
+use rustix::net::{
+    AddressFamily, RecvFlags, SocketFlags, SocketType, getpeername, getsockname, recv, sockopt,
+};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -115,6 +117,12 @@ impl Stream {
             Family::Inet => Self::Tcp(TcpStream::from_std(socket.into())?),
             Family::Unix => Self::Unix(UnixStream::from_std(socket.into())?),
         })
+    }
+
+    /// A connection that another process accepted. A client that has gone since has no address.
+    pub(super) fn handed_over(socket: OwnedFd) -> io::Result<(Self, Peer)> {
+        let (family, peer) = (family(&socket)?, getpeername(&socket).ok().flatten());
+        Ok((Self::new(socket, family)?, peer.and_then(|address| address.try_into().ok())))
     }
 
     /// Ready when the client has closed its half; otherwise wakes the task when something comes.

@@ -6,13 +6,18 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
+use super::listen::Listen;
+use crate::balance::Policy;
+
 /// The section `[http]`: where to listen, and what a client may ask of a worker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpSettings {
-    /// Where to listen: `host:port`, `unix:PATH`, or `systemd:NAME` for inherited sockets of that name.
-    #[serde(deserialize_with = "some_addresses")]
-    pub listen: Vec<String>,
+    /// Where to listen.
+    #[serde(deserialize_with = "some_places")]
+    pub listen: Vec<Listen>,
+    /// How connections are spread over the workers, where a listener says nothing else.
+    pub policy: Policy,
     /// How many connections one worker holds at a time; further ones wait in the queue for any worker.
     pub max_connections: NonZeroUsize,
     /// How long a new connection may stay silent.
@@ -40,7 +45,8 @@ pub struct HttpSettings {
 impl Default for HttpSettings {
     fn default() -> Self {
         Self {
-            listen: vec!["127.0.0.1:7001".to_owned()],
+            listen: vec!["127.0.0.1:7001".into()],
+            policy: Policy::default(),
             max_connections: NonZeroUsize::new(10_000).unwrap_or(NonZeroUsize::MIN),
             first_byte_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(10),
@@ -53,12 +59,12 @@ impl Default for HttpSettings {
     }
 }
 
-fn some_addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    let addresses = Vec::<String>::deserialize(deserializer)?;
-    if addresses.is_empty() {
+fn some_places<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Listen>, D::Error> {
+    let places = Vec::<Listen>::deserialize(deserializer)?;
+    if places.is_empty() {
         return Err(de::Error::custom(
             "nowhere to listen: write at least one address, such as 127.0.0.1:7001",
         ));
     }
-    Ok(addresses)
+    Ok(places)
 }

@@ -19,6 +19,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::listener::Listener;
 use super::*;
 
 /// The time-outs of the tests; whatever must not be cut lasts several times as long.
@@ -83,17 +84,31 @@ impl Served {
     fn over(listener: Listener, address: SocketAddr, settings: HttpSettings) -> Self {
         let (gate, drain) = (Gate::new(), Drain::new());
         let (gauges, readiness) = (Arc::<Gauges>::default(), Arc::<Readiness>::default());
-        let serving =
-            (vec![listener], router(gate.clone()), gauges.clone(), readiness.clone(), drain.clone());
+        let serving = (
+            vec![Door::Shared(listener)],
+            router(gate.clone()),
+            gauges.clone(),
+            readiness.clone(),
+            drain.clone(),
+        );
         let server = tokio::spawn(async move {
-            let (listeners, router, gauges, readiness, drain) = serving;
-            serve(listeners, router, &settings, gauges, readiness, drain).await
+            let (doors, router, gauges, readiness, drain) = serving;
+            serve(doors, router, &settings, gauges, readiness, drain).await
         });
         Self { address, gate, gauges, readiness, drain, server }
     }
 
     async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
+    }
+
+    async fn until_accepted(&self, count: u64) {
+        let accepted = async {
+            while self.gauges.accepted() < count {
+                tokio::task::yield_now().await;
+            }
+        };
+        within(accepted).await;
     }
 
     async fn drained(self) -> Drained {

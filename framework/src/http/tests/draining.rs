@@ -140,6 +140,7 @@ async fn a_half_sent_head_does_not_hold_the_drain_beyond_its_time() {
     let served = Served::start(HttpSettings { header_timeout: SHORT, ..patient() }).await;
     let mut client = served.connect().await;
     client.write_all(b"GET / HT").await.unwrap();
+    served.until_accepted(1).await;
     served.drain.begin(None);
     rest(&mut client).await;
     assert_eq!(served.drained().await, Drained { cut: 0 });
