@@ -83,6 +83,11 @@ impl Chooser {
         Some(place)
     }
 
+    /// Whether clients should come back to the worker that they had.
+    pub(crate) fn binds_clients(&self) -> bool {
+        self.policy == Policy::IpHash
+    }
+
     /// How many turns it is until the turn of `index`, if all indices were there.
     fn distance(&self, index: u32) -> u32 {
         self.last.map_or(index, |last| index.wrapping_sub(last).wrapping_sub(1))

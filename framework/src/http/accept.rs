@@ -82,7 +82,7 @@ pub(super) async fn run(listener: Listener, porter: Porter, house: Arc<House>) {
 }
 
 /// Takes up what the master hands over, until the house drains; what has been handed over by then is ours to serve.
-pub(super) async fn take_up(handed: Handed, house: Arc<House>) {
+pub(super) async fn take_up(mut handed: Handed, house: Arc<House>) {
     let taking = async {
         let mut logged = None;
         loop {

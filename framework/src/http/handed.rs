@@ -13,6 +13,8 @@ use crate::handover::{self, Message};
 #[derive(Debug)]
 pub(crate) struct Handed {
     socket: tokio::net::UnixStream,
+    /// Keeps a place free for the next descriptor, which would be lost on its way if there were none.
+    spare: Option<OwnedFd>,
 }
 
 impl Handed {
@@ -25,15 +27,27 @@ impl Handed {
         // It keeps the bounds of messages, unlike a stream; for waiting until one is there, that is the same.
         let socket = UnixStream::from(end);
         socket.set_nonblocking(true)?;
-        Ok(Self { socket: tokio::net::UnixStream::from_std(socket)? })
+        Ok(Self { spare: None, socket: tokio::net::UnixStream::from_std(socket)? })
     }
 
     /// The next message. Cancel safe.
     ///
     /// # Errors
-    /// When the socket is broken.
-    pub(super) async fn next(&self) -> io::Result<Message> {
-        self.socket.async_io(Interest::READABLE, || handover::receive(&self.socket)).await
+    /// When there is no descriptor left for it, in which case it stays where it is, or the socket is broken.
+    pub(super) async fn next(&mut self) -> io::Result<Message> {
+        if self.spare.is_none() {
+            self.spare = Some(rustix::io::fcntl_dupfd_cloexec(&self.socket, 0)?);
+        }
+        let Self { socket, spare } = self;
+        let receive = || {
+            drop(spare.take());
+            let received = handover::receive(&*socket);
+            if received.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+                *spare = rustix::io::fcntl_dupfd_cloexec(&*socket, 0).ok();
+            }
+            received
+        };
+        socket.async_io(Interest::READABLE, receive).await
     }
 
     /// The next message, if one lies there.

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use rustix::net::{SocketAddrAny, SocketFlags, acceptfrom_with, getpeername, sockopt};
 
 use super::event::ChildId;
-use super::roster::{PATIENCE, Roster};
+use super::roster::{Clients, PATIENCE, Roster};
 use crate::balance::Chooser;
 use crate::handover::{Handover, Message};
 use crate::http::is_passing;
@@ -142,7 +142,9 @@ impl Desk {
         while let Ok(order) = self.inbox.try_recv() {
             match order {
                 Order::Join { id, group, index, way } => {
-                    self.roster.join(id, group, index);
+                    let binds = |door: &Door| door.group == group && door.chooser.binds_clients();
+                    let bound = self.doors.iter().any(binds);
+                    self.roster.join(id, group, index, if bound { Clients::Bound } else { Clients::Free });
                     self.ways.insert(id, way);
                 }
                 Order::Ready(id) => self.roster.ready(id),

@@ -10,6 +10,9 @@ use crate::balance::{Candidate, Chooser};
 /// How long a connection may lie with a worker that does not take it up, while another could.
 pub(super) const PATIENCE: Duration = Duration::from_millis(10);
 
+/// The same, where clients should come back to their worker: it is worth waiting for.
+const STICKY_PATIENCE: Duration = Duration::from_secs(1);
+
 /// How many connections may lie with one worker.
 const LIMIT: usize = 128;
 
@@ -19,6 +22,7 @@ struct Station {
     group: String,
     index: u32,
     stage: Stage,
+    patience: Duration,
     /// When each connection was handed over that may not have been taken up, the oldest first.
     lying: VecDeque<Instant>,
     /// Whether the first of what lies there is only to see whether it comes round.
@@ -36,15 +40,26 @@ enum Stage {
     Leaving,
 }
 
+/// Whether clients should come back to the worker that they had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Clients {
+    Free,
+    Bound,
+}
+
 /// All workers that connections are handed to.
 #[derive(Debug, Default)]
 pub(super) struct Roster(BTreeMap<ChildId, Station>);
 
 impl Roster {
-    /// A worker was started.
-    pub(super) fn join(&mut self, id: ChildId, group: String, index: u32) {
+    /// A worker was started. Those to whom clients are bound are given more time.
+    pub(super) fn join(&mut self, id: ChildId, group: String, index: u32, clients: Clients) {
         let (stage, lying) = (Stage::Starting, VecDeque::new());
-        self.0.insert(id, Station { group, index, stage, lying, knocked: false, slow: false, load: 0 });
+        let patience = if clients == Clients::Bound { STICKY_PATIENCE } else { PATIENCE };
+        self.0.insert(
+            id,
+            Station { group, index, stage, patience, lying, knocked: false, slow: false, load: 0 },
+        );
     }
 
     /// It can take connections from now on.
@@ -123,7 +138,7 @@ impl Roster {
             (station.knocked, station.slow) = (false, false);
         }
         let since = station.lying.front();
-        station.slow |= since.is_some_and(|since| now.saturating_duration_since(*since) >= PATIENCE);
+        station.slow |= since.is_some_and(|since| now.saturating_duration_since(*since) >= station.patience);
         station.slow
     }
 
@@ -176,7 +191,7 @@ mod tests {
     fn roster() -> Roster {
         let mut roster = Roster::default();
         for (id, index) in [(A, 0), (B, 1)] {
-            roster.join(id, "web".to_owned(), index);
+            roster.join(id, "web".to_owned(), index, Clients::Free);
             roster.ready(id);
         }
         roster
@@ -194,7 +209,7 @@ mod tests {
     #[test]
     fn only_who_is_ready_and_of_the_group_gets_connections() {
         let mut roster = roster();
-        roster.join(C, "web".to_owned(), 2);
+        roster.join(C, "web".to_owned(), 2, Clients::Free);
         assert_eq!(turns(&roster, 3), [A, B, A]);
         roster.ready(C);
         roster.leave(A);
@@ -209,7 +224,7 @@ mod tests {
     #[test]
     fn a_successor_that_is_ready_comes_before_its_predecessor() {
         let mut roster = roster();
-        roster.join(C, "web".to_owned(), 0);
+        roster.join(C, "web".to_owned(), 0, Clients::Free);
         roster.ready(C);
         assert_eq!(turns(&roster, 2), [C, B]);
     }
@@ -226,6 +241,16 @@ mod tests {
         assert!(roster.looked(A, 1, now + PATIENCE) && !roster.is_worth_recalling(A));
         assert!(!roster.looked(A, 0, now + PATIENCE * 2));
         assert_eq!(turns(&roster, 2), [A, B]);
+    }
+
+    #[test]
+    fn a_worker_to_whom_clients_are_bound_is_given_more_time() {
+        let (mut roster, now) = (roster(), Instant::now());
+        roster.join(C, "web".to_owned(), 2, Clients::Bound);
+        roster.ready(C);
+        roster.handed(C, now);
+        assert!(!roster.looked(C, 1, now + PATIENCE * 2));
+        assert!(roster.looked(C, 1, now + STICKY_PATIENCE));
     }
 
     #[test]
