@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
-use rustix::event::{EventfdFlags, Timespec, eventfd};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
 use tokio::sync::Notify;
 
@@ -20,6 +20,9 @@ use super::bell::Bell;
 
 /// How long a loop may take to follow a call before others are called.
 const PATIENCE: Duration = Duration::from_millis(10);
+
+/// How often to look by oneself: a process that was stopped just when it was woken takes its call with it.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// It calls, waits and returns; nothing goes deep.
 const STACK: usize = 128 << 10;
@@ -121,35 +124,40 @@ impl Post {
         loop {
             match self.wait(overdue) {
                 Some(END) => return,
-                Some(_) => {
-                    self.take_out();
-                    if self.state.compare_exchange(WAITING, CALLED, SeqCst, SeqCst).is_ok() {
-                        self.call.notify_one();
-                        overdue = Some(Instant::now() + PATIENCE);
-                    }
-                }
-                None => {
-                    let late = overdue.is_some_and(|deadline| Instant::now() >= deadline);
-                    if late && self.state.load(SeqCst) == CALLED {
+                Some(_) => overdue = self.call().or(overdue),
+                None if overdue.is_some() => {
+                    if self.state.load(SeqCst) == CALLED {
                         self.bell.ring();
                     }
-                    if late {
-                        overdue = None;
-                    }
+                    overdue = None;
                 }
+                None if self.somebody_waits() => overdue = self.call(),
+                None => {}
             }
         }
     }
 
-    /// The next event, or nothing when the deadline has passed.
+    /// Calls the loop, if it waits; returns until when it should have come.
+    fn call(&self) -> Option<Instant> {
+        self.take_out();
+        self.state.compare_exchange(WAITING, CALLED, SeqCst, SeqCst).ok()?;
+        self.call.notify_one();
+        Some(Instant::now() + PATIENCE)
+    }
+
+    fn somebody_waits(&self) -> bool {
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let mut listener = [PollFd::new(&*self.listener, PollFlags::IN)];
+        self.state.load(SeqCst) == WAITING && poll(&mut listener, Some(&now)).is_ok_and(|ready| ready > 0)
+    }
+
+    /// The next event, or nothing when the deadline has passed, or without one, when it is time to look.
     fn wait(&self, deadline: Option<Instant>) -> Option<u64> {
-        let timeout = deadline.map(|deadline| {
-            let left = deadline.saturating_duration_since(Instant::now());
-            Timespec { tv_sec: 0, tv_nsec: left.subsec_nanos().into() }
-        });
+        let left = deadline.map_or(LOOK, |deadline| deadline.saturating_duration_since(Instant::now()));
+        let timeout = Timespec { tv_sec: 0, tv_nsec: left.subsec_nanos().into() };
         let mut events = [epoll::Event { flags: EventFlags::empty(), data: EventData::new_u64(0) }];
         // The only error there can be is an interruption.
-        let count = epoll::wait(self.epoll.as_fd(), &mut events[..], timeout.as_ref()).unwrap_or(0);
+        let count = epoll::wait(self.epoll.as_fd(), &mut events[..], Some(&timeout)).unwrap_or(0);
         (count > 0).then(|| events[0].data.u64())
     }
 }
