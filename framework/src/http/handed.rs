@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
+use rustix::event::{EventfdFlags, eventfd};
 use tokio::io::Interest;
 
 use crate::handover::{self, Message};
@@ -36,14 +37,14 @@ impl Handed {
     /// When there is no descriptor left for it, in which case it stays where it is, or the socket is broken.
     pub(super) async fn next(&mut self) -> io::Result<Message> {
         if self.spare.is_none() {
-            self.spare = Some(rustix::io::fcntl_dupfd_cloexec(&self.socket, 0)?);
+            self.spare = Some(placeholder()?);
         }
         let Self { socket, spare } = self;
         let receive = || {
             drop(spare.take());
             let received = handover::receive(&*socket);
             if received.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
-                *spare = rustix::io::fcntl_dupfd_cloexec(&*socket, 0).ok();
+                *spare = placeholder().ok();
             }
             received
         };
@@ -54,4 +55,9 @@ impl Handed {
     pub(super) fn try_next(&self) -> Option<Message> {
         handover::receive(&self.socket).ok()
     }
+}
+
+/// A descriptor that is there to be closed.
+fn placeholder() -> io::Result<OwnedFd> {
+    Ok(eventfd(0, EventfdFlags::CLOEXEC)?)
 }

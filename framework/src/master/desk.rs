@@ -217,7 +217,8 @@ impl Desk {
         for _ in 0..ROUND {
             let listener = &self.doors[place];
             // Who could take it is asked before, so that what nobody takes stays where anybody can.
-            if !self.roster.can_take(&listener.group) {
+            let crowded = self.homeless.iter().any(|(came_by, _)| *came_by == door);
+            if crowded || !self.roster.can_take(&listener.group) {
                 return false;
             }
             match acceptfrom_with(&listener.socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
