@@ -58,7 +58,7 @@ use crate::bus::control::Answer;
 use crate::bus::frame::{Frame, Kind};
 use crate::bus::link::SendError;
 use crate::cgroup::Cgroup;
-use crate::error::{BoxError, Ending};
+use crate::error::Ending;
 use crate::image::Image;
 use crate::instance::{Lock, RunDirError};
 use crate::launch::Launch;
@@ -104,18 +104,13 @@ struct Master {
     notifier: Notifier,
 }
 
-fn failed(ending: Ending, error: impl Into<BoxError>) -> Outcome {
-    let error = error.into();
-    Outcome { ending, reason: crate::error::chain(&*error), detail: String::new() }
-}
-
 impl Master {
     fn start(mut plan: Plan) -> Result<Self, Outcome> {
         let lock = plan.run_dir.acquire().map_err(|error| match error {
-            RunDirError::TooLong { .. } => failed(Ending::Config, error),
-            _ => failed(Ending::Failed, error),
+            RunDirError::TooLong { .. } => Outcome::failed(Ending::Config, error),
+            _ => Outcome::failed(Ending::Failed, error),
         })?;
-        let start_failed = |error: io::Error| failed(Ending::StartFailed, error);
+        let start_failed = |error: io::Error| Outcome::failed(Ending::StartFailed, error);
         let cgroup = Cgroup::of_self();
         let host = Host::look(&cgroup);
         plan.launch.workers = plan.workers(host.processors);
@@ -125,11 +120,11 @@ impl Master {
         folder.hand_over().map_err(start_failed)?;
         let mut log = log::start(folder, "master", "master", &launch.log).map_err(start_failed)?;
         let listeners = listeners::open_all(plan.doors(), plan.chosen_by, inherited)
-            .map_err(|error| failed(Ending::Config, error))?;
+            .map_err(|error| Outcome::failed(Ending::Config, error))?;
         let entrance = Entrance::open(listeners).map_err(start_failed)?;
         let image = Image::of_self().map_err(start_failed)?;
-        let welcome =
-            codec::encode("the welcome", launch).map_err(|error| failed(Ending::StartFailed, error))?;
+        let welcome = codec::encode("the welcome", launch)
+            .map_err(|error| Outcome::failed(Ending::StartFailed, error))?;
         let (events, inbox) = mpsc::channel(EVENTS);
         let socket = control::listen(&plan.run_dir.control_socket()).map_err(start_failed)?;
         tokio::spawn(control::serve(socket, events.clone()));
@@ -276,7 +271,7 @@ impl Master {
     fn announce(&mut self, herald: &Herald) {
         let first = self.ready_line.is_none();
         let line = self.ready_line.get_or_insert_with(|| {
-            let crew = crew(self.cluster.ready_workers().1);
+            let crew = count::crew(self.cluster.ready_workers().1);
             let took = self.started.elapsed().as_millis();
             format!(
                 "{} is ready: {} ({crew}, {took} ms)",
@@ -300,10 +295,6 @@ impl Master {
             tracing::error!("{}", outcome.reason);
         }
     }
-}
-
-fn crew(workers: u32) -> String {
-    format!("{workers} {}", if workers == 1 { "worker" } else { "workers" })
 }
 
 /// Waits for a moment that may never come.
