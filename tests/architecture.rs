@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 
 /// The rooms of the framework from the bottom up, in floors. A room imports only from floors below its own.
 const FLOORS: &[&[&str]] = &[
-    &["error", "duration", "size", "backoff", "role", "image", "cgroup", "signals", "identity", "pidfd"],
+    &[
+        "error", "duration", "size", "backoff", "role", "image", "cgroup", "signals", "identity", "pidfd",
+        "balance", "handover",
+    ],
     &["exit", "instance", "config", "log", "http", "exec", "cpu"],
     &["status", "sections", "launch", "events"],
     &["bus", "systemd"],
@@ -24,6 +27,7 @@ const FLOORS: &[&[&str]] = &[
 /// Files that decide: no clock, no I/O, no runtime.
 const PURE: &[&str] = &[
     "backoff.rs",
+    "balance.rs",
     "bus/codec.rs",
     "bus/control.rs",
     "bus/frame.rs",
@@ -56,6 +60,7 @@ const PURE: &[&str] = &[
     "master/relay.rs",
     "master/reload.rs",
     "master/reopening.rs",
+    "master/roster.rs",
     "master/rules.rs",
     "master/scaling.rs",
     "master/settings.rs",

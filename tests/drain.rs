@@ -7,7 +7,7 @@ use hatchery::status::{ClusterState, ProcessState, Status};
 use hatchery::testing::{Cluster, eventually, send_signal};
 use rustix::process::Signal;
 
-use crate::harness::{FAST, Running, cluster, kill, pids, queued, site, stderr};
+use crate::harness::{FAST, Running, cluster, connected, kill, pids, site, stderr};
 use crate::load::{Load, Mode, Report};
 
 fn worker_pids(status: &Status) -> Vec<u32> {
@@ -110,11 +110,17 @@ fn streams_of_events_end_in_order() {
 
 #[test]
 fn connections_that_wait_in_the_queue_while_a_worker_leaves_are_answered() {
-    let cluster = cluster("");
+    for policy in ["http.policy=shared", "http.policy=round-robin"] {
+        connections_in_the_queue_are_answered(policy);
+    }
+}
+
+fn connections_in_the_queue_are_answered(policy: &str) {
+    let cluster = Cluster::start_at(site(""), &[FAST, &["--set", policy]].concat());
     let workers = worker_pids(&cluster.status());
     workers.iter().for_each(|pid| send_signal(*pid, Signal::STOP));
     let crowd = Load::new(cluster.address()).mode(Mode::NewConnection).clients(400).requests(400).begin();
-    eventually("all of them wait", || (queued(cluster.address()) == 400).then_some(()));
+    eventually("all of them wait", || (connected(cluster.address()) == 400).then_some(()));
     let leaving =
         Running(cluster.site().command(&["scale", "1"]).stdout(Stdio::null()).spawn().expect("the probe"));
     let _ = cluster.wait_for("one is asked to leave", |status| {

@@ -171,14 +171,14 @@ fn all_pids() -> impl Iterator<Item = u32> {
     entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
 }
 
-/// How many connections wait to be accepted at an address of this machine.
-pub(crate) fn queued(address: &str) -> usize {
+/// How many clients are connected with `address`, be they accepted or in the kernel's queue.
+pub(crate) fn connected(address: &str) -> usize {
     let port: u16 = address.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
-    let listening = format!("{port:04X} 00000000:0000 0A ");
-    let table = fs::read_to_string("/proc/net/tcp").expect("the kernel's table");
-    let row = table.lines().find_map(|line| line.split_once(&listening)).expect("the listener").1;
-    let waiting = row.split([':', ' ']).nth(1).expect("the length of its queue");
-    usize::from_str_radix(waiting, 16).expect("a number")
+    let table = fs::read_to_string("/proc/net/tcp").expect("the table of connections");
+    let to_port = format!(":{port:04X}");
+    let fields = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    // The client's own end: it leads to the port, and is established.
+    fields.filter(|line| line.len() > 3 && line[2].ends_with(&to_port) && line[3] == "01").count()
 }
 
 /// The lines of a log file, and of what it was before it was rotated, that contain `word`.

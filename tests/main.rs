@@ -11,6 +11,7 @@
 //! | `state` | states across restarts of their publishers and observers |
 //! | `configuration` | changes on disk, mistakes on disk, layers |
 //! | `commands` | the command line, the control socket, the run dir |
+//! | `balance` | how connections are spread over the workers |
 //! | `heavy` | the pool for heavy work of a worker |
 //! | `hung` | processes that do not answer, a master that slept, budgets of restarts |
 //! | `drain` | what clients notice when workers leave |
@@ -29,6 +30,7 @@
 
 mod activation;
 mod architecture;
+mod balance;
 mod boot;
 mod commands;
 mod configuration;

@@ -16,7 +16,9 @@ use hatchery::status::{ClusterState, ProcessState, Status};
 use hatchery::testing::{Answer, Cluster, PATIENCE, Site, eventually, send_signal};
 use rustix::process::Signal;
 
-use crate::harness::{Running, cluster, cluster_of_copy, json, kill, pids, probe, queued, stderr};
+use crate::harness::{
+    FAST, Running, cluster, cluster_of_copy, connected, json, kill, pids, probe, site, stderr,
+};
 use crate::load::{Load, Mode};
 
 fn begin_reload(site: &Site) -> Running {
@@ -158,12 +160,18 @@ fn every_caller_gets_a_definite_answer() {
 
 #[test]
 fn connections_that_wait_in_the_queue_during_a_reload_are_answered() {
-    let cluster = cluster("");
+    for policy in ["http.policy=shared", "http.policy=round-robin"] {
+        connections_in_the_queue_are_answered(policy);
+    }
+}
+
+fn connections_in_the_queue_are_answered(policy: &str) {
+    let cluster = Cluster::start_at(site(""), &[FAST, &["--set", policy]].concat());
     let workers = pids(&cluster.status())[1..].to_vec();
     workers.iter().for_each(|pid| send_signal(*pid, Signal::STOP));
     let load = Load::new(cluster.address()).mode(Mode::NewConnection);
     let crowd = load.clients(400).requests(400).begin();
-    eventually("all of them wait", || (queued(cluster.address()) == 400).then_some(()));
+    eventually("all of them wait", || (connected(cluster.address()) == 400).then_some(()));
     let reloading = begin_reload(cluster.site());
     let _ = cluster.wait_for("one is asked to leave", |status| {
         status.workers.iter().any(|worker| worker.process.state == ProcessState::Draining)

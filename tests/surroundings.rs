@@ -108,7 +108,7 @@ fn a_worker_has_the_descriptors_that_it_needs_and_no_others() {
     let worker = cluster.status().workers[0].process.pid.unwrap();
     let open = descriptors(worker);
     let count = |what: &str| open.iter().filter(|(_, kind, _)| kind.contains(what)).count();
-    // The link, the listener, and the pair that signals come through, of which one end is there twice.
+    // The link, the way by which connections come, and the pair that signals come through, of which one end is there twice.
     assert_eq!(count("socket:"), 5, "{open:?}");
     assert_eq!((count("web.log"), count("error.log"), count("pipe:")), (1, 1, 0), "{open:?}");
     let known = ["socket:", "anon_inode:[event", "web.log", "error.log"];

@@ -1,6 +1,8 @@
 //! Serving HTTP in a worker: an accept loop of our own over hyper, with an axum router, time-outs, limits and a drain.
 //!
 //! ```text
+//! porter (a thread per listener) calls
+//!           ▼
 //! serve ─▶ accept (a loop per listener) ─▶ connection (a task each) ─▶ answer ─▶ the author's router
 //!                                             │ attend, streams: HTTP/1 by default, HTTP/2 by its preface
 //!                                             │ alarm: the phase lasted too long
@@ -8,22 +10,27 @@
 //!             house: what all of them share, and the stage: serving, draining, cut
 //! ```
 //!
-//! Binding sockets, and telling the master, are left to others.
+//! What the master accepts comes by `handed` instead. Binding sockets, and telling the master, are left to others.
 
 mod accept;
 mod alarm;
 mod answer;
 mod attend;
+mod bell;
 mod body;
 mod client;
 mod connection;
 mod crowd;
 mod drain;
 mod gauges;
+mod handed;
 mod house;
+mod inherited;
+mod listen;
 mod listener;
 mod pace;
 mod phase;
+mod porter;
 mod preface;
 mod protocols;
 mod proxied;
@@ -43,51 +50,60 @@ use axum::Router;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+pub(crate) use accept::is_passing;
+pub(crate) use bell::Bell;
 pub use client::ClientAddress;
 pub(crate) use drain::{Drain, Drained};
 pub(crate) use gauges::{Gauges, Readiness, Standing};
-pub(crate) use listener::Listener;
+pub(crate) use inherited::{Door, take_over};
+pub use listen::Listen;
 pub use settings::HttpSettings;
 pub use trust::{NoAddress, ProxyHeader, TrustedProxy};
 pub(crate) use window::Occasion;
 
 use house::{CutOnDrop, House, Stage};
 use listener::Peer;
+use porter::Porter;
 use window::Window;
 
 /// How long connections that were told to go may take for it.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// Serves `router` on `listeners` until `drain` begins and everything in flight is finished or cut.
+/// Serves `router` on `doors` until `drain` begins and everything in flight is finished or cut.
 ///
 /// While draining no connection is accepted, and every answer carries `Connection: close`. Idle connections get one more
 /// answer; those that do not ask for it are closed after a while, the sooner if there is no successor.
 /// Upgraded connections count as in flight until their handler drops them. Dropping the future cuts everything.
 ///
 /// # Errors
-/// When a listener does not take its options.
+/// When there are no descriptors or threads for the porters.
 pub(crate) async fn serve(
-    listeners: Vec<Listener>,
+    doors: Vec<Door>,
     router: Router,
     settings: &HttpSettings,
     gauges: Arc<Gauges>,
     readiness: Arc<Readiness>,
     drain: Drain,
 ) -> io::Result<Drained> {
-    for listener in &listeners {
-        listener.prepare()?;
-    }
     let house = Arc::new(House::new(router, settings.clone(), gauges, readiness.clone()));
     let _guard = CutOnDrop(house.clone());
-    let mut doors: JoinSet<()> =
-        listeners.into_iter().map(|listener| accept::run(listener, house.clone())).collect();
+    let mut watches = JoinSet::new();
+    for door in doors {
+        match door {
+            Door::Shared(listener) => {
+                let porter = Porter::start(Arc::clone(&listener.socket), listener.bell.clone())?;
+                watches.spawn(accept::run(listener, porter, house.clone()));
+            }
+            Door::Handed(handed) => drop(watches.spawn(accept::take_up(handed, house.clone()))),
+        }
+    }
     drain.begun().await;
     let (occasion, patience) = drain.terms();
     let patience = patience.unwrap_or(settings.drain_timeout);
     readiness.set(Standing::Draining);
     house.drain(Window::new(occasion, settings.idle_grace, patience));
     let finished = async {
-        while doors.join_next().await.is_some() {}
+        while watches.join_next().await.is_some() {}
         house.empty().await;
     };
     let cut = if timeout(patience, finished).await.is_ok() { 0 } else { house.open() };

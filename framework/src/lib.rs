@@ -13,6 +13,7 @@
 //! | [`status`] | what `status --json` says |
 //! | [`config`], `log`, `http` | layers of configuration; log files; serving HTTP |
 //! | [`exec`], `cpu` | helper processes; threads for heavy work |
+//! | `balance`, `handover` | which worker gets the next connection; how it gets there |
 //! | `image`, `cgroup`, `instance`, `signals` | the executable held open; the control group; the run dir; what signals mean |
 //! | `identity`, `pidfd` | as whom to run; the end of a child |
 //! | `bus` | frames, links, the bodies of the framework's own frames |
@@ -27,6 +28,7 @@
 mod agent;
 mod app;
 mod backoff;
+mod balance;
 mod bus;
 mod cgroup;
 mod child;
@@ -40,6 +42,7 @@ pub mod error;
 mod events;
 pub mod exec;
 mod exit;
+mod handover;
 mod heartbeat;
 mod http;
 mod identity;
@@ -65,6 +68,7 @@ mod worker;
 
 pub use agent::{Agent, ReopenError};
 pub use app::App;
+pub use balance::Policy;
 pub use bus::{CodecError, Topic};
 pub use cpu::{Cancelled, CpuError, CpuFigures, CpuPool, CpuSettings, CpuThreads};
 pub use desk::{ConfigDesk, Verdict};
@@ -72,7 +76,7 @@ pub use duty::Duty;
 pub use error::{BoxError, Ending, Result};
 pub use events::{ClusterEvent, Member};
 pub use exit::{Exit, Reason};
-pub use http::{ClientAddress, HttpSettings, NoAddress, ProxyHeader, TrustedProxy};
+pub use http::{ClientAddress, HttpSettings, Listen, NoAddress, ProxyHeader, TrustedProxy};
 pub use identity::Account;
 pub use launch::OnPanic;
 pub use log::{Level, LogSettings};

@@ -9,6 +9,9 @@ mod cluster;
 mod control;
 mod count;
 mod crew;
+mod desk;
+mod dispatcher;
+mod entrance;
 mod event;
 mod family;
 mod herald;
@@ -29,6 +32,7 @@ mod recycling;
 mod relay;
 mod reload;
 mod reopening;
+mod roster;
 mod rules;
 mod scaling;
 mod settings;
@@ -49,16 +53,16 @@ use tokio::sync::mpsc;
 
 use self::cluster::Cluster;
 use self::crew::FIRST;
+use self::entrance::Entrance;
 use self::event::{Action, ChildId, Event};
 use self::host::Host;
-use self::listeners::Listener;
 use self::programs::Programs;
 use self::spawn::{Care, Handle};
 use crate::bus::control::Answer;
 use crate::bus::frame::{Frame, Kind};
 use crate::bus::link::SendError;
 use crate::cgroup::Cgroup;
-use crate::error::{BoxError, Ending};
+use crate::error::Ending;
 use crate::instance::{Lock, RunDirError};
 use crate::launch::Launch;
 use crate::log::{self, Log, LogFolder};
@@ -88,7 +92,7 @@ struct Master {
     cluster: Cluster,
     launch: Launch,
     programs: Programs,
-    listeners: Vec<Listener>,
+    entrance: Entrance,
     children: HashMap<ChildId, Handle>,
     care: Care,
     inbox: mpsc::Receiver<Event>,
@@ -103,18 +107,13 @@ struct Master {
     notifier: Notifier,
 }
 
-fn failed(ending: Ending, error: impl Into<BoxError>) -> Outcome {
-    let error = error.into();
-    Outcome { ending, reason: crate::error::chain(&*error), detail: String::new() }
-}
-
 impl Master {
     fn start(mut plan: Plan) -> Result<Self, Outcome> {
         let lock = plan.run_dir.acquire().map_err(|error| match error {
-            RunDirError::TooLong { .. } => failed(Ending::Config, error),
-            _ => failed(Ending::Failed, error),
+            RunDirError::TooLong { .. } => Outcome::failed(Ending::Config, error),
+            _ => Outcome::failed(Ending::Failed, error),
         })?;
-        let start_failed = |error: io::Error| failed(Ending::StartFailed, error);
+        let start_failed = |error: io::Error| Outcome::failed(Ending::StartFailed, error);
         let cgroup = Cgroup::of_self();
         let host = Host::look(&cgroup);
         plan.launch.workers = plan.workers(host.processors);
@@ -124,7 +123,8 @@ impl Master {
         folder.hand_over().map_err(start_failed)?;
         let mut log = log::start(folder, "master", "master", &launch.log).map_err(start_failed)?;
         let listeners = listeners::open_all(plan.doors(), plan.chosen_by, inherited)
-            .map_err(|error| failed(Ending::Config, error))?;
+            .map_err(|error| Outcome::failed(Ending::Config, error))?;
+        let entrance = Entrance::open(listeners).map_err(start_failed)?;
         let (events, inbox) = mpsc::channel(EVENTS);
         let socket = control::listen(&plan.run_dir.control_socket()).map_err(start_failed)?;
         tokio::spawn(control::serve(socket, events.clone()));
@@ -143,7 +143,7 @@ impl Master {
             cluster,
             launch: plan.launch,
             programs,
-            listeners,
+            entrance,
             children: HashMap::new(),
             care,
             inbox,
@@ -161,6 +161,7 @@ impl Master {
         loop {
             self.notify();
             let event = self.next_event().await;
+            self.entrance.heed(&event);
             if let Event::Exited { id, .. } = event {
                 self.children.remove(&id);
             }
@@ -215,7 +216,7 @@ impl Master {
             Action::Kill { id } => self.children.get(&id).into_iter().for_each(Handle::kill),
             Action::AnnounceReady => self.announce(herald),
             Action::WithdrawReady => self.lock.withdraw(),
-            Action::CloseListeners => self.listeners.clear(),
+            Action::CloseListeners => self.entrance.close(),
             Action::ReopenOwnLogs => {
                 if let Err(error) = self.log.reopener().reopen() {
                     tracing::error!("{error}");
@@ -251,6 +252,9 @@ impl Master {
             return;
         };
         let is_news = frame.kind() == Kind::News;
+        if frame.kind() == Kind::Shutdown {
+            self.entrance.leave(to);
+        }
         match child.sender.push(frame) {
             Ok(()) => {}
             // Its exit is on the way to us.
@@ -267,18 +271,26 @@ impl Master {
     fn welcome(&mut self, to: ChildId, slot: &Slot, generation: u64, replaces: bool) {
         let Some(program) = self.programs.of(generation) else { return };
         let welcome = Frame::new(Kind::Welcome, u64::from(replaces), program.welcome.clone());
-        let own = self.listeners.iter().filter(|listener| listener.group == slot.group());
-        let descriptors = own.map(|listener| Arc::clone(&listener.socket)).collect();
-        self.send(to, welcome.with_descriptors(descriptors));
+        match self.entrance.descriptors(to, slot) {
+            Ok(descriptors) => self.send(to, welcome.with_descriptors(descriptors)),
+            Err(error) => {
+                let problem = Some(format!("no connections can be handed to it: {error}"));
+                self.queue.push_back(Event::LinkLost { id: to, problem });
+            }
+        }
     }
 
     /// The first time it is also said aloud.
     fn announce(&mut self, herald: &Herald) {
         let first = self.ready_line.is_none();
         let line = self.ready_line.get_or_insert_with(|| {
-            let crew = crew(self.cluster.ready_workers().1);
+            let crew = count::crew(self.cluster.ready_workers().1);
             let took = self.started.elapsed().as_millis();
-            format!("{} is ready: {} ({crew}, {took} ms)", self.launch.app, listeners::urls(&self.listeners))
+            format!(
+                "{} is ready: {} ({crew}, {took} ms)",
+                self.launch.app,
+                listeners::urls(self.entrance.listeners())
+            )
         });
         tracing::info!("{line}");
         if let Err(error) = self.lock.announce(line) {
@@ -296,10 +308,6 @@ impl Master {
             tracing::error!("{}", outcome.reason);
         }
     }
-}
-
-fn crew(workers: u32) -> String {
-    format!("{workers} {}", if workers == 1 { "worker" } else { "workers" })
 }
 
 /// Waits for a moment that may never come.

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use crate::bus::control::Pulse;
 use crate::bus::{Topic, topic};
 use crate::cpu::{Cancelled, CpuError, CpuPool};
-use crate::http::{self, Drain, Gauges, Listener, Readiness, Standing};
+use crate::http::{self, Door, Drain, Gauges, Readiness, Standing};
 use crate::news::ClusterEvents;
 use crate::process::{MasterGone, Process};
 use crate::state::{ObserveError, Observed};
@@ -27,7 +27,7 @@ pub struct Worker {
 
 #[derive(Debug)]
 struct Shared {
-    /// Until they are served.
+    /// The sockets and their bell, until they are served.
     sockets: Mutex<Option<Vec<Arc<OwnedFd>>>>,
     cpu: CpuPool,
     gauges: Arc<Gauges>,
@@ -179,13 +179,13 @@ impl Worker {
     /// # Errors
     /// When the worker serves already, a socket cannot be used, or the master is gone.
     pub async fn serve(&self, router: Router) -> Result<(), ServeError> {
-        let listeners = self.take_listeners()?;
+        let doors = self.take_doors()?;
         let Shared { gauges, readiness, .. } = &*self.shared;
         let drain = Drain::new();
         let settings = &self.process.launch().http;
         let (counted, standing) = (Arc::clone(gauges), Arc::clone(readiness));
         let serving = async {
-            http::serve(listeners, router, settings, counted, standing, drain.clone())
+            http::serve(doors, router, settings, counted, standing, drain.clone())
                 .await
                 .map_err(ServeError::Socket)
         };
@@ -211,17 +211,13 @@ impl Worker {
         Ok(())
     }
 
-    fn take_listeners(&self) -> Result<Vec<Listener>, ServeError> {
+    fn take_doors(&self) -> Result<Vec<Door>, ServeError> {
         let sockets = self.shared.sockets.lock().unwrap_or_else(PoisonError::into_inner).take();
         let sockets = sockets.ok_or(ServeError::Twice)?;
         if sockets.is_empty() {
             return Err(ServeError::Nowhere(self.group().to_owned()));
         }
-        let listener = |socket: Arc<OwnedFd>| match Arc::try_unwrap(socket) {
-            Ok(socket) => Listener::from_fd(socket),
-            Err(shared) => Listener::from_fd(shared.try_clone()?),
-        };
-        Ok(sockets.into_iter().map(listener).collect::<io::Result<_>>()?)
+        Ok(http::take_over(sockets)?)
     }
 
     /// The figures of this moment.

@@ -8,7 +8,7 @@ use super::places::Places;
 use super::words::{failed, with_runtime};
 use crate::config::{ConfigError, Layers, Merged};
 use crate::error::Ending;
-use crate::http::HttpSettings;
+use crate::http::{HttpSettings, Listen};
 use crate::identity::{self, Identity};
 use crate::launch::{Group, Launch};
 use crate::log::{Level, LogSettings};
@@ -154,7 +154,9 @@ fn layers(places: &Places, args: &Start) -> Result<(Layers, Merged), Outcome> {
     overrides
         .extend(args.ready_timeout.map(|timeout| format!("cluster.ready_timeout={}ms", timeout.as_millis())));
     if !args.listen.is_empty() {
-        overrides.push(listen_override(&args.listen));
+        overrides.push(listen_override(
+            &args.listen.iter().map(|address| address.as_str().into()).collect::<Vec<_>>(),
+        ));
     }
     if let Some(port) = args.port {
         let http: HttpSettings = places.layers(overrides.clone())?.read()?.merge()?.section("http")?;
@@ -165,18 +167,22 @@ fn layers(places: &Places, args: &Start) -> Result<(Layers, Merged), Outcome> {
     Ok((layers, merged))
 }
 
-fn listen_override(addresses: &[String]) -> String {
-    format!("http.listen={}", toml::Value::from(addresses.to_vec()))
+fn listen_override(places: &[Listen]) -> String {
+    let plain = |place: &Listen| *place == Listen::from(place.address.as_str());
+    let value = |place: &Listen| match toml::Value::try_from(place) {
+        Ok(table) if !plain(place) => table,
+        _ => place.address.clone().into(),
+    };
+    format!("http.listen={}", toml::Value::Array(places.iter().map(value).collect()))
 }
 
-/// The addresses with another port. Inherited sockets have theirs and are left out; the default is better than
-/// nothing.
-fn moved(addresses: &[String], port: u16) -> Vec<String> {
-    let own = |addresses: &[String]| -> Vec<String> {
-        let own = addresses.iter().filter(|address| !address.starts_with(systemd::PREFIX));
-        own.map(|address| with_port(address, port)).collect()
+/// The places with another port. Inherited sockets have theirs and are left out; the default is better than nothing.
+fn moved(places: &[Listen], port: u16) -> Vec<Listen> {
+    let own = |places: &[Listen]| -> Vec<Listen> {
+        let own = places.iter().filter(|place| !place.address.starts_with(systemd::PREFIX));
+        own.map(|place| Listen { address: with_port(&place.address, port), ..place.clone() }).collect()
     };
-    match own(addresses) {
+    match own(places) {
         none if none.is_empty() => own(&HttpSettings::default().listen),
         some => some,
     }
@@ -203,8 +209,14 @@ mod tests {
 
     #[test]
     fn a_port_on_the_command_line_is_bound_in_place_of_inherited_sockets() {
-        let strings = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-        assert_eq!(moved(&strings(&["systemd:web", "[::1]:7001"]), 80), ["[::1]:80"]);
-        assert_eq!(moved(&strings(&["systemd:"]), 80), ["127.0.0.1:80"]);
+        assert_eq!(moved(&["systemd:web".into(), "[::1]:7001".into()], 80), ["[::1]:80".into()]);
+        assert_eq!(moved(&["systemd:".into()], 80), ["127.0.0.1:80".into()]);
+    }
+
+    #[test]
+    fn a_port_on_the_command_line_leaves_the_rest_of_a_place() {
+        let named = Listen { name: Some("api".to_owned()), ..Listen::from("[::1]:7001") };
+        let text = listen_override(&moved(&["[::1]:7001".into(), named], 80));
+        assert_eq!(text, r#"http.listen=["[::1]:80", { address = "[::1]:80", name = "api" }]"#);
     }
 }

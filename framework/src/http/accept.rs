@@ -1,17 +1,18 @@
 //! Accepting connections until the server drains. No error of accept ends the loop.
 
-use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use rustix::io::Errno;
 use tokio::time::{Instant, sleep};
 
 use super::connection;
+use super::handed::Handed;
 use super::house::{House, Stage};
 use super::listener::{Listener, Peer, Stream};
+use super::porter::Porter;
+use crate::handover::Message;
 
 /// How long to wait for descriptors or memory, unless a connection of ours closes sooner.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
@@ -19,50 +20,57 @@ const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
 /// How often a shortage is logged at most.
 const SHORTAGE_LOG: Duration = Duration::from_secs(1);
 
-/// What to do after an error of accept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Remedy {
-    /// That one connection failed; the next one may be well.
-    GoOn,
-    /// The same error would come again at once.
-    Pause,
-}
-
-fn remedy(error: &io::Error) -> Remedy {
-    match error.raw_os_error().map(Errno::from_raw_os_error) {
+/// Whether an error of accept was that of one connection, so that the next may be well. Any other would come again at
+/// once.
+pub(crate) fn is_passing(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error().map(Errno::from_raw_os_error),
         Some(
             Errno::CONNABORTED
-            | Errno::CONNRESET
-            | Errno::INTR
-            | Errno::AGAIN
-            | Errno::PROTO
-            | Errno::PERM
-            | Errno::NETDOWN
-            | Errno::NETUNREACH
-            | Errno::HOSTDOWN
-            | Errno::HOSTUNREACH
-            | Errno::NOTCONN,
-        ) => Remedy::GoOn,
-        _ => Remedy::Pause,
-    }
+                | Errno::CONNRESET
+                | Errno::INTR
+                | Errno::AGAIN
+                | Errno::PROTO
+                | Errno::PERM
+                | Errno::NETDOWN
+                | Errno::NETUNREACH
+                | Errno::HOSTDOWN
+                | Errno::HOSTUNREACH
+                | Errno::NOTCONN
+        )
+    )
 }
 
 enum Turn {
     Arrived(Stream, Peer),
+    Nobody,
     Failed(io::Error),
     /// As many connections are open as may be.
     Full,
 }
 
-/// Accepts from `listener` until the house drains, then closes it.
-pub(super) async fn run(listener: Listener, house: Arc<House>) {
+/// Accepts from `listener`, as its porter calls, until the house drains; then closes it.
+pub(super) async fn run(listener: Listener, porter: Porter, house: Arc<House>) {
     let mut logged = None;
     let accepting = async {
         loop {
-            match next(&listener, &house).await {
+            if let Err(error) = porter.called().await {
+                recover(&error, &house, &mut logged).await;
+                continue;
+            }
+            match next(&listener, &house) {
+                // One at a time, and then to the end of the queue.
                 Turn::Arrived(stream, peer) => connection::spawn(stream, peer, &house),
-                Turn::Failed(error) => recover(&error, &house, &mut logged).await,
-                Turn::Full => house.room().await,
+                Turn::Nobody => {}
+                Turn::Failed(error) if is_passing(&error) => {}
+                Turn::Failed(error) => {
+                    porter.pass_on();
+                    recover(&error, &house, &mut logged).await;
+                }
+                Turn::Full => {
+                    porter.pass_on();
+                    house.room().await;
+                }
             }
         }
     };
@@ -73,24 +81,54 @@ pub(super) async fn run(listener: Listener, house: Arc<House>) {
     }
 }
 
-async fn next(listener: &Listener, house: &House) -> Turn {
-    // Room is looked for in the very poll that accepts: several listeners share the places.
-    poll_fn(|cx| {
-        if !house.has_room() {
-            return Poll::Ready(Turn::Full);
+/// Takes up what the master hands over, until the house drains; what has been handed over by then is ours to serve.
+pub(super) async fn take_up(mut handed: Handed, house: Arc<House>) {
+    let taking = async {
+        let mut logged = None;
+        loop {
+            house.room().await;
+            match handed.next().await {
+                // The master is gone, and so are we in a moment.
+                Ok(Message::End) => std::future::pending().await,
+                Ok(message) => admit(message, &house),
+                Err(error) => recover(&error, &house, &mut logged).await,
+            }
         }
-        listener.poll_accept(cx).map(|arrival| match arrival {
-            Ok((stream, peer)) => Turn::Arrived(stream, peer),
-            Err(error) => Turn::Failed(error),
-        })
-    })
-    .await
+    };
+    tokio::select! {
+        biased;
+        () = house.reached(Stage::Draining) => {}
+        () = taking => {}
+    }
+    while let Some(message @ Message::Connection { .. }) = handed.try_next() {
+        admit(message, &house);
+    }
+}
+
+fn admit(message: Message, house: &Arc<House>) {
+    match message {
+        Message::Connection { socket, .. } => match Stream::handed_over(socket) {
+            Ok((stream, peer)) => connection::spawn(stream, peer, house),
+            Err(error) => tracing::warn!(%error, "a connection that was handed over cannot be used"),
+        },
+        Message::Lost => tracing::error!("a connection was lost: the limit of open files is reached"),
+        Message::Knock | Message::End => {}
+    }
+}
+
+/// Room is looked for in the very step that accepts: several listeners share the places.
+fn next(listener: &Listener, house: &House) -> Turn {
+    if !house.has_room() {
+        return Turn::Full;
+    }
+    match listener.accept() {
+        Ok(Some((stream, peer))) => Turn::Arrived(stream, peer),
+        Ok(None) => Turn::Nobody,
+        Err(error) => Turn::Failed(error),
+    }
 }
 
 async fn recover(error: &io::Error, house: &House, logged: &mut Option<Instant>) {
-    if remedy(error) == Remedy::GoOn {
-        return;
-    }
     let now = Instant::now();
     if logged.is_none_or(|then| now - then >= SHORTAGE_LOG) {
         *logged = Some(now);
@@ -109,15 +147,15 @@ mod tests {
     #[test]
     fn a_connection_that_failed_does_not_hold_up_the_next() {
         for errno in [Errno::CONNABORTED, Errno::CONNRESET, Errno::INTR, Errno::PERM, Errno::PROTO] {
-            assert_eq!(remedy(&errno.into()), Remedy::GoOn, "{errno:?}");
+            assert!(is_passing(&errno.into()), "{errno:?}");
         }
     }
 
     #[test]
     fn a_shortage_and_an_unknown_error_are_waited_out() {
         for errno in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::INVAL, Errno::BADF] {
-            assert_eq!(remedy(&errno.into()), Remedy::Pause, "{errno:?}");
+            assert!(!is_passing(&errno.into()), "{errno:?}");
         }
-        assert_eq!(remedy(&io::Error::other("unknown")), Remedy::Pause);
+        assert!(!is_passing(&io::Error::other("unknown")));
     }
 }

@@ -1,27 +1,33 @@
-//! Where connections come from, and what they are before HTTP: TCP and Unix sockets, accepted here or handed over.
+//! Where connections come from, and what they are before HTTP: TCP and Unix sockets.
 
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use rustix::net::{AddressFamily, RecvFlags, SocketType, getsockname, recv, sockopt};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvFlags, SocketFlags, SocketType, getpeername, getsockname, recv, sockopt,
+};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpStream, UnixStream};
+
+use super::bell::Bell;
 
 /// The address of a client, where it has one.
 pub(super) type Peer = Option<SocketAddr>;
 
-/// A source of connections.
+/// A listening socket that all workers of a group share.
 #[derive(Debug)]
-pub(crate) enum Listener {
-    /// A TCP socket, accepted from by this process.
-    Tcp(TcpListener),
-    /// A Unix socket, accepted from by this process.
-    Unix(UnixListener),
+pub(crate) struct Listener {
+    pub(super) socket: Arc<OwnedFd>,
+    pub(super) bell: Bell,
+    family: Family,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Family {
     Inet,
     Unix,
@@ -43,39 +49,34 @@ fn unfit(reason: &str) -> io::Error {
 }
 
 impl Listener {
-    /// Takes over an inherited listening socket, TCP or Unix.
+    /// Takes over an inherited listening socket, TCP or Unix, with the bell of those who share it.
     ///
     /// # Errors
-    /// When it is neither, does not listen, or no runtime with I/O is running.
-    pub(crate) fn from_fd(fd: OwnedFd) -> io::Result<Self> {
-        if !sockopt::socket_acceptconn(&fd)? {
+    /// When it is neither, or does not listen.
+    pub(crate) fn new(socket: Arc<OwnedFd>, bell: Bell) -> io::Result<Self> {
+        if !sockopt::socket_acceptconn(&socket)? {
             return Err(unfit("the inherited socket does not listen"));
         }
-        rustix::io::ioctl_fionbio(&fd, true)?;
-        match family(&fd)? {
-            Family::Inet => Ok(Self::Tcp(TcpListener::from_std(fd.into())?)),
-            Family::Unix => Ok(Self::Unix(UnixListener::from_std(fd.into())?)),
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        let family = family(&socket)?;
+        if family == Family::Inet {
+            // What it accepts inherits this, which saves a call per connection.
+            sockopt::set_tcp_nodelay(&socket, true)?;
         }
+        Ok(Self { socket, bell, family })
     }
 
-    /// Sets TCP_NODELAY once on the listener: what it accepts inherits it, which saves a call per connection.
-    pub(super) fn prepare(&self) -> io::Result<()> {
-        match self {
-            Self::Tcp(listener) => Ok(sockopt::set_tcp_nodelay(listener, true)?),
-            Self::Unix(_) => Ok(()),
+    /// The next connection, if one waits.
+    pub(super) fn accept(&self) -> io::Result<Option<(Stream, Peer)>> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        match rustix::net::acceptfrom_with(&self.socket, flags) {
+            Ok((socket, peer)) => {
+                let peer = peer.and_then(|address| address.try_into().ok());
+                Ok(Some((Stream::new(socket, self.family)?, peer)))
+            }
+            Err(Errno::AGAIN) => Ok(None),
+            Err(error) => Err(error.into()),
         }
-    }
-
-    /// The next connection.
-    pub(super) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Stream, Peer)>> {
-        Poll::Ready(match self {
-            Self::Tcp(listener) => {
-                ready!(listener.poll_accept(cx)).map(|(stream, peer)| (Stream::Tcp(stream), Some(peer)))
-            }
-            Self::Unix(listener) => {
-                ready!(listener.poll_accept(cx)).map(|(stream, _)| (Stream::Unix(stream), None))
-            }
-        })
     }
 }
 
@@ -111,6 +112,19 @@ macro_rules! either {
 }
 
 impl Stream {
+    fn new(socket: OwnedFd, family: Family) -> io::Result<Self> {
+        Ok(match family {
+            Family::Inet => Self::Tcp(TcpStream::from_std(socket.into())?),
+            Family::Unix => Self::Unix(UnixStream::from_std(socket.into())?),
+        })
+    }
+
+    /// A connection that another process accepted. A client that has gone since has no address.
+    pub(super) fn handed_over(socket: OwnedFd) -> io::Result<(Self, Peer)> {
+        let (family, peer) = (family(&socket)?, getpeername(&socket).ok().flatten());
+        Ok((Self::new(socket, family)?, peer.and_then(|address| address.try_into().ok())))
+    }
+
     /// Ready when the client has closed its half; otherwise wakes the task when something comes.
     pub(super) fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
         loop {

@@ -6,7 +6,9 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
+use super::listen::Listen;
 use super::trust::{ProxyHeader, TrustedProxy};
+use crate::balance::Policy;
 
 /// What the parser needs at least.
 const LEAST_HEADER_LIMIT: u32 = 8 * 1024;
@@ -18,9 +20,11 @@ const MOST_HEADER_LIMIT: u64 = 16 * 1024 * 1024;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpSettings {
-    /// Where to listen: `host:port`, `unix:PATH`, or `systemd:NAME` for inherited sockets of that name.
-    #[serde(deserialize_with = "some_addresses")]
-    pub listen: Vec<String>,
+    /// Where to listen.
+    #[serde(deserialize_with = "some_places")]
+    pub listen: Vec<Listen>,
+    /// How connections are spread over the workers, where a listener says nothing else.
+    pub policy: Policy,
     /// How many connections one worker holds at a time; further ones wait in the queue for any worker.
     pub max_connections: NonZeroUsize,
     /// How many connections of one client address a worker holds at a time; further ones are closed at once. 0 is no
@@ -74,7 +78,8 @@ pub struct HttpSettings {
 impl Default for HttpSettings {
     fn default() -> Self {
         Self {
-            listen: vec!["127.0.0.1:7001".to_owned()],
+            listen: vec!["127.0.0.1:7001".into()],
+            policy: Policy::default(),
             max_connections: NonZeroUsize::new(10_000).unwrap_or(NonZeroUsize::MIN),
             max_connections_per_client: 0,
             trusted_proxies: vec![],
@@ -111,12 +116,12 @@ fn head_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ByteSize, D::
     Ok(size)
 }
 
-fn some_addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    let addresses = Vec::<String>::deserialize(deserializer)?;
-    if addresses.is_empty() {
+fn some_places<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Listen>, D::Error> {
+    let places = Vec::<Listen>::deserialize(deserializer)?;
+    if places.is_empty() {
         return Err(de::Error::custom(
             "nowhere to listen: write at least one address, such as 127.0.0.1:7001",
         ));
     }
-    Ok(addresses)
+    Ok(places)
 }

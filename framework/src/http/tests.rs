@@ -8,6 +8,7 @@ mod proxies;
 mod streams;
 
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,11 +17,12 @@ use axum::body::Bytes;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::routing::{get, post};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::listener::Listener;
 use super::*;
 
 /// The time-outs of the tests; whatever must not be cut lasts several times as long.
@@ -61,6 +63,11 @@ impl Gate {
     }
 }
 
+/// A listener that nobody else shares.
+fn listening(socket: impl Into<OwnedFd>) -> io::Result<Listener> {
+    Listener::new(Arc::new(socket.into()), Bell::new()?)
+}
+
 struct Served {
     address: SocketAddr,
     gate: Gate,
@@ -72,25 +79,39 @@ struct Served {
 
 impl Served {
     async fn start(settings: HttpSettings) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        Self::over(Listener::Tcp(listener), address, settings)
+        Self::over(listening(listener).unwrap(), address, settings)
     }
 
     fn over(listener: Listener, address: SocketAddr, settings: HttpSettings) -> Self {
         let (gate, drain) = (Gate::new(), Drain::new());
         let (gauges, readiness) = (Arc::<Gauges>::default(), Arc::<Readiness>::default());
-        let serving =
-            (vec![listener], router(gate.clone()), gauges.clone(), readiness.clone(), drain.clone());
+        let serving = (
+            vec![Door::Shared(listener)],
+            router(gate.clone()),
+            gauges.clone(),
+            readiness.clone(),
+            drain.clone(),
+        );
         let server = tokio::spawn(async move {
-            let (listeners, router, gauges, readiness, drain) = serving;
-            serve(listeners, router, &settings, gauges, readiness, drain).await
+            let (doors, router, gauges, readiness, drain) = serving;
+            serve(doors, router, &settings, gauges, readiness, drain).await
         });
         Self { address, gate, gauges, readiness, drain, server }
     }
 
     async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
+    }
+
+    async fn until_accepted(&self, count: u64) {
+        let accepted = async {
+            while self.gauges.accepted() < count {
+                tokio::task::yield_now().await;
+            }
+        };
+        within(accepted).await;
     }
 
     async fn drained(self) -> Drained {
@@ -235,17 +256,6 @@ async fn the_health_routes_can_be_left_to_the_router() {
     let served = Served::start(HttpSettings { health_routes: false, ..patient() }).await;
     let (head, _) = ask(&mut served.connect().await, b"GET /healthz HTTP/1.1\r\nhost: test\r\n\r\n").await;
     assert!(head.starts_with("HTTP/1.1 404 "), "{head}");
-}
-
-#[tokio::test]
-async fn an_inherited_socket_is_told_by_its_family() {
-    let folder = tempfile::tempdir().unwrap();
-    let unix = std::os::unix::net::UnixListener::bind(folder.path().join("socket")).unwrap();
-    let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    assert!(matches!(Listener::from_fd(tcp.into()), Ok(Listener::Tcp(_))));
-    assert!(matches!(Listener::from_fd(unix.into()), Ok(Listener::Unix(_))));
-    assert!(Listener::from_fd(udp.into()).is_err());
 }
 
 #[test]

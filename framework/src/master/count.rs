@@ -94,6 +94,11 @@ impl de::Visitor<'_> for CountVisitor {
     }
 }
 
+/// So many workers, in words.
+pub(super) fn crew(workers: u32) -> String {
+    format!("{workers} {}", if workers == 1 { "worker" } else { "workers" })
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::settings::ClusterSettings;

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use crate::bus::control::{Answer, Request};
 use crate::bus::frame::Frame;
-use crate::error::Ending;
+use crate::error::{BoxError, Ending, chain};
 use crate::events::ClusterEvent;
 use crate::exit::{Ended, Exit, Reason};
 use crate::role::Slot;
@@ -142,6 +142,11 @@ pub(crate) struct Outcome {
 impl Outcome {
     pub(crate) fn done() -> Self {
         Self { ending: Ending::Done, reason: String::new(), detail: String::new() }
+    }
+
+    pub(crate) fn failed(ending: Ending, error: impl Into<BoxError>) -> Self {
+        let error = error.into();
+        Self { ending, reason: chain(&*error), detail: String::new() }
     }
 
     /// Nothing serves any more, and trying again has not helped.

@@ -11,14 +11,20 @@ use std::sync::Arc;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
 
+use super::desk::Door;
 use super::plan::Doors;
+use crate::balance::{Chooser, Policy};
 use crate::bus::frame::MAX_DESCRIPTORS;
+use crate::http::Listen;
 use crate::role::WEB;
 use crate::status::ListenerStatus;
-use crate::systemd::{ChosenBy, InheritError, Inherited, Missing, Remark, Source, choose};
+use crate::systemd::{ChosenBy, InheritError, Inherited, Missing, PREFIX, Remark, Source, choose};
 
 /// How many connections may wait to be accepted; the kernel lowers it to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
+
+/// How many sockets a group may have: a welcome carries them, and a bell.
+const MAX_SOCKETS: usize = MAX_DESCRIPTORS - 1;
 
 /// One bound socket.
 #[derive(Debug)]
@@ -27,6 +33,9 @@ pub(crate) struct Listener {
     /// The group of workers that accept from it.
     pub(crate) group: String,
     pub(crate) socket: Arc<OwnedFd>,
+    /// How connections are spread over them.
+    pub(crate) policy: Policy,
+    pub(crate) weights: Vec<u32>,
     /// The file of a Unix socket that we made, removed at the end.
     file: Option<PathBuf>,
 }
@@ -82,16 +91,22 @@ fn open(
     listeners: &mut Vec<Listener>,
 ) -> Result<Option<Remark>, ListenError> {
     let names: Vec<String> = inherited.iter().map(|socket| socket.name.clone()).collect();
-    let (sources, remark) = choose(doors.addresses, chosen_by, &names)?;
-    if sources.len() > MAX_DESCRIPTORS {
-        let address = doors.addresses.last().cloned().unwrap_or_default();
-        let problem = format!("{MAX_DESCRIPTORS} sockets are the most");
+    let addresses: Vec<String> = doors.places.iter().map(|place| place.address.clone()).collect();
+    let (sources, remark) = choose(&addresses, chosen_by, &names)?;
+    if sources.len() > MAX_SOCKETS {
+        let address = addresses.last().cloned().unwrap_or_default();
+        let problem = format!("{MAX_SOCKETS} sockets are the most");
         return Err(BindError { address, problem }.into());
     }
+    let mut places = doors.places.iter();
     let mut left: Vec<Option<Inherited>> = inherited.drain(..).map(Some).collect();
     for source in sources {
         let mut listener = match source {
-            Source::Address(address) => bind_one(doors, address)?,
+            // In the order of the places, so that two that read the same, as with port 0, are told apart.
+            Source::Address(address) => match places.find(|place| place.address == address) {
+                Some(place) => bind_one(doors, place)?,
+                None => continue,
+            },
             Source::Inherited(place) => match left.get_mut(place).and_then(Option::take) {
                 Some(socket) => take_over(doors, socket)?,
                 None => continue,
@@ -123,10 +138,16 @@ fn unique(name: &str, taken: &[Listener]) -> String {
 fn take_over(doors: &Doors<'_>, inherited: Inherited) -> Result<Listener, InheritError> {
     let name = inherited.name.clone();
     let (socket, address) = inherited.into_listener()?;
-    Ok(Listener::new(doors.group, name, address, socket, None))
+    let asked = |name: &str| {
+        let by = |place: &&Listen| place.address.strip_prefix(PREFIX) == Some(name);
+        doors.places.iter().find(by)
+    };
+    let place = asked(&name).or_else(|| asked(""));
+    Ok(Listener::new(doors, place, name, address, socket, None))
 }
 
-fn bind_one(doors: &Doors<'_>, address: &str) -> Result<Listener, BindError> {
+fn bind_one(doors: &Doors<'_>, place: &Listen) -> Result<Listener, BindError> {
+    let address = place.address.as_str();
     let failed = |problem| BindError { address: address.to_owned(), problem };
     let (socket, bound, file) = match address.strip_prefix("unix:") {
         Some("") => return Err(failed("write the path of the socket: unix:PATH".to_owned())),
@@ -141,13 +162,33 @@ fn bind_one(doors: &Doors<'_>, address: &str) -> Result<Listener, BindError> {
             (socket, bound.to_string(), None)
         }
     };
-    Ok(Listener::new(doors.group, doors.name.to_owned(), bound, socket, file))
+    Ok(Listener::new(doors, Some(place), doors.name.to_owned(), bound, socket, file))
 }
 
 impl Listener {
-    fn new(group: &str, name: String, address: String, socket: OwnedFd, file: Option<PathBuf>) -> Self {
-        let status = ListenerStatus { name, address, policy: "shared".to_owned() };
-        Self { status, group: group.to_owned(), socket: Arc::new(socket), file }
+    /// `place` is what asked for it, and `name` its name if that says none.
+    fn new(
+        doors: &Doors<'_>,
+        place: Option<&Listen>,
+        name: String,
+        address: String,
+        socket: OwnedFd,
+        file: Option<PathBuf>,
+    ) -> Self {
+        let Listen { name: own_name, policy, weights, .. } = place.cloned().unwrap_or_default();
+        let policy = policy.unwrap_or(doors.policy);
+        let name = own_name.unwrap_or(name);
+        let status = ListenerStatus { name, address, policy: policy.name().to_owned() };
+        Self { status, group: doors.group.to_owned(), socket: Arc::new(socket), policy, weights, file }
+    }
+
+    /// The listener as one of which the master accepts.
+    ///
+    /// # Errors
+    /// When it cannot be made to accept without waiting.
+    pub(super) fn door(&self) -> io::Result<Door> {
+        let chooser = Chooser::new(self.policy, self.weights.clone());
+        Door::new(Arc::clone(&self.socket), self.group.clone(), chooser)
     }
 }
 
@@ -221,8 +262,8 @@ mod tests {
     }
 
     fn opened(addresses: &[&str]) -> Result<Vec<Listener>, ListenError> {
-        let addresses: Vec<String> = addresses.iter().map(|address| (*address).to_owned()).collect();
-        let doors = Doors { group: WEB, name: "http", addresses: &addresses };
+        let places: Vec<Listen> = addresses.iter().map(|address| (*address).into()).collect();
+        let doors = Doors { group: WEB, name: "http", places: &places, policy: Policy::Shared };
         open_all(std::iter::once(doors), ChosenBy::Configuration, Vec::new())
     }
 

@@ -7,6 +7,8 @@ use super::programs::Refresh;
 use super::rules::{CrewRules, Rules};
 use super::settings::{ClusterSettings, GroupSettings};
 use super::supervisor::Supervisor;
+use crate::balance::Policy;
+use crate::http::Listen;
 use crate::instance::RunDir;
 use crate::launch::Launch;
 use crate::role::WEB;
@@ -26,21 +28,24 @@ pub(crate) struct Plan {
     pub(crate) refresh: Refresh,
 }
 
-/// Addresses to listen on, for one group.
+/// Places to listen, for one group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Doors<'a> {
     pub(crate) group: &'a str,
     /// The name of the first; the others are numbered.
     pub(crate) name: &'a str,
-    pub(crate) addresses: &'a [String],
+    pub(crate) places: &'a [Listen],
+    /// How connections are spread where a place says nothing else.
+    pub(crate) policy: Policy,
 }
 
 impl Plan {
     /// Where each group listens.
     pub(crate) fn doors(&self) -> impl Iterator<Item = Doors<'_>> {
+        let http = &self.launch.http;
         self.groups.iter().map(|(group, settings)| match group.as_str() {
-            WEB => Doors { group, name: "http", addresses: &self.launch.http.listen },
-            _ => Doors { group, name: group, addresses: &settings.listen },
+            WEB => Doors { group, name: "http", places: &http.listen, policy: http.policy },
+            _ => Doors { group, name: group, places: &settings.listen, policy: http.policy },
         })
     }
 

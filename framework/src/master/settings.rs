@@ -6,6 +6,7 @@ use bytesize::ByteSize;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::count::WorkerCount;
+use crate::http::Listen;
 use crate::identity::Account;
 use crate::launch::OnPanic;
 
@@ -103,7 +104,7 @@ pub struct GroupSettings {
     #[serde(with = "super::count::or_none")]
     pub workers: Option<WorkerCount>,
     /// Where the group listens; `web` listens on `http.listen`. Default nowhere.
-    pub listen: Vec<String>,
+    pub listen: Vec<Listen>,
     /// See [`ClusterSettings::ready_timeout`].
     #[serde(with = "crate::duration::optional")]
     pub ready_timeout: Option<Duration>,

@@ -28,7 +28,7 @@ pub(crate) fn take(master: &Master) -> Status {
         agent,
         groups: overview.groups(),
         workers,
-        listeners: master.listeners.iter().map(|listener| listener.status.clone()).collect(),
+        listeners: master.entrance.listeners().iter().map(|listener| listener.status.clone()).collect(),
         states: master.cluster.state_statuses(),
         config: master.cluster.config_status(),
         bus,

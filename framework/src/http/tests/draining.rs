@@ -92,14 +92,14 @@ async fn nothing_is_accepted_once_draining_has_begun() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
-    let inherited = Listener::from_fd(listener.try_clone().unwrap().into()).unwrap();
+    let inherited = listening(listener.try_clone().unwrap()).unwrap();
     let served = Served::over(inherited, address, patient());
     ask(&mut served.connect().await, GET).await;
     served.drain.begin(Occasion::Stop, None);
     assert_eq!(served.drained().await, Drained { cut: 0 });
     // The socket lives on in the other process, here: the next client gets there.
     let _client = TcpStream::connect(address).await.unwrap();
-    let theirs = TcpListener::from_std(listener).unwrap();
+    let theirs = tokio::net::TcpListener::from_std(listener).unwrap();
     assert!(within(theirs.accept()).await.is_ok());
 }
 
@@ -140,6 +140,7 @@ async fn a_half_sent_head_does_not_hold_the_drain_beyond_its_time() {
     let served = Served::start(HttpSettings { header_timeout: SHORT, ..patient() }).await;
     let mut client = served.connect().await;
     client.write_all(b"GET / HT").await.unwrap();
+    served.until_accepted(1).await;
     served.drain.begin(Occasion::Stop, None);
     rest(&mut client).await;
     assert_eq!(served.drained().await, Drained { cut: 0 });

@@ -7,7 +7,7 @@ use super::*;
 
 /// A server on a socket that it shares with others.
 fn over(socket: &std::net::TcpListener, settings: HttpSettings) -> Served {
-    let listener = Listener::from_fd(socket.try_clone().unwrap().into()).unwrap();
+    let listener = listening(socket.try_clone().unwrap()).unwrap();
     Served::over(listener, socket.local_addr().unwrap(), settings)
 }
 

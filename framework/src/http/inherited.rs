@@ -1,0 +1,69 @@
+//! What the master hands to a worker so that it can serve, told apart by what each descriptor is.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use rustix::io::Errno;
+use rustix::net::{SocketType, sockopt};
+
+use super::bell::Bell;
+use super::handed::Handed;
+use super::listener::Listener;
+
+/// Where connections come from.
+#[derive(Debug)]
+pub(crate) enum Door {
+    /// A listener that all workers of the group share.
+    Shared(Listener),
+    /// The master, which accepts and hands over.
+    Handed(Handed),
+}
+
+/// Takes over listening sockets, the bell of those who share them, and the way from the master, in any order. Must be
+/// called inside a runtime.
+///
+/// # Errors
+/// When a socket cannot be listened on, or a bell is missing and cannot be made.
+pub(crate) fn take_over(descriptors: Vec<Arc<OwnedFd>>) -> io::Result<Vec<Door>> {
+    let (bells, sockets): (Vec<_>, Vec<_>) = descriptors.into_iter().partition(is_bell);
+    let bell = bells.into_iter().next().map_or_else(Bell::new, |bell| Ok(Bell::inherited(bell)))?;
+    let door = |socket: Arc<OwnedFd>| match sockopt::socket_type(&socket)? {
+        SocketType::SEQPACKET => Ok(Door::Handed(Handed::new(socket)?)),
+        _ => Ok(Door::Shared(Listener::new(socket, bell.clone())?)),
+    };
+    sockets.into_iter().map(door).collect()
+}
+
+/// All that is no socket.
+fn is_bell(descriptor: &Arc<OwnedFd>) -> bool {
+    sockopt::socket_type(descriptor) == Err(Errno::NOTSOCK)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, UdpSocket};
+
+    use super::*;
+    use crate::handover::Handover;
+
+    fn shared(descriptor: impl Into<OwnedFd>) -> Arc<OwnedFd> {
+        Arc::new(descriptor.into())
+    }
+
+    #[tokio::test]
+    async fn descriptors_are_told_by_what_they_are() {
+        let listener = shared(TcpListener::bind("127.0.0.1:0").unwrap());
+        let (bell, way) = (Bell::new().unwrap(), Handover::new().unwrap());
+        let doors = take_over(vec![way.receiving_end(), bell.descriptor(), listener]).unwrap();
+        assert!(matches!(doors[..], [Door::Handed(_), Door::Shared(_)]));
+    }
+
+    #[test]
+    fn only_a_socket_that_listens_is_taken_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let unix = std::os::unix::net::UnixListener::bind(folder.path().join("socket")).unwrap();
+        assert!(take_over(vec![shared(unix)]).is_ok());
+        assert!(take_over(vec![shared(UdpSocket::bind("127.0.0.1:0").unwrap())]).is_err());
+    }
+}
