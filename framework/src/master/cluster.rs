@@ -1,12 +1,14 @@
 //! The whole cluster as the master knows it: takes every event, asks the rooms that answer for it, and
 //! returns what is to be done. Pure.
 
+mod frames;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::crew::{Crew, FIRST};
 use super::event::{Action, ChildId, Event, Reply, Report};
-use super::occupant::{Knows, Occupant};
+use super::occupant::Occupant;
 use super::overview::Overview;
 use super::pace::Pace;
 use super::readers::Readers;
@@ -16,9 +18,7 @@ use super::reopening::Reopening;
 use super::rules::Rules;
 use super::scaling::{self, Scaling};
 use super::supervisor::Supervisor;
-use crate::bus::codec;
-use crate::bus::control::{Answer, Failure, Hello, Request};
-use crate::bus::frame::{Frame, Kind, PROTOCOL};
+use crate::bus::control::{Answer, Request};
 use crate::bus::topic::CONFIG;
 use crate::role::Slot;
 use crate::status::{BusStatus, ClusterState, ConfigStatus, DutyState, DutyStatus, StateStatus};
@@ -144,108 +144,6 @@ impl Cluster {
         }
     }
 
-    /// A child that sends what makes no sense is no member any more, and has a moment to end.
-    fn on_frame(&mut self, from: ChildId, frame: &Frame, now: Instant, actions: &mut Vec<Action>) {
-        let Some(slot) = self.supervisor.slot_of(from).cloned() else {
-            return;
-        };
-        if let Err(problem) = self.take(from, &slot, frame, now, actions) {
-            self.forget(from, actions);
-            self.lose_link(from, Some(problem), now, actions);
-        }
-    }
-
-    fn take(
-        &mut self,
-        from: ChildId,
-        slot: &Slot,
-        frame: &Frame,
-        now: Instant,
-        actions: &mut Vec<Action>,
-    ) -> Result<(), String> {
-        let greeted = self.relay.has(from);
-        let Some((_, occupant)) = self.supervisor.occupant(from) else { return Ok(()) };
-        occupant.heard = Some(now);
-        match frame.kind() {
-            Kind::Hello if greeted => return Err(format!("{slot} said hello twice")),
-            Kind::Hello => self.on_hello(from, slot, frame, actions)?,
-            Kind::Failed => occupant.last_words = Some(cut(read(frame)?)),
-            kind if !greeted => return Err(format!("{slot} sent {kind:?} before its hello")),
-            Kind::Ready => occupant.ready(slot, now, actions),
-            Kind::ClusterReady => occupant.knows = Knows::Confirmed,
-            Kind::Pulse => occupant.take(read(frame)?),
-            Kind::Publish => self.relay.publish(from, frame, actions),
-            Kind::Ack => self.relay.acknowledge(from, frame.topic(), frame.number()),
-            Kind::Watch => self.readers.join(from),
-            Kind::Reopened => {
-                let problem = String::from_utf8_lossy(frame.payload());
-                self.reopening.answered(from, frame.number(), &problem, actions);
-            }
-            kind if slot.is_agent() => self.on_agent_frame(kind, from, frame, actions)?,
-            Kind::Retire => self.supervisor.retire(from, words(frame.payload()), now, actions),
-            kind => {
-                return Err(format!(
-                    "{slot} sent a frame of the kind {kind:?}, which is not its own to send"
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    /// What only the agent may send.
-    fn on_agent_frame(
-        &mut self,
-        kind: Kind,
-        from: ChildId,
-        frame: &Frame,
-        actions: &mut Vec<Action>,
-    ) -> Result<(), String> {
-        match kind {
-            Kind::StandBy => {
-                if let Some((_, occupant)) = self.supervisor.occupant(from) {
-                    occupant.stands_by = true;
-                }
-            }
-            Kind::Reopen => {
-                self.reopening.begin(Some((from, frame.number())), self.relay.members(), actions);
-            }
-            Kind::Duties => self.duties = read(frame)?,
-            Kind::ConfigRefused => {
-                self.config_refused = read(frame)?;
-                if let Some(problem) = self.config_refused.clone() {
-                    actions.push(Action::Report(Report::ConfigRefused { problem }));
-                }
-            }
-            kind => {
-                return Err(format!(
-                    "the agent sent a frame of the kind {kind:?}, which only the master sends"
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    fn on_hello(
-        &mut self,
-        from: ChildId,
-        slot: &Slot,
-        frame: &Frame,
-        actions: &mut Vec<Action>,
-    ) -> Result<(), String> {
-        let hello: Hello = read(frame)?;
-        if hello.protocol != PROTOCOL {
-            return Err(format!("it speaks protocol {}, and this master speaks {PROTOCOL}", hello.protocol));
-        }
-        if hello.slot != *slot || self.builds.get(&hello.generation) != Some(&hello.build) {
-            return Err(format!("it says that it is {} of build {}", hello.slot, hello.build));
-        }
-        self.relay.join(from, slot.is_agent(), actions);
-        let replaces = slot.is_agent() && self.supervisor.agent().occupants.len() > 1;
-        let (slot, generation) = (slot.clone(), hello.generation);
-        actions.push(Action::Welcome { to: from, slot, generation, replaces });
-        Ok(())
-    }
-
     fn forget(&mut self, id: ChildId, actions: &mut Vec<Action>) {
         self.relay.leave(id);
         self.reopening.leave(id, actions);
@@ -309,20 +207,4 @@ impl Cluster {
     pub(crate) fn bus_status(&self) -> BusStatus {
         BusStatus { relayed: self.relay.relayed(), ..BusStatus::default() }
     }
-}
-
-fn read<T: serde::de::DeserializeOwned>(frame: &Frame) -> Result<T, String> {
-    codec::decode(&format!("a frame of the kind {:?}", frame.kind()), frame.payload())
-        .map_err(|e| e.to_string())
-}
-
-/// Last words are kept for as long as nobody else ends in the slot, so that they must have a limit.
-fn cut(words: Failure) -> Failure {
-    let cut = |text: String, limit| text.chars().take(limit).collect();
-    Failure { reason: cut(words.reason, 2000), detail: cut(words.detail, 8000) }
-}
-
-/// What a process says in its own words, cut to a line that fits a log.
-fn words(payload: &[u8]) -> String {
-    String::from_utf8_lossy(payload).chars().take(500).collect::<String>().escape_debug().to_string()
 }

@@ -3,6 +3,8 @@
 //! The supervisor *converges*: every event first changes what is known, then `converge` compares it with
 //! what should be and takes whatever steps are possible now.
 
+mod generations;
+
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -11,7 +13,6 @@ use super::announcement::Announcement;
 use super::crew::{Crew, FIRST, Turn};
 use super::event::{Action, ChildId, Outcome, Report};
 use super::occupant::{Departure, Occupant};
-use super::pace::Pace;
 use super::post::{Post, Vacated};
 use super::rules::Rules;
 use crate::events::ClusterEvent;
@@ -247,65 +248,6 @@ impl Supervisor {
 
     pub(crate) fn generation(&self) -> u64 {
         self.generation
-    }
-
-    /// Whether anybody of another generation is still on the way out. An agent that no reload had to replace is of an
-    /// older one and stays.
-    pub(crate) fn is_clearing(&self, generation: u64) -> bool {
-        let mut everybody = self.crews.iter().flat_map(Crew::occupants);
-        everybody.any(|occupant| occupant.generation != generation && !occupant.is_active())
-    }
-
-    /// Has the agent replaced by one of another generation.
-    pub(crate) fn replace_agent(&mut self, to: u64, now: Instant, actions: &mut Vec<Action>) {
-        self.crews[0].posts[0].advance(to, false, now, actions);
-    }
-
-    /// Whether the agent is of this generation, and alone.
-    pub(crate) fn agent_is_of(&self, generation: u64) -> bool {
-        self.crews[0].is_of(generation)
-    }
-
-    /// Has the next workers of each group replaced, and returns their slots.
-    pub(crate) fn advance_workers(
-        &mut self,
-        to: u64,
-        pace: Pace,
-        now: Instant,
-        actions: &mut Vec<Action>,
-    ) -> Vec<Slot> {
-        self.crews[1..].iter_mut().flat_map(|crew| crew.advance(to, pace, now, actions)).collect()
-    }
-
-    /// Whether every wanted worker is of this generation, and works.
-    pub(crate) fn workers_are_of(&self, generation: u64) -> bool {
-        self.groups().iter().all(|crew| crew.is_of(generation))
-    }
-
-    /// Whether everybody is of this generation, and works.
-    pub(crate) fn has_returned(&self, generation: u64) -> bool {
-        self.crews.iter().all(|crew| crew.is_of(generation))
-    }
-
-    /// Gives every slot of `to` back to `from`.
-    pub(crate) fn retreat(&mut self, from: u64, to: u64, now: Instant, actions: &mut Vec<Action>) {
-        for crew in &mut self.crews {
-            for post in crew.posts.iter_mut().filter(|post| post.generation == to) {
-                post.retreat(from, &crew.rules, now, actions);
-            }
-        }
-    }
-
-    /// How the last process of this generation that ended before it was ready did so.
-    pub(crate) fn take_stillborn(&mut self, generation: u64) -> Option<String> {
-        self.stillborn.take().filter(|(of, _)| *of == generation).map(|(_, problem)| problem)
-    }
-
-    /// Puts a generation in force: whatever is started from now on is of it.
-    pub(crate) fn enforce_generation(&mut self, generation: u64) {
-        self.generation = generation;
-        let posts = self.crews.iter_mut().flat_map(|crew| &mut crew.posts);
-        posts.for_each(|post| post.generation = generation);
     }
 
     /// The agent's post.

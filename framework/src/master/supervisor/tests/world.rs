@@ -8,6 +8,7 @@ use crate::bus::control::Answer;
 use crate::bus::control::Pulse;
 use crate::exit::Status;
 use crate::master::event::{Prepared, Reply};
+use crate::master::pace::Pace;
 use crate::master::reload::Reloading;
 use crate::master::rules::CrewRules;
 use crate::master::settings::ClusterSettings;
