@@ -14,7 +14,7 @@ BENCH = Path(__file__).resolve().parent
 REPOSITORY = BENCH.parent
 
 TEMPLATE, NGINX, HYPER, REEXEC = "hatchery", "nginx", "bare hyper", "bare re-exec"
-NODE, EGG = "node cluster", "egg"
+STORM, NODE, EGG = "crash storm", "node cluster", "egg"
 
 NPM_PATIENCE = 300
 """Seconds that the installation of a peer may take."""
@@ -85,6 +85,11 @@ def started(name, programs, workers, *options):
 def start_template(server, programs, workers, *options):
     shutil.copytree(REPOSITORY / "app-template" / "config", server.folder / "config")
     return start_app(server, programs / "app-template", workers, *options)
+
+
+def start_storm(server, programs, workers, *options):
+    (server.folder / "config").mkdir()
+    return start_app(server, programs / "crash-storm", workers, *options)
 
 
 def start_app(server, program, workers, *options):
@@ -162,6 +167,7 @@ def install(folder):
 
 STARTS = {
     TEMPLATE: start_template,
+    STORM: start_storm,
     NGINX: start_nginx,
     NODE: start_node,
     EGG: start_egg,
