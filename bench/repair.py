@@ -59,7 +59,7 @@ def installed(cache):
             if not tool(program):
                 raise Failed(f"{program} is missing")
             found[name] = [install_egg(cache)] if name == EGG else []
-        except Failed as failure:
+        except (Failed, OSError) as failure:
             print(f"left out: {name}: {failure}", file=sys.stderr)
     return found
 

@@ -8,8 +8,10 @@ import json
 import subprocess
 import time
 from collections import defaultdict
+from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
+from subprocess import DEVNULL
 
 from peers import STORM, build, started
 from processes import Failed
@@ -30,7 +32,13 @@ LOOK_SECONDS = 0.25
 IDLE_PERCENT, GROWTH_MIB = 0.5, 0.5
 """What we promise."""
 
-NO_LIMITS = ["cluster.restart_delay=1ms", "cluster.restart_delay_max=1ms", "cluster.restart_limit=1000000"]
+NO_LIMITS = {
+    "restart_delay": "1ms",
+    "restart_delay_max": "1ms",
+    "restart_limit": "1000000",
+    # The master remembers every death of this period, up to the limit: it should not look like a leak.
+    "restart_period": "1s",
+}
 
 
 @dataclass
@@ -61,12 +69,36 @@ def look(server, programs):
     )
 
 
+def command(server, programs, *words):
+    return [programs / "crash-storm", *words, "--app-dir", server.folder]
+
+
 def ask_status(server, programs):
-    command = [programs / "crash-storm", "status", "--json", "--app-dir", server.folder]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    line = command(server, programs, "status", "--json")
+    done = subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE)
     if done.returncode != 0:
         raise Failed(f"status ended with {done.returncode}: {done.stderr.strip()}")
     return done.stdout
+
+
+@contextmanager
+def storm(programs, limits):
+    """A cluster whose storm begins now, and what it was before. A group that crashes from the start on could keep
+    the cluster from ever being whole.
+    """
+    settings = {"groups.storm.workers": 0, **{f"cluster.{key}": value for key, value in limits.items()}}
+    options = [word for key, value in settings.items() for word in ["--set", f"{key}={value}"]]
+    with started(STORM, programs, 1, *options) as (server, _):
+        calm = look(server, programs)
+        # Its answer may never come: it waits for a group that stands, and this one does not.
+        line = command(server, programs, "scale", f"storm={CREW}")
+        scaling = subprocess.Popen(line, stdout=DEVNULL, stderr=DEVNULL)
+        try:
+            yield server, calm
+            server.check()
+        finally:
+            scaling.kill()
+            scaling.wait()
 
 
 def wait(server, programs, what, enough):
@@ -80,17 +112,11 @@ def wait(server, programs, what, enough):
         time.sleep(LOOK_SECONDS)
 
 
-def settings(*pairs):
-    return [word for pair in [f"groups.storm.workers={CREW}", *pairs] for word in ["--set", pair]]
-
-
 def measure_storm(programs, crashes, notes):
-    with started(STORM, programs, 1, *settings(*NO_LIMITS)) as (server, _):
-        first = look(server, programs)
-        marks = [first]
+    with storm(programs, NO_LIMITS) as (server, calm):
+        marks = [calm]
         for goal in [crashes, crashes * LONGER]:
             marks.append(wait(server, programs, f"{goal} crashes", lambda seen, goal=goal: seen.crashes >= goal))
-        server.check()
     for name, began, ended in zip(["first", "later"], marks, marks[1:]):
         note_part(notes[name], began, ended)
 
@@ -108,11 +134,10 @@ def note_part(note, began, ended):
 
 def measure_calm(programs, seconds, note):
     """From the moment in which the group has given up."""
-    with started(STORM, programs, 1, *settings()) as (server, _):
+    with storm(programs, {}) as (server, _):
         began = wait(server, programs, "the group to give up", lambda seen: seen.gave_up)
         time.sleep(seconds)
         ended = look(server, programs)
-        server.check()
     note["crashes"].append(ended.crashes - began.crashes)
     note["percent"].append((ended.master_cpu - began.master_cpu) * 100 / (ended.at - began.at))
     note["rss before"].append(began.rss)

@@ -1,5 +1,5 @@
-//! An app in which one group crashes for ever: each worker of `storm` fails as soon as the whole cluster has been
-//! ready. The workers of `web` serve, as if nothing were.
+//! An app in which one group crashes for ever: each worker of `storm` fails as soon as it is ready. The workers of
+//! `web` serve, as if nothing were.
 
 use std::process::ExitCode;
 
@@ -15,9 +15,7 @@ async fn serve(worker: Worker) -> hatchery::Result {
     Ok(())
 }
 
-/// A death before the cluster was ready would count against the start.
 async fn crash(worker: Worker) -> hatchery::Result {
     worker.ready().await?;
-    worker.cluster_ready().await;
     Err("this worker crashes on purpose".into())
 }
