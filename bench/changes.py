@@ -8,12 +8,12 @@ import http.client
 import json
 import os
 import signal
-import sys
 import time
 from statistics import median
 
 from peers import TEMPLATE, build, started
 from processes import Failed
+from script import at_least_one, run
 from table import figure, render, spread
 
 WORKERS = 2
@@ -86,7 +86,7 @@ def row(name, samples, goal):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=20, help="changes, and kills (default 20)")
-    rounds = parser.parse_args().rounds
+    rounds = at_least_one(parser, parser.parse_args()).rounds
     programs = build()
     with started(TEMPLATE, programs, WORKERS) as (server, _):
         changes = [change_greeting(server, nth) for nth in range(rounds)]
@@ -100,7 +100,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except Failed as failure:
-        sys.exit(f"error: {failure}")
+    run(main)

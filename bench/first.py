@@ -7,10 +7,7 @@ within a round. README.md tells how to read the figures.
 
 import argparse
 import json
-import os
-import platform
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -19,6 +16,7 @@ from statistics import median
 
 from peers import HYPER, NGINX, REEXEC, TEMPLATE, build, check_tools, started, tool
 from processes import Failed
+from script import at_least_one, machine, rotated, run
 from table import figure, ratio, ratios, render, spread, verdict
 
 WORKERS = 2
@@ -32,11 +30,6 @@ LOADS = {"keep-alive": [], "new connections": ["-H", "Connection: close"]}
 START_MS, START_TO_FLOOR, START_MANY_MS = 15, 3, 300
 PSS_MIB, MASTER_PSS_MIB = 12, 2.5
 PER_CPU = {"keep-alive": {NGINX: 1.00, HYPER: 0.97}, "new connections": {NGINX: 0.85}}
-
-
-def rotated(items, by):
-    by %= len(items)
-    return items[by:] + items[:by]
 
 
 def measure_starts(programs, order, samples):
@@ -174,20 +167,12 @@ def print_load(part, kind, samples):
     print(render(title, head, rows))
 
 
-def machine():
-    loads = " ".join(f"{load:.2f}" for load in os.getloadavg())
-    return f"{len(os.sched_getaffinity(0))} cores, Linux {platform.release()}, load average {loads}"
-
-
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5, help="rounds (default 5)")
     parser.add_argument("--seconds", type=int, default=5, help="seconds under load each time (default 5)")
     parser.add_argument("--json", metavar="FILE", help="write every sample there, too")
-    arguments = parser.parse_args()
-    if arguments.rounds < 1 or arguments.seconds < 1:
-        parser.error("rounds and seconds are at least 1")
-    return arguments
+    return at_least_one(parser, parser.parse_args())
 
 
 def measure(programs, rounds, seconds):
@@ -203,7 +188,8 @@ def measure(programs, rounds, seconds):
     return {"starts": dict(starts), "memory": memory, "loads": loads}
 
 
-def run(arguments):
+def main():
+    arguments = parse_arguments()
     check_tools()
     programs = build()
     before = machine()
@@ -219,17 +205,5 @@ def run(arguments):
             json.dump({"machine": [before, after], "samples": found}, file, indent=1)
 
 
-def main():
-    # Being told to go is an exception like any other, so that every server is ended on the way out.
-    for told in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(told, lambda number, _: sys.exit(128 + number))
-    try:
-        run(parse_arguments())
-    except Failed as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
-
-
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -10,9 +10,14 @@ from pathlib import Path
 
 from processes import Failed, Server, free_port
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+BENCH = Path(__file__).resolve().parent
+REPOSITORY = BENCH.parent
 
 TEMPLATE, NGINX, HYPER, REEXEC = "hatchery", "nginx", "bare hyper", "bare re-exec"
+STORM, NODE, EGG = "crash storm", "node cluster", "egg"
+
+NPM_PATIENCE = 300
+"""Seconds that the installation of a peer may take."""
 
 PACKAGES = {"wrk": "wrk", "nginx": "nginx-light"}
 
@@ -34,6 +39,7 @@ http {{
     server {{
         listen 127.0.0.1:{port};
         location / {{ return 200 "hello from worker 0\\n"; }}
+        location /whoami {{ return 200 '{{"pid":$pid}}'; }}
     }}
 }}
 """
@@ -48,12 +54,12 @@ def check_tools():
     missing = [package for name, package in PACKAGES.items() if not tool(name)]
     if missing:
         raise Failed(f"install what is missing: apt-get install {' '.join(missing)}")
-    if not shutil.which("cargo"):
-        raise Failed("cargo is missing: install Rust")
 
 
 def build():
     """Builds the template and the small peers for release; the folder of the programs."""
+    if not shutil.which("cargo"):
+        raise Failed("cargo is missing: install Rust")
     command = ["cargo", "build", "--release", "--locked", "-p", "app-template", "-p", "hatchery-bench"]
     if subprocess.run(command, cwd=REPOSITORY).returncode != 0:
         raise Failed("the build failed")
@@ -63,23 +69,34 @@ def build():
 
 
 @contextmanager
-def started(name, programs, workers):
-    """A server that is ready and has answered, with the seconds that its start took; ended on leaving."""
+def started(name, programs, workers, *options):
+    """A server that is ready and has answered, with the seconds that its start took; ended on leaving. What the
+    options are is the server's own affair."""
     with tempfile.TemporaryDirectory(prefix="hatchery-bench-") as folder:
         server = Server(name, Path(folder))
         try:
-            took = STARTS[name](server, programs, workers)
+            took = STARTS[name](server, programs, workers, *options)
             server.check()
             yield server, took
         finally:
             server.end()
 
 
-def start_template(server, programs, workers):
+def start_template(server, programs, workers, *options):
     shutil.copytree(REPOSITORY / "app-template" / "config", server.folder / "config")
+    return start_app(server, programs / "app-template", workers, *options)
+
+
+def start_storm(server, programs, workers, *options):
+    (server.folder / "config").mkdir()
+    return start_app(server, programs / "crash-storm", workers, *options)
+
+
+def start_app(server, program, workers, *options):
+    """Starts an app that is made with Hatchery; the options are those of its `start`."""
     server.port = free_port()
-    options = ["--app-dir", server.folder, "--listen", f"127.0.0.1:{server.port}", "--workers", workers]
-    server.spawn([programs / "app-template", "start", *options])
+    places = ["--app-dir", server.folder, "--listen", f"127.0.0.1:{server.port}"]
+    server.spawn([program, "start", *places, "--workers", workers, *options])
     return server.wait_for_line("is ready")[0]
 
 
@@ -108,4 +125,52 @@ def start_hyper(server, programs, workers):
     return server.wait_for_answer()
 
 
-STARTS = {TEMPLATE: start_template, NGINX: start_nginx, HYPER: start_hyper, REEXEC: start_reexec}
+def start_node(server, _, workers):
+    server.port = free_port()
+    server.spawn([tool("node"), BENCH / "node" / "cluster.js", server.port, workers])
+    return server.wait_for_line("ready")[0]
+
+
+def start_egg(server, _, workers, modules):
+    """Egg with the packages of the folder `modules`; it writes beside its app, which therefore is a copy."""
+    app = server.folder / "app"
+    shutil.copytree(BENCH / "egg", app, ignore=shutil.ignore_patterns("node_modules"))
+    (app / "node_modules").symlink_to(modules)
+    server.port = free_port()
+    server.spawn([tool("node"), app / "start.js", server.port, workers])
+    return server.wait_for_line("egg is ready")[0]
+
+
+def install_egg(cache):
+    """The folder of egg's packages below `cache`, installed by npm if it is not there yet."""
+    folder = cache / "egg"
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(BENCH / "egg" / "package.json", folder)
+    wanted = json.loads((folder / "package.json").read_text())["dependencies"]["egg"]
+    installed = folder / "node_modules" / "egg" / "package.json"
+    if not installed.exists() or json.loads(installed.read_text())["version"] != wanted:
+        install(folder)
+    return folder / "node_modules"
+
+
+def install(folder):
+    if not tool("npm"):
+        raise Failed("npm is missing: apt-get install npm")
+    command = [tool("npm"), "install", "--omit=dev", "--no-audit", "--no-fund", "--ignore-scripts"]
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=NPM_PATIENCE)
+    except subprocess.TimeoutExpired as error:
+        raise Failed(f"npm took more than {NPM_PATIENCE} s to install into {folder}") from error
+    if done.returncode != 0:
+        raise Failed(f"npm could not install into {folder}: {done.stderr.strip()[-300:]}")
+
+
+STARTS = {
+    TEMPLATE: start_template,
+    STORM: start_storm,
+    NGINX: start_nginx,
+    NODE: start_node,
+    EGG: start_egg,
+    HYPER: start_hyper,
+    REEXEC: start_reexec,
+}
