@@ -13,12 +13,11 @@ use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use hatchery::status::{ClusterState, ProcessState, Status};
-use hatchery::testing::{Answer, Cluster, PATIENCE, Site, eventually, send_signal};
+use hatchery::testing::{Answer, Cluster, PATIENCE, Site, eventually};
 use rustix::process::Signal;
 
-use crate::harness::{
-    FAST, Running, cluster, cluster_of_copy, connected, json, kill, pids, probe, site, stderr,
-};
+use crate::drain::connections_in_the_queue_are_answered;
+use crate::harness::{Running, cluster, cluster_of_copy, json, kill, pids, probe, stderr};
 use crate::load::{Load, Mode};
 
 fn begin_reload(site: &Site) -> Running {
@@ -160,27 +159,7 @@ fn every_caller_gets_a_definite_answer() {
 
 #[test]
 fn connections_that_wait_in_the_queue_during_a_reload_are_answered() {
-    for policy in ["http.policy=shared", "http.policy=round-robin"] {
-        connections_in_the_queue_are_answered(policy);
-    }
-}
-
-fn connections_in_the_queue_are_answered(policy: &str) {
-    let cluster = Cluster::start_at(site(""), &[FAST, &["--set", policy]].concat());
-    let workers = pids(&cluster.status())[1..].to_vec();
-    workers.iter().for_each(|pid| send_signal(*pid, Signal::STOP));
-    let load = Load::new(cluster.address()).mode(Mode::NewConnection);
-    let crowd = load.clients(400).requests(400).begin();
-    eventually("all of them wait", || (connected(cluster.address()) == 400).then_some(()));
-    let reloading = begin_reload(cluster.site());
-    let _ = cluster.wait_for("one is asked to leave", |status| {
-        status.workers.iter().any(|worker| worker.process.state == ProcessState::Draining)
-    });
-    workers.iter().for_each(|pid| send_signal(*pid, Signal::CONT));
-    let report = crowd.finish();
-    report.assert_flawless();
-    assert_eq!(report.answered, 400);
-    assert_eq!(reloading.await_output().status.code(), Some(0));
+    connections_in_the_queue_are_answered(|cluster| begin_reload(cluster.site()));
 }
 
 #[test]

@@ -210,8 +210,9 @@ impl Master {
                 self.queue.push_back(Event::Prepared { generation, outcome });
             }
             Action::SettleGeneration { generation } => self.programs.settle(generation),
-            // What does not fit is news that nobody takes.
-            Action::Tell { to, answer } => drop(to.0.try_send(answer)),
+            // What does not fit is news that nobody takes; the last place is the answer's.
+            Action::Tell { to, answer } if to.0.capacity() > 1 => drop(to.0.try_send(answer)),
+            Action::Tell { .. } => {}
             Action::Abort { id } => self.children.get(&id).into_iter().for_each(Handle::abort),
             Action::Kill { id } => self.children.get(&id).into_iter().for_each(Handle::kill),
             Action::AnnounceReady => self.announce(herald),
@@ -277,35 +278,6 @@ impl Master {
                 let problem = Some(format!("no connections can be handed to it: {error}"));
                 self.queue.push_back(Event::LinkLost { id: to, problem });
             }
-        }
-    }
-
-    /// The first time it is also said aloud.
-    fn announce(&mut self, herald: &Herald) {
-        let first = self.ready_line.is_none();
-        let line = self.ready_line.get_or_insert_with(|| {
-            let crew = count::crew(self.cluster.ready_workers().1);
-            let took = self.started.elapsed().as_millis();
-            format!(
-                "{} is ready: {} ({crew}, {took} ms)",
-                self.launch.app,
-                listeners::urls(self.entrance.listeners())
-            )
-        });
-        tracing::info!("{line}");
-        if let Err(error) = self.lock.announce(line) {
-            tracing::error!("cannot write the ready file: {error}");
-        }
-        if first {
-            herald.ready(line);
-        }
-    }
-
-    /// Into the files; on the terminal the command says it, in its own form.
-    fn log_failure(&self, outcome: &Outcome) {
-        if !outcome.reason.is_empty() {
-            self.log.silence_console();
-            tracing::error!("{}", outcome.reason);
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use super::event::Outcome;
+use super::{Master, count, listeners};
 use crate::bus::codec;
 use crate::bus::control::Failure;
 use crate::bus::frame::{Frame, Kind};
@@ -42,5 +43,36 @@ impl Herald {
         let body = codec::encode("the reason", &failure).unwrap_or_default();
         let _ = sender.push(Frame::new(Kind::Failed, ending as u64, body));
         sender.flush().await;
+    }
+}
+
+impl Master {
+    /// The first time it is also said aloud.
+    pub(super) fn announce(&mut self, herald: &Herald) {
+        let first = self.ready_line.is_none();
+        let line = self.ready_line.get_or_insert_with(|| {
+            let crew = count::crew(self.cluster.ready_workers().1);
+            let took = self.started.elapsed().as_millis();
+            format!(
+                "{} is ready: {} ({crew}, {took} ms)",
+                self.launch.app,
+                listeners::urls(self.entrance.listeners())
+            )
+        });
+        tracing::info!("{line}");
+        if let Err(error) = self.lock.announce(line) {
+            tracing::error!("cannot write the ready file: {error}");
+        }
+        if first {
+            herald.ready(line);
+        }
+    }
+
+    /// Into the files; on the terminal the command says it, in its own form.
+    pub(super) fn log_failure(&self, outcome: &Outcome) {
+        if !outcome.reason.is_empty() {
+            self.log.silence_console();
+            tracing::error!("{}", outcome.reason);
+        }
     }
 }

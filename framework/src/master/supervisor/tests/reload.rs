@@ -127,10 +127,7 @@ fn a_worker_that_dies_during_a_reload_is_replaced_by_its_own_generation() {
 fn a_reload_heals_slots_that_were_given_up() {
     let mut world = World::up(2);
     for _ in 0..11 {
-        while !world.alive.values().any(|slot| slot.to_string() == "web.0") {
-            world.pulse_all();
-            world.wait(S);
-        }
+        world.until_filled("web.0");
         world.exit("web.0", FAILED);
     }
     world.happened();

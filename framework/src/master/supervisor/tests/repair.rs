@@ -245,17 +245,11 @@ fn nobody_is_blamed_for_the_time_that_the_master_slept() {
 fn what_was_given_up_is_forgotten_when_a_process_works_and_nobody_has_died_for_a_while() {
     let mut world = World::up(2);
     for _ in 0..11 {
-        while !world.alive.values().any(|slot| slot.to_string() == "web.0") {
-            world.pulse_all();
-            world.wait(S);
-        }
+        world.until_filled("web.0");
         world.exit("web.0", FAILED);
     }
     assert!(world.post("web.0").gave_up);
-    while !world.alive.values().any(|slot| slot.to_string() == "web.0") {
-        world.pulse_all();
-        world.wait(S);
-    }
+    world.until_filled("web.0");
     // Recycled each few seconds, nobody is ever stable.
     for _ in 0..12 {
         world.ready("web.0");

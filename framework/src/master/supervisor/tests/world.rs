@@ -293,6 +293,14 @@ impl World {
         (!self.alive.is_empty()).then(|| *self.alive.keys().nth(nth % self.alive.len()).unwrap())
     }
 
+    /// Lets time pass until somebody is in a slot.
+    pub(super) fn until_filled(&mut self, name: &str) {
+        while !self.alive.values().any(|slot| slot.to_string() == name) {
+            self.pulse_all();
+            self.wait(S);
+        }
+    }
+
     /// Waits until there is a newer process in a slot, and lets the older one leave.
     pub(super) fn calm_slot(&mut self, name: &str) {
         let older = self.id(name);
