@@ -1,15 +1,20 @@
 //! The bus: how the processes of one cluster talk.
 //!
-//! `frame` is the envelope, `codec` the payload, `link` the two ends over a `socket`, with a bounded `outbox`, `topic` the
-//! names under which types travel, and `control` the bodies of the framework's own frames.
+//! A `frame` has an envelope, the `head`, and a payload (`codec`); `decoder` finds frames in bytes. `link` is the two ends
+//! over a `socket`, with a bounded `outbox`. `topic` is the names under which types travel, `peer` who sends and who is
+//! sent to, and `control` the bodies of the framework's own frames.
 
 pub(crate) mod codec;
 pub(crate) mod control;
+pub(crate) mod decoder;
 pub(crate) mod frame;
+pub(crate) mod head;
 pub(crate) mod link;
 pub(crate) mod outbox;
+pub(crate) mod peer;
 mod socket;
 pub(crate) mod topic;
 
 pub use codec::CodecError;
+pub use peer::{Origin, Peer, UnknownGroup};
 pub use topic::Topic;

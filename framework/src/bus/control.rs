@@ -61,6 +61,36 @@ pub(crate) enum PublishAnswer {
     Refused(String),
 }
 
+/// What became of a message.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Receipt {
+    /// For how many processes it is queued.
+    pub(crate) queued: u32,
+    /// The processes for which too much waits already.
+    pub(crate) full: Vec<u32>,
+    /// Why nobody can get it, if so.
+    pub(crate) nobody: Option<String>,
+}
+
+/// Why a question has no answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Unanswered {
+    /// There is nobody at that address; with the address in words.
+    NoSuchPeer(String),
+    /// Who was asked is gone.
+    Gone,
+    /// Too much waits for who was asked, or it answers as much as it can.
+    Busy,
+    /// Who was asked answers no such questions.
+    Nobody,
+    /// Who was asked cannot read the question, or could not write its answer.
+    Codec(String),
+    /// Who was asked says no, for this reason.
+    Refused(String),
+}
+
 /// What the command line asks of a running master.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -1,25 +1,16 @@
-//! The envelope of everything that travels on a link: 16 fixed bytes, a topic, a payload, and descriptors
-//! beside them. Pure: bytes in, frames out; `link` does the reading and writing.
-//!
-//! ```text
-//! 0        4      5            6             7          8         16
-//! | length | kind | topic len. | descriptors | reserved | number  | topic … payload … |
-//! ```
-//!
-//! Numbers are little-endian; `length` counts the topic and the payload.
+//! A frame: an envelope (`head`), a topic, a payload, and descriptors beside them; and all kinds of frames that there
+//! are. Pure: `decoder` makes frames of bytes, `link` does the reading and writing.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::Bytes;
 
-/// The version of this envelope and of the bodies in `control`, said in the hello.
-pub(crate) const PROTOCOL: u32 = 1;
+use super::head::{HEAD, Head, RECEIPT, Route};
 
-/// The bytes of an envelope.
-pub(crate) const HEAD: usize = 16;
+/// The version of the envelope and of the bodies in `control`, said in the hello.
+pub(crate) const PROTOCOL: u32 = 2;
 
 /// The most bytes of topic and payload in one frame.
 pub(crate) const MAX_LENGTH: usize = 64 << 20;
@@ -35,12 +26,12 @@ macro_rules! kinds {
         pub(crate) enum Kind { $($(#[$doc])* $name = $code,)* }
 
         impl Kind {
-            fn from_code(code: u8) -> Option<Self> {
+            pub(super) fn from_code(code: u8) -> Option<Self> {
                 match code { $($code => Some(Self::$name),)* _ => None }
             }
 
             #[cfg(test)]
-            const ALL: &'static [Self] = &[$(Self::$name,)*];
+            pub(super) const ALL: &'static [Self] = &[$(Self::$name,)*];
         }
     };
 }
@@ -91,6 +82,44 @@ kinds! {
     StandBy = 21,
     /// Master to agent: there is no other; lead.
     Lead = 22,
+    /// Child to child, by way of the master: a message on `topic`; `number` counts the sender's.
+    Message = 23,
+    /// Child to child: a question on `topic`, which wants an answer; `number` is the asker's.
+    Ask = 24,
+    /// Child to child: the answer to question `number` of the process `to`.
+    Reply = 25,
+    /// Child to child, or master to child: why question `number` has no answer (`control::Unanswered`).
+    Refusal = 26,
+    /// Child to child: nobody waits for the answer to question `number` any more.
+    Cancel = 27,
+    /// Master to child: what became of message `number` (`control::Receipt`).
+    Receipt = 28,
+    /// Master to child: there is room again for messages to `from`.
+    Room = 29,
+    /// Child to master: send me the keyed state `topic`.
+    Observe = 30,
+    /// Child to master: no more of the keyed state `topic`.
+    Unobserve = 31,
+    /// Master to agent: somebody observes the keyed state `topic`.
+    Wanted = 32,
+    /// Master to agent: nobody observes the keyed state `topic` any more.
+    Unwanted = 33,
+    /// Worker to master: my value of `topic`.
+    Contribute = 34,
+    /// Master to agent: the value of `topic` of the worker `from`; `number` counts its values.
+    Contribution = 35,
+    /// Master to agent: the worker `from` is gone, and its value of `topic` with it.
+    Withdrawn = 36,
+    /// Agent to master (request): tell me when every worker runs the version of `topic` that the body says; master to
+    /// agent: it is so.
+    Everywhere = 37,
+}
+
+impl Kind {
+    /// Whether it goes from one child to others.
+    pub(crate) fn is_mail(self) -> bool {
+        matches!(self, Self::Message | Self::Ask | Self::Reply | Self::Refusal | Self::Cancel)
+    }
 }
 
 /// One frame. Clones share the payload and the descriptors.
@@ -98,7 +127,9 @@ kinds! {
 pub(crate) struct Frame {
     kind: Kind,
     topic_length: u8,
+    flags: u8,
     number: u64,
+    route: Route,
     content: Bytes,
     descriptors: Vec<Arc<OwnedFd>>,
 }
@@ -106,26 +137,42 @@ pub(crate) struct Frame {
 impl Frame {
     /// A frame without a topic.
     pub(crate) fn new(kind: Kind, number: u64, body: impl Into<Bytes>) -> Self {
-        Self { kind, topic_length: 0, number, content: body.into(), descriptors: Vec::new() }
+        Self {
+            kind,
+            topic_length: 0,
+            flags: 0,
+            number,
+            route: Route::default(),
+            content: body.into(),
+            descriptors: Vec::new(),
+        }
     }
 
     /// A frame about a topic; the name was checked when it was registered and is cut to 255 bytes here.
     pub(crate) fn about(kind: Kind, topic: &str, number: u64, payload: &[u8]) -> Self {
         let topic_length = u8::try_from(topic.len()).unwrap_or(u8::MAX);
         let topic = &topic.as_bytes()[..usize::from(topic_length)];
-        let content = [topic, payload].concat().into();
-        Self { kind, topic_length, number, content, descriptors: Vec::new() }
+        Self { topic_length, ..Self::new(kind, number, [topic, payload].concat()) }
+    }
+
+    pub(super) fn from_wire(head: &Head, content: Bytes, descriptors: Vec<Arc<OwnedFd>>) -> Self {
+        let Head { kind, topic_length, flags, number, route, .. } = *head;
+        Self { kind, topic_length, flags, number, route, content, descriptors }
     }
 
     /// The same topic and payload, shared, under another kind and number.
     pub(crate) fn readdressed(&self, kind: Kind, number: u64) -> Self {
-        Self {
-            kind,
-            number,
-            content: self.content.clone(),
-            topic_length: self.topic_length,
-            descriptors: Vec::new(),
-        }
+        Self { kind, number, ..self.clone() }
+    }
+
+    /// With this way to go.
+    pub(crate) fn on(self, route: Route) -> Self {
+        Self { route, ..self }
+    }
+
+    /// With the wish for a receipt.
+    pub(crate) fn with_receipt(self) -> Self {
+        Self { flags: self.flags | RECEIPT, ..self }
     }
 
     pub(crate) fn with_descriptors(mut self, descriptors: Vec<Arc<OwnedFd>>) -> Self {
@@ -139,6 +186,14 @@ impl Frame {
 
     pub(crate) fn number(&self) -> u64 {
         self.number
+    }
+
+    pub(crate) fn route(&self) -> Route {
+        self.route
+    }
+
+    pub(crate) fn wants_receipt(&self) -> bool {
+        self.flags & RECEIPT != 0
     }
 
     /// The topic's name; empty where there is none. The decoder checked that it is UTF-8.
@@ -171,13 +226,10 @@ impl Frame {
 
     /// The envelope as it stands on the wire.
     pub(crate) fn head(&self) -> [u8; HEAD] {
+        let Self { kind, topic_length, flags, number, route, .. } = *self;
         let length = u32::try_from(self.content.len()).unwrap_or(u32::MAX);
         let descriptors = u8::try_from(self.descriptors.len()).unwrap_or(u8::MAX);
-        let mut head = [0; HEAD];
-        head[..4].copy_from_slice(&length.to_le_bytes());
-        head[4..8].copy_from_slice(&[self.kind as u8, self.topic_length, descriptors, 0]);
-        head[8..].copy_from_slice(&self.number.to_le_bytes());
-        head
+        Head { length, kind, topic_length, descriptors, flags, number, route }.to_bytes()
     }
 }
 
@@ -202,155 +254,8 @@ pub(crate) enum FrameError {
     TopicNotText,
     #[error("a frame announces {announced} descriptors and came with {came}")]
     MissingDescriptors { announced: usize, came: usize },
-    #[error("a frame sets the reserved byte to {0}")]
-    Reserved(u8),
-}
-
-/// Cuts a stream of bytes into frames.
-#[derive(Debug)]
-pub(crate) struct Decoder {
-    limit: usize,
-    bytes: BytesMut,
-    descriptors: VecDeque<OwnedFd>,
-}
-
-impl Decoder {
-    /// Frames of more than `limit` bytes are errors.
-    pub(crate) fn new(limit: usize) -> Self {
-        Self { limit, bytes: BytesMut::new(), descriptors: VecDeque::new() }
-    }
-
-    /// Takes what one read brought. Descriptors never arrive later than the bytes of their frame.
-    pub(crate) fn feed(&mut self, bytes: &[u8], descriptors: impl IntoIterator<Item = OwnedFd>) {
-        self.bytes.extend_from_slice(bytes);
-        self.descriptors.extend(descriptors);
-    }
-
-    /// Whether a frame has begun and is not whole.
-    pub(crate) fn is_mid_frame(&self) -> bool {
-        !self.bytes.is_empty()
-    }
-
-    /// The next whole frame, if there is one.
-    pub(crate) fn next(&mut self) -> Result<Option<Frame>, FrameError> {
-        if self.bytes.len() < HEAD {
-            return Ok(None);
-        }
-        let (length, code, topic_length, announced, reserved) = (
-            u32::from_le_bytes([self.bytes[0], self.bytes[1], self.bytes[2], self.bytes[3]]) as usize,
-            self.bytes[4],
-            self.bytes[5],
-            usize::from(self.bytes[6]),
-            self.bytes[7],
-        );
-        let kind = Kind::from_code(code).ok_or(FrameError::UnknownKind(code))?;
-        check(length, self.limit, topic_length, reserved)?;
-        if self.bytes.len() < HEAD + length {
-            // Not the whole length at once: the head is a claim, the bytes are the proof.
-            self.bytes.reserve((HEAD + length - self.bytes.len()).min(1 << 20));
-            return Ok(None);
-        }
-        self.bytes.advance(8);
-        let number = self.bytes.get_u64_le();
-        let content = self.bytes.split_to(length).freeze();
-        std::str::from_utf8(&content[..usize::from(topic_length)]).map_err(|_| FrameError::TopicNotText)?;
-        let descriptors = self.take_descriptors(announced)?;
-        Ok(Some(Frame { kind, topic_length, number, content, descriptors }))
-    }
-
-    fn take_descriptors(&mut self, announced: usize) -> Result<Vec<Arc<OwnedFd>>, FrameError> {
-        let came = self.descriptors.len();
-        if came < announced {
-            return Err(FrameError::MissingDescriptors { announced, came });
-        }
-        Ok(self.descriptors.drain(..announced).map(Arc::new).collect())
-    }
-}
-
-fn check(length: usize, limit: usize, topic_length: u8, reserved: u8) -> Result<(), FrameError> {
-    if length > limit {
-        return Err(FrameError::TooLong { length, limit });
-    }
-    if usize::from(topic_length) > length {
-        return Err(FrameError::TopicTooLong { topic: topic_length.into(), length });
-    }
-    if reserved != 0 {
-        return Err(FrameError::Reserved(reserved));
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn wire(frame: &Frame) -> Vec<u8> {
-        [&frame.head()[..], frame.content()].concat()
-    }
-
-    fn seen(frame: &Frame) -> (Kind, String, u64, Vec<u8>) {
-        (frame.kind(), frame.topic().to_owned(), frame.number(), frame.payload().to_owned())
-    }
-
-    fn any_frame() -> impl Strategy<Value = Frame> {
-        let kind = prop::sample::select(Kind::ALL);
-        (kind, "[a-zé.]{0,20}", any::<u64>(), prop::collection::vec(any::<u8>(), 0..300))
-            .prop_map(|(kind, topic, number, payload)| Frame::about(kind, &topic, number, &payload))
-    }
-
-    #[test]
-    fn malformed_heads_are_typed_errors() {
-        let good = Frame::about(Kind::State, "ab", 7, b"x").head();
-        let broken = |at: usize, value: u8| {
-            let mut head = good;
-            head[at] = value;
-            let mut decoder = Decoder::new(MAX_LENGTH);
-            decoder.feed(&[&head[..], b"abx"].concat(), []);
-            decoder.next().map(|_| ()).unwrap_err()
-        };
-        assert_eq!(broken(4, 0), FrameError::UnknownKind(0));
-        assert_eq!(broken(4, 200), FrameError::UnknownKind(200));
-        assert_eq!(broken(3, 255), FrameError::TooLong { length: 0xff00_0003, limit: MAX_LENGTH });
-        assert_eq!(broken(5, 4), FrameError::TopicTooLong { topic: 4, length: 3 });
-        assert_eq!(broken(6, 1), FrameError::MissingDescriptors { announced: 1, came: 0 });
-        assert_eq!(broken(7, 1), FrameError::Reserved(1));
-    }
-
-    #[test]
-    fn descriptors_go_to_the_frames_that_announce_them() {
-        let [a, b]: [OwnedFd; 2] = std::array::from_fn(|_| std::fs::File::open("/dev/null").unwrap().into());
-        let shared = Arc::new(std::fs::File::open("/dev/null").unwrap().into());
-        let plain = Frame::new(Kind::Ready, 0, Bytes::new());
-        let carrier = plain.clone().with_descriptors(vec![shared]);
-        let mut decoder = Decoder::new(MAX_LENGTH);
-        decoder.feed(&[wire(&plain), wire(&carrier), wire(&carrier)].concat(), [a, b]);
-        let counts: Vec<_> = (0..3).map(|_| decoder.next().unwrap().unwrap().descriptors().len()).collect();
-        assert_eq!(counts, [0, 1, 1]);
-    }
-
-    proptest! {
-        #[test]
-        fn frames_survive_any_split(frames in prop::collection::vec(any_frame(), 1..8), step in 1usize..97) {
-            let bytes: Vec<u8> = frames.iter().flat_map(wire).collect();
-            let mut decoder = Decoder::new(MAX_LENGTH);
-            let mut out = Vec::new();
-            for piece in bytes.chunks(step) {
-                decoder.feed(piece, []);
-                while let Some(frame) = decoder.next().unwrap() {
-                    out.push(seen(&frame));
-                }
-            }
-            prop_assert_eq!(out, frames.iter().map(seen).collect::<Vec<_>>());
-            prop_assert!(!decoder.is_mid_frame());
-        }
-
-        #[test]
-        fn garbage_is_an_error_or_a_wait_and_never_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let mut decoder = Decoder::new(MAX_LENGTH);
-            decoder.feed(&bytes, []);
-            while let Ok(Some(_)) = decoder.next() {}
-        }
-    }
+    #[error("a frame has the flags {0:#x}, of which some are unknown")]
+    Flags(u8),
+    #[error("a frame has an address of the unknown form {0}")]
+    Address(u8),
 }

@@ -9,8 +9,10 @@ use interprocess::os::unix::uds_local_socket::tokio::Stream;
 use tokio::io::Interest;
 use tokio::sync::Notify;
 
-use super::frame::{Decoder, Frame, FrameError, MAX_LENGTH};
-use super::outbox::{Full, LIMIT, Outbox};
+use super::decoder::{Decoder, Parcel};
+use super::frame::{Frame, FrameError, MAX_LENGTH};
+use super::head::HEAD;
+use super::outbox::{Full, LIMIT, Outbox, Piece};
 use super::socket::{Received, receive, transmit};
 
 pub(crate) use super::socket::{inherit, pair};
@@ -62,6 +64,15 @@ pub(crate) struct Receiver {
     decoder: Decoder,
 }
 
+/// What came over a link.
+#[derive(Debug)]
+pub(crate) enum Arrival {
+    /// Between the two ends of the link.
+    Frame(Frame),
+    /// For others, in its order.
+    Mail(Vec<Parcel>),
+}
+
 impl Receiver {
     /// The next frame; `None` when the other side is gone. Cancel safe.
     pub(crate) async fn next(&mut self) -> Result<Option<Frame>, LinkError> {
@@ -69,18 +80,49 @@ impl Receiver {
             if let Some(frame) = self.decoder.next()? {
                 return Ok(Some(frame));
             }
-            let Self { stream, decoder } = self;
-            let socket = stream.inner();
-            let count = socket.async_io(Interest::READABLE, || receive(socket.as_fd(), decoder)).await;
-            match count {
-                Ok(Received::Bytes) => {}
-                Ok(Received::DescriptorsLost) => return Err(LinkError::DescriptorsLost),
-                Ok(Received::End) if self.decoder.is_mid_frame() => return Err(LinkError::CutShort),
-                Ok(Received::End) => return Ok(None),
-                // A peer that died with bytes of ours unread resets the socket: dead all the same.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
-                Err(error) => return Err(error.into()),
+            if !self.read().await? {
+                return Ok(None);
             }
+        }
+    }
+
+    /// The next frame for us, or all mail that has arrived before it; `None` when the other side is gone. Cancel safe.
+    pub(crate) async fn next_arrival(&mut self) -> Result<Option<Arrival>, LinkError> {
+        loop {
+            let mut mail = Vec::new();
+            while self.decoder.has_mail() || mail.is_empty() {
+                match self.decoder.next_parcel() {
+                    Ok(Some(Parcel::Frame(frame))) if !frame.kind().is_mail() => {
+                        return Ok(Some(Arrival::Frame(frame)));
+                    }
+                    Ok(Some(parcel)) => mail.push(parcel),
+                    Ok(None) => break,
+                    // The next look finds it again.
+                    Err(_) if !mail.is_empty() => break,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            if !mail.is_empty() {
+                return Ok(Some(Arrival::Mail(mail)));
+            }
+            if !self.read().await? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Waits for more bytes; `false` when the other side is gone. Cancel safe.
+    async fn read(&mut self) -> Result<bool, LinkError> {
+        let Self { stream, decoder } = self;
+        let socket = stream.inner();
+        match socket.async_io(Interest::READABLE, || receive(socket.as_fd(), decoder)).await {
+            Ok(Received::Bytes) => Ok(true),
+            Ok(Received::DescriptorsLost) => Err(LinkError::DescriptorsLost),
+            Ok(Received::End) if self.decoder.is_mid_frame() => Err(LinkError::CutShort),
+            Ok(Received::End) => Ok(false),
+            // A peer that died with bytes of ours unread resets the socket: dead all the same.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(false),
+            Err(error) => Err(error.into()),
         }
     }
 }
@@ -118,15 +160,33 @@ pub(crate) enum SendError {
 impl Sender {
     /// Queues a frame without waiting.
     pub(crate) fn push(&self, frame: Frame) -> Result<(), SendError> {
-        {
+        self.queue(|outbox| outbox.push(frame))
+    }
+
+    /// Queues what is relayed, without waiting; all of it, or nothing.
+    pub(crate) fn push_parcel(&self, parcel: Parcel) -> Result<(), SendError> {
+        self.queue(|outbox| outbox.push_parcel(parcel))
+    }
+
+    fn queue(&self, push: impl FnOnce(&mut Outbox) -> Result<(), Full>) -> Result<(), SendError> {
+        let was_empty = {
             let mut state = self.shared.lock();
             if state.closed {
                 return Err(SendError::Gone);
             }
-            state.outbox.push(frame)?;
+            let was_empty = state.outbox.is_empty();
+            push(&mut state.outbox)?;
+            was_empty
+        };
+        if was_empty {
+            self.shared.filled.notify_one();
         }
-        self.shared.filled.notify_one();
         Ok(())
+    }
+
+    /// Waits until much more would fit, or the other side is gone. Cancel safe.
+    pub(crate) async fn roomy(&self) {
+        self.until(|state| state.closed || state.outbox.has_room()).await;
     }
 
     /// Queues a frame, waiting for room. Cancel safe: a cancelled send has queued nothing.
@@ -142,9 +202,13 @@ impl Sender {
 
     /// Waits until everything queued is written, or the other side is gone. Cancel safe.
     pub(crate) async fn flush(&self) {
+        self.until(State::is_settled).await;
+    }
+
+    async fn until(&self, fact: impl Fn(&State) -> bool) {
         loop {
             let drained = self.shared.drained.notified();
-            if self.shared.lock().is_settled() {
+            if fact(&self.shared.lock()) {
                 return;
             }
             drained.await;
@@ -162,9 +226,10 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next frames to write, or nothing when there are none for now.
-    fn take_batch(&self) -> Vec<Frame> {
+    /// The next pieces to write, or nothing when there are none for now. Those of before were written.
+    fn next_batch(&self, written: Vec<Piece>) -> Vec<Piece> {
         let mut state = self.lock();
+        state.outbox.recycle(written);
         let batch = state.outbox.take_batch();
         state.writing = !batch.is_empty();
         batch
@@ -179,8 +244,9 @@ impl State {
 
 /// Writes what is queued until the socket fails or nobody can queue anything more.
 async fn write_all(stream: Arc<Stream>, shared: Arc<Shared>) {
+    let mut batch = Vec::new();
     loop {
-        let batch = shared.take_batch();
+        batch = shared.next_batch(batch);
         shared.drained.notify_waiters();
         if batch.is_empty() {
             if shared.lock().senders == 0 {
@@ -209,16 +275,19 @@ impl Drop for Sender {
     }
 }
 
-async fn write_batch(stream: &Stream, batch: &[Frame]) -> io::Result<()> {
-    let heads: Vec<_> = batch.iter().map(Frame::head).collect();
+async fn write_batch(stream: &Stream, batch: &[Piece]) -> io::Result<()> {
+    let heads: Vec<_> = batch.iter().map(head_of).collect();
     let mut slices: Vec<_> = heads
         .iter()
         .zip(batch)
-        .flat_map(|(head, frame)| [IoSlice::new(head), IoSlice::new(frame.content())])
+        .flat_map(|(head, piece)| [IoSlice::new(head.as_ref().map_or(&[], |head| head)), body_of(piece)])
         .filter(|slice| !slice.is_empty())
         .collect();
     let mut slices = &mut slices[..];
-    let mut descriptors: Vec<_> = batch[0].descriptors().iter().map(AsFd::as_fd).collect();
+    let mut descriptors: Vec<_> = match batch {
+        [Piece::Frame(frame)] => frame.descriptors().iter().map(AsFd::as_fd).collect(),
+        _ => Vec::new(),
+    };
     let socket = stream.inner();
     while !slices.is_empty() {
         let written =
@@ -227,6 +296,22 @@ async fn write_batch(stream: &Stream, batch: &[Frame]) -> io::Result<()> {
         IoSlice::advance_slices(&mut slices, written);
     }
     Ok(())
+}
+
+/// The envelope of what does not have it in its bytes.
+fn head_of(piece: &Piece) -> Option<[u8; HEAD]> {
+    match piece {
+        Piece::Frame(frame) => Some(frame.head()),
+        _ => None,
+    }
+}
+
+fn body_of(piece: &Piece) -> IoSlice<'_> {
+    IoSlice::new(match piece {
+        Piece::Frame(frame) => frame.content(),
+        Piece::Shared(bytes) => bytes,
+        Piece::Gathered(bytes) => bytes,
+    })
 }
 
 #[cfg(test)]

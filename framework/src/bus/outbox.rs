@@ -1,70 +1,148 @@
-//! What waits to be written to one link: in order, bounded in bytes, and with states conflated, so that a
-//! slow receiver costs one copy of each state however often it changes. Pure.
+//! What waits to be written to one link: in order, bounded in bytes, and with states conflated, so that a slow receiver
+//! costs one copy of each state however often it changes. Pure.
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
+
+use super::decoder::Parcel;
 use super::frame::{Frame, Kind};
 
-/// The most bytes that may wait for one receiver, beside one frame of any size, the latest version of each
-/// state, and the welcome.
+/// The most bytes that may wait for one receiver, beside one frame of any size, the latest version of each state, and
+/// the welcome.
 pub(crate) const LIMIT: usize = 8 << 20;
 
-/// The most frames that one write gathers.
+/// The most pieces that one write gathers.
 const BATCH: usize = 64;
+
+/// Up to this many bytes, copying costs less than a piece of its own.
+const SMALL: usize = 4 << 10;
+
+/// How large a piece of copies becomes.
+const GATHERED: usize = 32 << 10;
+
+/// From so many waiting bytes on, what is not large is copied: a few bytes of a read would keep all of it alive.
+const CONGESTED: usize = 256 << 10;
+
+/// What is large enough to keep its whole read alive.
+const LARGE: usize = 16 << 10;
+
+/// What is written at once.
+#[derive(Debug)]
+pub(crate) enum Piece {
+    /// With descriptors, or a state that a newer version may take the place of, or large.
+    Frame(Frame),
+    /// Whole frames, shared with other receivers.
+    Shared(Bytes),
+    /// Whole frames, copied.
+    Gathered(Vec<u8>),
+}
+
+impl Piece {
+    fn wire_length(&self) -> usize {
+        match self {
+            Self::Frame(frame) => frame.wire_length(),
+            Self::Shared(bytes) => bytes.len(),
+            Self::Gathered(bytes) => bytes.len(),
+        }
+    }
+
+    /// The bytes of what can pile up.
+    fn message_length(&self) -> usize {
+        match self {
+            Self::Frame(frame) if !piles_up(frame.kind()) => 0,
+            other => other.wire_length(),
+        }
+    }
+
+    fn carries_descriptors(&self) -> bool {
+        matches!(self, Self::Frame(frame) if !frame.descriptors().is_empty())
+    }
+}
 
 /// The frames that wait for one receiver.
 #[derive(Debug)]
 pub(crate) struct Outbox {
-    queue: VecDeque<Frame>,
+    queue: VecDeque<Piece>,
     bytes: usize,
     /// Of these the bytes of frames that can pile up.
     message_bytes: usize,
     limit: usize,
+    /// What a piece of copies was in before, for the next.
+    spare: Vec<u8>,
 }
 
 /// The receiver is too slow: what was pushed is not queued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{waiting} bytes already wait for this process")]
 pub(crate) struct Full {
-    waiting: usize,
+    pub(crate) waiting: usize,
 }
 
 impl Outbox {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { queue: VecDeque::new(), bytes: 0, message_bytes: 0, limit }
+        Self { queue: VecDeque::new(), bytes: 0, message_bytes: 0, limit, spare: Vec::new() }
     }
 
     /// Queues a frame. A state takes the place of an older version of itself, so that there is one of each at
     /// most: it is never refused, and neither is the one welcome. Anything else is refused over the limit.
     pub(crate) fn push(&mut self, frame: Frame) -> Result<(), Full> {
-        if frame.kind() == Kind::State
-            && let Some(older) = self.queue.iter_mut().find(|queued| is_same_state(queued, &frame))
-        {
-            self.bytes = self.bytes - older.wire_length() + frame.wire_length();
-            *older = frame;
+        if conflates(frame.kind()) {
+            self.replace_or_queue(frame);
             return Ok(());
         }
-        if piles_up(&frame) {
-            if self.message_bytes > 0 && self.message_bytes + frame.wire_length() > self.limit {
-                return Err(Full { waiting: self.message_bytes });
+        if piles_up(frame.kind()) {
+            self.make_room(frame.wire_length())?;
+            if frame.descriptors().is_empty() && frame.wire_length() <= SMALL {
+                self.gather(&[&frame.head(), frame.content()]);
+                return Ok(());
             }
-            self.message_bytes += frame.wire_length();
         }
         self.bytes += frame.wire_length();
-        self.queue.push_back(frame);
+        self.queue.push_back(Piece::Frame(frame));
         Ok(())
     }
 
-    /// The next frames to write together. A frame with descriptors comes alone, because the kernel ties
+    /// Queues what is relayed; all of it, or nothing.
+    pub(crate) fn push_parcel(&mut self, parcel: Parcel) -> Result<(), Full> {
+        match parcel {
+            Parcel::Frame(frame) => self.push(frame),
+            Parcel::Run(run) => self.push_bytes(run.bytes),
+        }
+    }
+
+    fn push_bytes(&mut self, bytes: Bytes) -> Result<(), Full> {
+        self.make_room(bytes.len())?;
+        if bytes.len() <= SMALL || (bytes.len() < LARGE && self.message_bytes > CONGESTED) {
+            self.gather(&[&bytes]);
+        } else {
+            self.bytes += bytes.len();
+            self.queue.push_back(Piece::Shared(bytes));
+        }
+        Ok(())
+    }
+
+    /// The next pieces to write together. A frame with descriptors comes alone, because the kernel ties
     /// descriptors to the first byte of a message.
-    pub(crate) fn take_batch(&mut self) -> Vec<Frame> {
-        let plain = self.queue.iter().take_while(|frame| frame.descriptors().is_empty()).count();
-        let count = plain.clamp(1, BATCH).min(self.queue.len());
-        let batch: Vec<Frame> = self.queue.drain(..count).collect();
-        self.bytes -= batch.iter().map(Frame::wire_length).sum::<usize>();
-        self.message_bytes -=
-            batch.iter().filter(|frame| piles_up(frame)).map(Frame::wire_length).sum::<usize>();
+    pub(crate) fn take_batch(&mut self) -> Vec<Piece> {
+        let plain = self.queue.iter().take(BATCH).take_while(|piece| !piece.carries_descriptors()).count();
+        let count = plain.max(1).min(self.queue.len());
+        let batch: Vec<Piece> = self.queue.drain(..count).collect();
+        self.bytes -= batch.iter().map(Piece::wire_length).sum::<usize>();
+        self.message_bytes -= batch.iter().map(Piece::message_length).sum::<usize>();
         batch
+    }
+
+    /// Takes back what was written, so that its memory serves again.
+    pub(crate) fn recycle(&mut self, batch: Vec<Piece>) {
+        let vectors = batch.into_iter().filter_map(|piece| match piece {
+            Piece::Gathered(bytes) => Some(bytes),
+            _ => None,
+        });
+        if let Some(mut spare) = vectors.max_by_key(Vec::capacity) {
+            spare.clear();
+            self.spare = spare;
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -75,14 +153,62 @@ impl Outbox {
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
+
+    /// Whether much more would fit.
+    pub(crate) fn has_room(&self) -> bool {
+        self.message_bytes <= self.limit / 2
+    }
+
+    /// Counts bytes that can pile up, if they fit.
+    fn make_room(&mut self, length: usize) -> Result<(), Full> {
+        if self.message_bytes > 0 && self.message_bytes + length > self.limit {
+            return Err(Full { waiting: self.message_bytes });
+        }
+        self.message_bytes += length;
+        Ok(())
+    }
+
+    fn gather(&mut self, parts: &[&[u8]]) {
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        self.bytes += length;
+        if let Some(Piece::Gathered(last)) = self.queue.back_mut()
+            && last.len() + length <= GATHERED
+        {
+            parts.iter().for_each(|part| last.extend_from_slice(part));
+            return;
+        }
+        let mut piece = std::mem::take(&mut self.spare);
+        parts.iter().for_each(|part| piece.extend_from_slice(part));
+        self.queue.push_back(Piece::Gathered(piece));
+    }
+
+    fn replace_or_queue(&mut self, frame: Frame) {
+        self.bytes += frame.wire_length();
+        for piece in &mut self.queue {
+            if let Piece::Frame(older) = piece
+                && is_same(older, &frame)
+            {
+                self.bytes -= older.wire_length();
+                *older = frame;
+                return;
+            }
+        }
+        self.queue.push_back(Piece::Frame(frame));
+    }
 }
 
-fn piles_up(frame: &Frame) -> bool {
-    !matches!(frame.kind(), Kind::State | Kind::Welcome)
+/// Whether only the latest counts.
+fn conflates(kind: Kind) -> bool {
+    matches!(kind, Kind::State | Kind::Contribution)
 }
 
-fn is_same_state(queued: &Frame, newer: &Frame) -> bool {
-    queued.kind() == Kind::State && queued.topic() == newer.topic()
+fn piles_up(kind: Kind) -> bool {
+    !conflates(kind) && kind != Kind::Welcome
+}
+
+fn is_same(queued: &Frame, newer: &Frame) -> bool {
+    (queued.kind(), queued.route().from) == (newer.kind(), newer.route().from)
+        && queued.topic() == newer.topic()
 }
 
 #[cfg(test)]
@@ -91,16 +217,49 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use super::super::decoder::Decoder;
+    use super::super::frame::MAX_LENGTH;
+    use super::super::head::Route;
+    use super::super::peer::{Address, Form};
     use super::*;
 
     fn state(topic: &str, version: u64, size: usize) -> Frame {
         Frame::about(Kind::State, topic, version, &vec![0; size])
     }
 
+    fn frames(batch: Vec<Piece>) -> impl Iterator<Item = Frame> {
+        batch.into_iter().map(|piece| match piece {
+            Piece::Frame(frame) => frame,
+            other => panic!("{other:?}"),
+        })
+    }
+
+    fn message(number: u64, size: usize) -> Frame {
+        Frame::about(Kind::Message, "m", number, &vec![7; size])
+    }
+
+    /// The messages that are written, in their order.
+    fn written(outbox: &mut Outbox) -> Vec<(u64, usize)> {
+        let mut decoder = Decoder::new(MAX_LENGTH);
+        while !outbox.is_empty() {
+            let batch = outbox.take_batch();
+            for piece in &batch {
+                match piece {
+                    Piece::Frame(frame) => decoder.feed(&[&frame.head()[..], frame.content()].concat(), []),
+                    Piece::Shared(bytes) => decoder.feed(bytes, []),
+                    Piece::Gathered(bytes) => decoder.feed(bytes, []),
+                }
+            }
+            outbox.recycle(batch);
+        }
+        let frames = std::iter::from_fn(|| decoder.next().unwrap());
+        frames.map(|frame| (frame.number(), frame.payload().len())).collect()
+    }
+
     fn drained(mut outbox: Outbox) -> Vec<(String, u64)> {
         let mut all = Vec::new();
         while !outbox.is_empty() {
-            all.extend(outbox.take_batch().iter().map(|frame| (frame.topic().to_owned(), frame.number())));
+            all.extend(frames(outbox.take_batch()).map(|frame| (frame.topic().to_owned(), frame.number())));
         }
         assert_eq!(outbox.bytes(), 0);
         all
@@ -117,14 +276,14 @@ mod tests {
 
     #[test]
     fn a_full_outbox_refuses_messages_and_never_states() {
-        let mut outbox = Outbox::new(100);
+        let mut outbox = Outbox::new(124);
         let message = || Frame::new(Kind::Pulse, 0, vec![0; 60]);
         outbox.push(state("a", 1, 500)).unwrap();
         outbox.push(message()).unwrap();
-        assert_eq!(outbox.push(message()), Err(Full { waiting: 76 }));
+        assert_eq!(outbox.push(message()), Err(Full { waiting: 100 }));
         outbox.push(state("a", 2, 60)).unwrap();
         outbox.push(state("b", 1, 500)).unwrap();
-        assert_eq!(outbox.bytes(), 77 + 76 + 517);
+        assert_eq!(outbox.bytes(), 101 + 100 + 541);
         while !outbox.is_empty() {
             outbox.take_batch();
         }
@@ -141,20 +300,60 @@ mod tests {
             outbox.push(frame).unwrap();
         }
         let sizes: Vec<_> = (0..3).map(|_| outbox.take_batch().len()).collect();
-        assert_eq!(sizes, [2, 1, 1]);
+        assert!(outbox.is_empty());
+        assert_eq!(sizes, [1, 1, 1], "small frames are written as one piece");
+    }
+
+    #[test]
+    fn values_of_different_workers_are_kept_apart() {
+        let from = |index| Route { from: Address { index, ..Address::to(Form::Worker) }, ..Route::default() };
+        let mut outbox = Outbox::new(LIMIT);
+        for (index, number) in [(0, 1), (1, 1), (0, 2)] {
+            outbox.push(Frame::about(Kind::Contribution, "load", number, b"").on(from(index))).unwrap();
+        }
+        assert_eq!(drained(outbox), [("load".to_owned(), 2), ("load".to_owned(), 1)]);
     }
 
     proptest! {
         #[test]
+        fn messages_keep_their_order_whatever_their_size(
+            sizes in prop::collection::vec(prop_oneof![0usize..200, 3000usize..5000, 10_000usize..40_000], 1..80),
+            batches in prop::collection::vec(1usize..30, 1..4),
+        ) {
+            let mut outbox = Outbox::new(LIMIT);
+            let mut sent = Vec::new();
+            let mut got = Vec::new();
+            let mut left = sizes.as_slice();
+            for count in batches.into_iter().chain([sizes.len()]) {
+                let (now, later) = left.split_at(count.min(left.len()));
+                left = later;
+                for size in now {
+                    let frame = message(sent.len() as u64, *size);
+                    sent.push((frame.number(), *size));
+                    if size % 2 == 0 {
+                        outbox.push(frame).unwrap();
+                    } else {
+                        let mut decoder = Decoder::new(MAX_LENGTH);
+                        decoder.feed(&[&frame.head()[..], frame.content()].concat(), []);
+                        outbox.push_parcel(decoder.next_parcel().unwrap().unwrap()).unwrap();
+                    }
+                }
+                got.extend(written(&mut outbox));
+            }
+            prop_assert_eq!(got, sent);
+            prop_assert_eq!((outbox.bytes(), outbox.message_bytes), (0, 0));
+        }
+
+        #[test]
         fn waiting_bytes_are_bounded_and_the_newest_state_survives(
             pushes in prop::collection::vec(("[ab]", 0usize..50), 1..100)
         ) {
-            let mut outbox = Outbox::new(200);
+            let mut outbox = Outbox::new(260);
             let mut newest = std::collections::BTreeMap::new();
             for (version, (topic, size)) in (1u64..).zip(&pushes) {
                 outbox.push(state(topic, version, *size)).unwrap();
                 newest.insert(topic.clone(), version);
-                prop_assert!(outbox.bytes() <= 200);
+                prop_assert!(outbox.bytes() <= 260);
             }
             let left: std::collections::BTreeMap<_, _> = drained(outbox).into_iter().collect();
             prop_assert_eq!(left, newest);

@@ -1,5 +1,6 @@
 //! What a link asks of the kernel: a pair of sockets, an inherited end, and bytes with descriptors both ways.
 
+use std::cell::RefCell;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -10,10 +11,16 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, SocketType, recvmsg, sendmsg, sockopt,
 };
 
-use super::frame::{Decoder, MAX_DESCRIPTORS};
+use super::decoder::Decoder;
+use super::frame::MAX_DESCRIPTORS;
 
 /// What one read takes from the socket.
-const READ: usize = 16 << 10;
+const READ: usize = 64 << 10;
+
+thread_local! {
+    /// Where reads end up before the decoder takes them; made once, because clearing it costs more than most reads.
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ]);
+}
 
 /// A connected pair: our end, and the end that a child inherits as its standard input.
 pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
@@ -44,11 +51,13 @@ pub(super) enum Received {
 
 /// One `recvmsg`. It always has room for descriptors, because a plain read would silently close them.
 pub(super) fn receive(socket: BorrowedFd<'_>, decoder: &mut Decoder) -> io::Result<Received> {
-    let mut bytes = [0; READ];
+    SCRATCH.with_borrow_mut(|bytes| receive_into(socket, bytes, decoder))
+}
+
+fn receive_into(socket: BorrowedFd<'_>, bytes: &mut [u8], decoder: &mut Decoder) -> io::Result<Received> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let mut slices = [IoSliceMut::new(&mut bytes)];
-    let received = recvmsg(socket, &mut slices, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+    let received = recvmsg(socket, &mut [IoSliceMut::new(bytes)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
     let mut descriptors = Vec::new();
     for message in ancillary.drain() {
         if let RecvAncillaryMessage::ScmRights(rights) = message {

@@ -1,0 +1,184 @@
+//! Cuts a stream of bytes into frames, or into runs of messages that go the same way. Pure.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use super::frame::{Frame, FrameError, Kind};
+use super::head::{HEAD, Head, Route};
+
+/// Messages as they stand on the wire, one after the other, of one sender, topic and receiver, so that they can be
+/// relayed as they are.
+#[derive(Debug, Clone)]
+pub(crate) struct Run {
+    pub(crate) bytes: Bytes,
+    pub(crate) count: u64,
+    /// Of the first.
+    pub(crate) route: Route,
+    topic_length: u8,
+}
+
+impl Run {
+    /// The topic of all of them. The decoder checked that it is UTF-8.
+    pub(crate) fn topic(&self) -> &str {
+        let topic = self.bytes.get(HEAD..HEAD + usize::from(self.topic_length)).unwrap_or_default();
+        std::str::from_utf8(topic).unwrap_or_default()
+    }
+}
+
+/// What is relayed at once.
+#[derive(Debug, Clone)]
+pub(crate) enum Parcel {
+    Frame(Frame),
+    Run(Run),
+}
+
+impl Parcel {
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            Self::Frame(frame) => frame.kind(),
+            Self::Run(_) => Kind::Message,
+        }
+    }
+
+    pub(crate) fn route(&self) -> Route {
+        match self {
+            Self::Frame(frame) => frame.route(),
+            Self::Run(run) => run.route,
+        }
+    }
+
+    pub(crate) fn topic(&self) -> &str {
+        match self {
+            Self::Frame(frame) => frame.topic(),
+            Self::Run(run) => run.topic(),
+        }
+    }
+
+    /// How many frames it is.
+    pub(crate) fn count(&self) -> u64 {
+        match self {
+            Self::Frame(_) => 1,
+            Self::Run(run) => run.count,
+        }
+    }
+
+    pub(crate) fn wire_length(&self) -> usize {
+        match self {
+            Self::Frame(frame) => frame.wire_length(),
+            Self::Run(run) => run.bytes.len(),
+        }
+    }
+}
+
+/// Cuts a stream of bytes into frames.
+#[derive(Debug)]
+pub(crate) struct Decoder {
+    limit: usize,
+    bytes: BytesMut,
+    descriptors: VecDeque<OwnedFd>,
+}
+
+impl Decoder {
+    /// Frames of more than `limit` bytes are errors.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { limit, bytes: BytesMut::new(), descriptors: VecDeque::new() }
+    }
+
+    /// Takes what one read brought. Descriptors never arrive later than the bytes of their frame.
+    pub(crate) fn feed(&mut self, bytes: &[u8], descriptors: impl IntoIterator<Item = OwnedFd>) {
+        self.bytes.extend_from_slice(bytes);
+        self.descriptors.extend(descriptors);
+    }
+
+    /// Whether a frame has begun and is not whole.
+    pub(crate) fn is_mid_frame(&self) -> bool {
+        !self.bytes.is_empty()
+    }
+
+    /// The next whole frame, if there is one.
+    pub(crate) fn next(&mut self) -> Result<Option<Frame>, FrameError> {
+        match self.head()? {
+            Some(head) => self.take(head).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether what comes next is whole, and for others than the two ends of the link.
+    pub(crate) fn has_mail(&mut self) -> bool {
+        matches!(self.head(), Ok(Some(head)) if head.kind.is_mail())
+    }
+
+    /// The next whole frame, or all whole messages that follow one another and go the same way.
+    pub(crate) fn next_parcel(&mut self) -> Result<Option<Parcel>, FrameError> {
+        let Some(head) = self.head()? else { return Ok(None) };
+        if !is_plain_message(&head) {
+            return self.take(head).map(|frame| Some(Parcel::Frame(frame)));
+        }
+        self.check_topic(head.topic_length)?;
+        let (mut end, mut count) = (head.wire_length(), 1);
+        while let Some(next) = self.follower(&head, end) {
+            end += next.wire_length();
+            count += 1;
+        }
+        let bytes = self.bytes.split_to(end).freeze();
+        Ok(Some(Parcel::Run(Run { bytes, count, route: head.route, topic_length: head.topic_length })))
+    }
+
+    /// The envelope of the next frame, if that is whole.
+    fn head(&mut self) -> Result<Option<Head>, FrameError> {
+        let Some(head) = Head::read(&self.bytes, self.limit)? else { return Ok(None) };
+        let whole = head.wire_length();
+        if self.bytes.len() < whole {
+            // Not the whole length at once: the head is a claim, the bytes are the proof.
+            self.bytes.reserve((whole - self.bytes.len()).min(1 << 20));
+            return Ok(None);
+        }
+        Ok(Some(head))
+    }
+
+    /// The envelope at `at`, if its frame is whole and goes the way of `first`. What is wrong with it is said when it
+    /// comes first.
+    fn follower(&self, first: &Head, at: usize) -> Option<Head> {
+        let rest = self.bytes.get(at..)?;
+        let head = Head::read(rest, self.limit).ok()??;
+        let topic = HEAD..HEAD + usize::from(first.topic_length);
+        let same = is_plain_message(&head)
+            && (head.route.to, head.route.from) == (first.route.to, first.route.from)
+            && head.topic_length == first.topic_length
+            && rest.get(topic.clone()) == self.bytes.get(topic);
+        (same && rest.len() >= head.wire_length()).then_some(head)
+    }
+
+    /// Takes the whole frame that begins with `head`.
+    fn take(&mut self, head: Head) -> Result<Frame, FrameError> {
+        self.check_topic(head.topic_length)?;
+        let descriptors = self.take_descriptors(head.descriptors.into())?;
+        self.bytes.advance(HEAD);
+        let content = self.bytes.split_to(head.length as usize).freeze();
+        Ok(Frame::from_wire(&head, content, descriptors))
+    }
+
+    fn check_topic(&self, length: u8) -> Result<(), FrameError> {
+        let topic = &self.bytes[HEAD..HEAD + usize::from(length)];
+        std::str::from_utf8(topic).map(drop).map_err(|_| FrameError::TopicNotText)
+    }
+
+    fn take_descriptors(&mut self, announced: usize) -> Result<Vec<Arc<OwnedFd>>, FrameError> {
+        let came = self.descriptors.len();
+        if came < announced {
+            return Err(FrameError::MissingDescriptors { announced, came });
+        }
+        Ok(self.descriptors.drain(..announced).map(Arc::new).collect())
+    }
+}
+
+/// One that nothing needs to be known of but its way.
+fn is_plain_message(head: &Head) -> bool {
+    head.kind == Kind::Message && head.flags == 0 && head.descriptors == 0
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,161 @@
+use proptest::prelude::*;
+
+use super::super::frame::MAX_LENGTH;
+use super::super::peer::{Address, Form};
+use super::*;
+
+fn wire(frame: &Frame) -> Vec<u8> {
+    [&frame.head()[..], frame.content()].concat()
+}
+
+fn seen(frame: &Frame) -> (Kind, String, u64, Route, Vec<u8>) {
+    (frame.kind(), frame.topic().to_owned(), frame.number(), frame.route(), frame.payload().to_owned())
+}
+
+fn any_address() -> impl Strategy<Value = Address> {
+    (any::<u8>(), any::<u16>(), any::<u32>()).prop_map(|(group, index, pid)| Address {
+        form: Form::Worker,
+        group,
+        index,
+        pid,
+    })
+}
+
+fn any_frame() -> impl Strategy<Value = Frame> {
+    let kind = prop::sample::select(Kind::ALL);
+    let route =
+        (any_address(), any_address(), any::<u64>()).prop_map(|(to, from, time)| Route { to, from, time });
+    (kind, "[a-zé.]{0,20}", any::<u64>(), route, prop::collection::vec(any::<u8>(), 0..300)).prop_map(
+        |(kind, topic, number, route, payload)| Frame::about(kind, &topic, number, &payload).on(route),
+    )
+}
+
+fn message(topic: &str, to: Form, number: u64) -> Frame {
+    Frame::about(Kind::Message, topic, number, b"words").on(Route { to: Address::to(to), ..Route::default() })
+}
+
+fn parcels(decoder: &mut Decoder) -> Vec<Parcel> {
+    std::iter::from_fn(|| decoder.next_parcel().unwrap()).collect()
+}
+
+#[test]
+fn malformed_heads_are_typed_errors() {
+    let good = Frame::about(Kind::State, "ab", 7, b"x").head();
+    let broken = |at: usize, value: u8| {
+        let mut head = good;
+        head[at] = value;
+        let mut decoder = Decoder::new(MAX_LENGTH);
+        decoder.feed(&[&head[..], b"abx"].concat(), []);
+        let one_by_one = decoder.next().map(|_| ()).unwrap_err();
+        let mut decoder = Decoder::new(MAX_LENGTH);
+        decoder.feed(&[&head[..], b"abx"].concat(), []);
+        assert_eq!(decoder.next_parcel().map(|_| ()).unwrap_err(), one_by_one);
+        one_by_one
+    };
+    assert_eq!(broken(4, 0), FrameError::UnknownKind(0));
+    assert_eq!(broken(4, 200), FrameError::UnknownKind(200));
+    assert_eq!(broken(3, 255), FrameError::TooLong { length: 0xff00_0003, limit: MAX_LENGTH });
+    assert_eq!(broken(5, 4), FrameError::TopicTooLong { topic: 4, length: 3 });
+    assert_eq!(broken(6, 1), FrameError::MissingDescriptors { announced: 1, came: 0 });
+    assert_eq!(broken(7, 128), FrameError::Flags(128));
+    assert_eq!(broken(16, 77), FrameError::Address(77));
+    assert_eq!(broken(24, 99), FrameError::Address(99));
+}
+
+#[test]
+fn descriptors_go_to_the_frames_that_announce_them() {
+    let [a, b]: [OwnedFd; 2] = std::array::from_fn(|_| std::fs::File::open("/dev/null").unwrap().into());
+    let shared = Arc::new(std::fs::File::open("/dev/null").unwrap().into());
+    let plain = Frame::new(Kind::Ready, 0, Bytes::new());
+    let carrier = plain.clone().with_descriptors(vec![shared]);
+    let mut decoder = Decoder::new(MAX_LENGTH);
+    decoder.feed(&[wire(&plain), wire(&carrier), wire(&carrier)].concat(), [a, b]);
+    let counts: Vec<_> = (0..3).map(|_| decoder.next().unwrap().unwrap().descriptors().len()).collect();
+    assert_eq!(counts, [0, 1, 1]);
+}
+
+#[test]
+fn messages_that_go_the_same_way_are_one_run() {
+    let all = Form::Everyone;
+    let frames = [
+        message("a", all, 1),
+        message("a", all, 2),
+        message("b", all, 3),
+        message("b", Form::Agent, 4),
+        Frame::about(Kind::Ask, "b", 5, b"?"),
+        message("b", Form::Agent, 6),
+    ];
+    let mut decoder = Decoder::new(MAX_LENGTH);
+    decoder.feed(&frames.iter().flat_map(wire).collect::<Vec<_>>(), []);
+    decoder.feed(&wire(&message("b", Form::Agent, 7))[..44], []);
+    let found: Vec<_> =
+        parcels(&mut decoder).iter().map(|one| (one.kind(), one.topic().to_owned(), one.count())).collect();
+    let run = |topic: &str, count| (Kind::Message, topic.to_owned(), count);
+    assert_eq!(found, [run("a", 2), run("b", 1), run("b", 1), (Kind::Ask, "b".to_owned(), 1), run("b", 1)]);
+    assert!(decoder.is_mid_frame());
+}
+
+proptest! {
+    #[test]
+    fn frames_survive_any_split(frames in prop::collection::vec(any_frame(), 1..8), step in 1usize..97) {
+        let bytes: Vec<u8> = frames.iter().flat_map(wire).collect();
+        let mut decoder = Decoder::new(MAX_LENGTH);
+        let mut out = Vec::new();
+        for piece in bytes.chunks(step) {
+            decoder.feed(piece, []);
+            while let Some(frame) = decoder.next().unwrap() {
+                out.push(seen(&frame));
+            }
+        }
+        prop_assert_eq!(out, frames.iter().map(seen).collect::<Vec<_>>());
+        prop_assert!(!decoder.is_mid_frame());
+    }
+
+    #[test]
+    fn parcels_are_the_same_bytes_in_the_same_order(
+        frames in prop::collection::vec((any_frame(), 1usize..4), 1..8), step in 1usize..400
+    ) {
+        let repeated = frames.iter().flat_map(|(frame, times)| std::iter::repeat_n(frame, *times));
+        let bytes: Vec<u8> = repeated.flat_map(wire).collect();
+        let mut decoder = Decoder::new(MAX_LENGTH);
+        let (mut out, mut count) = (Vec::new(), 0);
+        for piece in bytes.chunks(step) {
+            decoder.feed(piece, []);
+            for parcel in parcels(&mut decoder) {
+                count += parcel.count();
+                match parcel {
+                    Parcel::Frame(frame) => out.extend(wire(&frame)),
+                    Parcel::Run(run) => out.extend(&run.bytes),
+                }
+            }
+        }
+        prop_assert_eq!(out, bytes);
+        prop_assert_eq!(count, frames.iter().map(|(_, times)| *times as u64).sum::<u64>());
+    }
+
+    #[test]
+    fn garbage_is_an_error_or_a_wait_and_never_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let mut decoder = Decoder::new(MAX_LENGTH);
+        decoder.feed(&bytes, []);
+        while let Ok(Some(_)) = decoder.next() {}
+        let mut decoder = Decoder::new(MAX_LENGTH);
+        decoder.feed(&bytes, []);
+        while let Ok(Some(_)) = decoder.next_parcel() {}
+    }
+
+    #[test]
+    fn a_damaged_stream_is_an_error_or_a_wait_and_never_a_panic(
+        frames in prop::collection::vec(any_frame(), 1..6), at in any::<prop::sample::Index>(), value: u8
+    ) {
+        let mut bytes: Vec<u8> = frames.iter().flat_map(wire).collect();
+        let at = at.index(bytes.len());
+        bytes[at] = value;
+        let mut decoder = Decoder::new(MAX_LENGTH);
+        decoder.feed(&bytes, []);
+        let mut length = 0;
+        while let Ok(Some(parcel)) = decoder.next_parcel() {
+            length += parcel.wire_length();
+        }
+        prop_assert!(length <= bytes.len());
+    }
+}
