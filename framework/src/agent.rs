@@ -2,6 +2,7 @@
 //! once.
 
 use std::future::Future;
+use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use crate::bus::{Topic, codec, topic};
 use crate::config::ConfigError;
 use crate::desk::ConfigDesk;
 use crate::log;
+use crate::messenger::Messenger;
 use crate::news::ClusterEvents;
 use crate::process::{MasterGone, Process};
 use crate::published::{PublishError, Published};
@@ -23,7 +25,16 @@ use crate::status::DutyStatus;
 #[derive(Debug, Clone)]
 pub struct Agent {
     process: Process,
+    messenger: Messenger,
     desk: Arc<ConfigDesk>,
+}
+
+impl Deref for Agent {
+    type Target = Messenger;
+
+    fn deref(&self) -> &Messenger {
+        &self.messenger
+    }
 }
 
 /// The log files could not be opened anew everywhere.
@@ -39,7 +50,7 @@ pub enum ReopenError {
 
 impl Agent {
     pub(crate) fn new(process: Process, desk: ConfigDesk) -> Self {
-        Self { process, desk: Arc::new(desk) }
+        Self { messenger: Messenger::new(process.clone()), process, desk: Arc::new(desk) }
     }
 
     /// Says that the agent can do its work; workers are started after that. The second call does nothing.

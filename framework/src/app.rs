@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::agent::Agent;
+use crate::bus::BusSettings;
 use crate::cli::{self, About};
 use crate::config::{Schema, SectionCheck};
 use crate::cpu::CpuSettings;
@@ -164,6 +165,7 @@ impl App {
             SectionCheck::of::<HttpSettings>("http"),
             SectionCheck::of::<LogSettings>("log"),
             SectionCheck::of::<CpuSettings>("cpu"),
+            SectionCheck::of::<BusSettings>("bus"),
             SectionCheck::of_tables::<GroupSettings>("groups", groups.to_vec()),
         ];
         own.into_iter().chain(self.duties.iter().filter_map(Duty::section).cloned()).collect()

@@ -12,9 +12,11 @@ pub(crate) mod head;
 pub(crate) mod link;
 pub(crate) mod outbox;
 pub(crate) mod peer;
+pub(crate) mod settings;
 mod socket;
 pub(crate) mod topic;
 
 pub use codec::CodecError;
 pub use peer::{Origin, Peer, UnknownGroup};
-pub use topic::Topic;
+pub use settings::BusSettings;
+pub use topic::{BadTopic, Topic};

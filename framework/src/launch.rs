@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::bus::BusSettings;
 use crate::config::Layers;
 use crate::cpu::CpuSettings;
 use crate::http::HttpSettings;
@@ -40,6 +41,10 @@ pub(crate) struct Launch {
     pub(crate) heartbeat: Duration,
     /// The groups of workers.
     pub(crate) groups: Vec<Group>,
+    /// The groups' names in the master's order, by which messages are addressed.
+    pub(crate) roll: Vec<String>,
+    /// What limits messages.
+    pub(crate) bus: BusSettings,
 }
 
 /// What all processes know of a group of workers.

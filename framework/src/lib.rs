@@ -51,7 +51,9 @@ mod instance;
 mod launch;
 mod lives;
 mod log;
+mod mail;
 mod master;
+mod messenger;
 mod news;
 mod pidfd;
 mod process;
@@ -69,7 +71,7 @@ mod worker;
 pub use agent::{Agent, ReopenError};
 pub use app::App;
 pub use balance::Policy;
-pub use bus::{CodecError, Topic};
+pub use bus::{BadTopic, BusSettings, CodecError, Origin, Peer, Topic, UnknownGroup};
 pub use cpu::{Cancelled, CpuError, CpuFigures, CpuPool, CpuSettings, CpuThreads};
 pub use desk::{ConfigDesk, Verdict};
 pub use duty::Duty;
@@ -81,6 +83,10 @@ pub use identity::Account;
 pub use launch::OnPanic;
 pub use log::{Level, LogSettings};
 pub use master::{ClusterSettings, GroupSettings, WorkerCount};
+pub use messenger::{
+    AnswerError, AnswerLimits, AskError, Delivery, MessageId, Messenger, ReceiveError, Received, Request, SendError,
+    Subscription,
+};
 pub use news::ClusterEvents;
 pub use process::MasterGone;
 pub use published::{PublishError, Published};

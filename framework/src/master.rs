@@ -13,6 +13,7 @@ mod desk;
 mod dispatcher;
 mod entrance;
 mod event;
+mod exchange;
 mod family;
 mod herald;
 mod host;
@@ -59,6 +60,7 @@ use self::host::Host;
 use self::programs::Programs;
 use self::spawn::{Care, Handle};
 use crate::bus::control::Answer;
+use crate::bus::decoder::Parcel;
 use crate::bus::frame::{Frame, Kind};
 use crate::bus::link::SendError;
 use crate::cgroup::Cgroup;
@@ -76,8 +78,8 @@ pub(crate) use self::plan::Plan;
 pub(crate) use self::programs::Refresh;
 pub use self::settings::{ClusterSettings, GroupSettings};
 
-/// How many events may wait; what brings more waits, too.
-const EVENTS: usize = 1024;
+/// How many events may wait; what brings more waits, too. Each may hold a read's worth of mail.
+const EVENTS: usize = 64;
 
 /// Runs a cluster until it has stopped or failed.
 pub(crate) async fn run(plan: Plan, herald: &Herald) -> Outcome {
@@ -202,6 +204,9 @@ impl Master {
         match action {
             Action::Spawn { id, slot, generation } => self.spawn(id, &slot, generation),
             Action::Send { to, frame } => self.send(to, frame),
+            Action::Deliver { to, parcel } => self.deliver(to, parcel),
+            Action::Confirm { to, number } => self.queue.push_back(Event::Confirm { to, number }),
+            Action::AwaitRoom { id } => self.await_room(id),
             Action::Welcome { to, slot, generation, replaces } => {
                 self.welcome(to, &slot, generation, replaces)
             }
@@ -267,6 +272,25 @@ impl Master {
                 self.queue.push_back(Event::LinkLost { id: to, problem: Some(full.to_string()) });
             }
         }
+    }
+
+    fn deliver(&mut self, to: ChildId, parcel: Parcel) {
+        let Some(child) = self.children.get(&to) else { return };
+        match child.sender.push_parcel(&parcel) {
+            Ok(()) => {}
+            Err(SendError::Gone) => self.dropped += 1,
+            Err(SendError::Full(_)) => self.queue.push_back(Event::Undelivered { to, parcel }),
+        }
+    }
+
+    fn await_room(&self, id: ChildId) {
+        let Some(child) = self.children.get(&id) else { return };
+        let (sender, events) = (child.sender.clone(), self.care.events());
+        tokio::spawn(async move {
+            sender.roomy().await;
+            // If the master is gone, nobody waits for room.
+            let _ = events.send(Event::Room { id }).await;
+        });
     }
 
     fn welcome(&mut self, to: ChildId, slot: &Slot, generation: u64, replaces: bool) {

@@ -13,12 +13,14 @@ use tokio_util::sync::CancellationToken;
 use crate::bus::control::{Pulse, SUCCESSION};
 use crate::bus::frame::{Frame, Kind};
 use crate::bus::link::{LinkError, Receiver, Sender};
+use crate::bus::peer::{Address, Roll};
 use crate::bus::{CodecError, codec};
 use crate::error::BoxError;
 use crate::events::ClusterEvent;
 use crate::http::Occasion;
 use crate::launch::Launch;
 use crate::log::Reopener;
+use crate::mail::Mail;
 use crate::role::Role;
 use crate::state::{ObserveError, Observed, States};
 
@@ -37,6 +39,10 @@ struct Shared {
     launch: Launch,
     sender: Sender,
     states: States,
+    mail: Mail,
+    roll: Roll,
+    unreadable: AtomicU64,
+    missed: AtomicU64,
     reopener: Reopener,
     shutdown: CancellationToken,
     /// Fires when there is no time left to finish anything.
@@ -64,7 +70,14 @@ pub struct MasterGone;
 
 impl Process {
     pub(crate) fn new(role: Role, launch: Launch, sender: Sender, reopener: Reopener) -> Self {
+        let roll = Roll::new(launch.roll.iter().cloned());
+        let slot = roll.slot(&role.slot).unwrap_or_default();
+        let address = Address { pid: std::process::id(), ..slot };
         let shared = Shared {
+            mail: Mail::new(address, sender.clone(), launch.bus.queue_bytes()),
+            roll,
+            unreadable: AtomicU64::new(0),
+            missed: AtomicU64::new(0),
             role,
             launch,
             sender,
@@ -139,7 +152,28 @@ impl Process {
         if self.shared.said_ready.swap(true, Ordering::Relaxed) {
             return Ok(());
         }
+        self.shared.mail.settle();
         self.send(Frame::new(Kind::Ready, 0, vec![])).await
+    }
+
+    /// What this process has with the others.
+    pub(crate) fn mail(&self) -> &Mail {
+        &self.shared.mail
+    }
+
+    /// The groups of the cluster.
+    pub(crate) fn roll(&self) -> &Roll {
+        &self.shared.roll
+    }
+
+    /// A message was of another type than its topic's.
+    pub(crate) fn note_unreadable(&self) {
+        self.shared.unreadable.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// So many messages were missed by a subscription that was too slow.
+    pub(crate) fn note_missed(&self, count: u64) {
+        self.shared.missed.fetch_add(count, Ordering::Relaxed);
     }
 
     /// This agent comes to replace another.
@@ -191,6 +225,12 @@ impl Process {
 
     pub(crate) async fn send(&self, frame: Frame) -> Result<(), MasterGone> {
         self.shared.sender.send(frame).await.map_err(|_| MasterGone)
+    }
+
+    /// Sends a frame if there is room for it.
+    pub(crate) fn push(&self, frame: Frame) {
+        // If the master is gone, so are we.
+        let _ = self.shared.sender.push(frame);
     }
 
     /// Sends the figures; when the queue is full they are skipped, the next ones will do.
@@ -284,6 +324,8 @@ impl Process {
                     let _ = answer.send(frame.shared_payload());
                 }
             }
+            kind if kind.is_mail() => self.shared.mail.take(frame),
+            Kind::Receipt | Kind::Room => self.shared.mail.take(frame),
             kind => return Err(format!("frames of the kind {kind:?} are not for a child").into()),
         }
         Ok(())

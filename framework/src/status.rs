@@ -108,8 +108,41 @@ pub struct ProcessStatus {
     /// What it uses.
     #[serde(flatten)]
     pub usage: Usage,
+    /// The mail that went to it.
+    #[serde(default)]
+    pub bus: PeerTraffic,
     /// How its predecessor in this slot ended.
     pub last_exit: Option<Exit>,
+}
+
+/// The mail that went to one process.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PeerTraffic {
+    /// Messages, questions and answers that were passed on to it.
+    pub relayed: u64,
+    /// Those that were not, because too much waited for it.
+    pub dropped: u64,
+    /// The bytes that were passed on.
+    pub bytes: u64,
+    /// The bytes that wait for it.
+    pub queued_bytes: u64,
+}
+
+/// The mail on one topic.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TopicTraffic {
+    /// The topic's name; `…` stands for all that are too many to be told apart.
+    pub name: String,
+    /// Messages and questions that were sent.
+    pub sent: u64,
+    /// How often they, and answers, were passed on: once for each receiver.
+    pub relayed: u64,
+    /// How often they were not.
+    pub dropped: u64,
+    /// The bytes that were passed on.
+    pub bytes: u64,
 }
 
 /// The agent's part of the status.
@@ -247,7 +280,7 @@ pub struct ConfigStatus {
 }
 
 /// The traffic between the processes.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct BusStatus {
     /// Frames that the master passed on.
     pub relayed: u64,
@@ -255,4 +288,7 @@ pub struct BusStatus {
     pub dropped: u64,
     /// Bytes that wait for slow receivers.
     pub queued_bytes: u64,
+    /// The mail by topic.
+    #[serde(default)]
+    pub topics: Vec<TopicTraffic>,
 }

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::ops::Deref;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,6 +14,7 @@ use crate::bus::control::Pulse;
 use crate::bus::{Topic, topic};
 use crate::cpu::{Cancelled, CpuError, CpuPool};
 use crate::http::{self, Door, Drain, Gauges, Readiness, Standing};
+use crate::messenger::Messenger;
 use crate::news::ClusterEvents;
 use crate::process::{MasterGone, Process};
 use crate::state::{ObserveError, Observed};
@@ -22,7 +24,16 @@ use crate::status::JobFigures;
 #[derive(Debug, Clone)]
 pub struct Worker {
     process: Process,
+    messenger: Messenger,
     shared: Arc<Shared>,
+}
+
+impl Deref for Worker {
+    type Target = Messenger;
+
+    fn deref(&self) -> &Messenger {
+        &self.messenger
+    }
 }
 
 #[derive(Debug)]
@@ -62,7 +73,7 @@ impl Worker {
             gauges: Arc::default(),
             readiness: Arc::default(),
         };
-        Self { process, shared: Arc::new(shared) }
+        Self { messenger: Messenger::new(process.clone()), process, shared: Arc::new(shared) }
     }
 
     /// The group that this worker belongs to, such as `web`.

@@ -18,6 +18,14 @@ pub(crate) fn encode<T: Serialize>(what: &str, value: &T) -> Result<Vec<u8>, Cod
     rmp_serde::to_vec_named(value).map_err(|error| failed::<T>(what, "encoded", error.to_string()))
 }
 
+/// Encodes `value` behind the name of its topic, which also names it in the error.
+pub(crate) fn encode_behind<T: Serialize>(topic: &str, value: &T) -> Result<Vec<u8>, CodecError> {
+    let mut content = topic.as_bytes().to_vec();
+    rmp_serde::encode::write_named(&mut content, value)
+        .map_err(|error| failed::<T>(topic, "encoded", error.to_string()))?;
+    Ok(content)
+}
+
 /// Decodes all of `bytes`; what is left over is an error, which the decoder itself would pass over.
 pub(crate) fn decode<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, CodecError> {
     let mut rest = bytes;

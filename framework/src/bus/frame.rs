@@ -155,6 +155,11 @@ impl Frame {
         Self { topic_length, ..Self::new(kind, number, [topic, payload].concat()) }
     }
 
+    /// A frame about a topic, which `content` begins with.
+    pub(crate) fn of_content(kind: Kind, topic: &str, number: u64, content: Vec<u8>) -> Self {
+        Self { topic_length: u8::try_from(topic.len()).unwrap_or(u8::MAX), ..Self::new(kind, number, content) }
+    }
+
     pub(super) fn from_wire(head: &Head, content: Bytes, descriptors: Vec<Arc<OwnedFd>>) -> Self {
         let Head { kind, topic_length, flags, number, route, .. } = *head;
         Self { kind, topic_length, flags, number, route, content, descriptors }

@@ -37,19 +37,24 @@ pub(crate) enum LinkError {
 ///
 /// Must be called inside a runtime.
 pub(crate) fn open(socket: OwnedFd) -> io::Result<(Receiver, Sender)> {
-    open_limited(socket, MAX_LENGTH)
+    open_limited(socket, MAX_LENGTH, LIMIT)
+}
+
+/// Like [`open`], but so many bytes may wait to be written.
+pub(crate) fn open_queueing(socket: OwnedFd, waiting: usize) -> io::Result<(Receiver, Sender)> {
+    open_limited(socket, MAX_LENGTH, waiting)
 }
 
 /// Like [`open`], for a caller who has little to say: longer frames are refused.
 pub(crate) fn open_short(socket: OwnedFd) -> io::Result<(Receiver, Sender)> {
-    open_limited(socket, SHORT)
+    open_limited(socket, SHORT, LIMIT)
 }
 
-fn open_limited(socket: OwnedFd, limit: usize) -> io::Result<(Receiver, Sender)> {
+fn open_limited(socket: OwnedFd, limit: usize, waiting: usize) -> io::Result<(Receiver, Sender)> {
     rustix::io::ioctl_fionbio(&socket, true)?;
     let stream = Arc::new(Stream::try_from(socket)?);
     let shared = Arc::new(Shared {
-        state: Mutex::new(State { outbox: Outbox::new(LIMIT), senders: 1, writing: false, closed: false }),
+        state: Mutex::new(State { outbox: Outbox::new(waiting), senders: 1, writing: false, closed: false }),
         filled: Notify::new(),
         drained: Notify::new(),
     });
@@ -164,7 +169,7 @@ impl Sender {
     }
 
     /// Queues what is relayed, without waiting; all of it, or nothing.
-    pub(crate) fn push_parcel(&self, parcel: Parcel) -> Result<(), SendError> {
+    pub(crate) fn push_parcel(&self, parcel: &Parcel) -> Result<(), SendError> {
         self.queue(|outbox| outbox.push_parcel(parcel))
     }
 

@@ -91,12 +91,14 @@ impl Outbox {
             self.replace_or_queue(frame);
             return Ok(());
         }
-        if piles_up(frame.kind()) {
+        if is_bounded_elsewhere(frame.kind()) {
+            self.message_bytes += frame.wire_length();
+        } else if frame.kind() != Kind::Welcome {
             self.make_room(frame.wire_length())?;
-            if frame.descriptors().is_empty() && frame.wire_length() <= SMALL {
-                self.gather(&[&frame.head(), frame.content()]);
-                return Ok(());
-            }
+        }
+        if frame.kind() != Kind::Welcome && frame.descriptors().is_empty() && frame.wire_length() <= SMALL {
+            self.gather(&[&frame.head(), frame.content()]);
+            return Ok(());
         }
         self.bytes += frame.wire_length();
         self.queue.push_back(Piece::Frame(frame));
@@ -104,20 +106,20 @@ impl Outbox {
     }
 
     /// Queues what is relayed; all of it, or nothing.
-    pub(crate) fn push_parcel(&mut self, parcel: Parcel) -> Result<(), Full> {
+    pub(crate) fn push_parcel(&mut self, parcel: &Parcel) -> Result<(), Full> {
         match parcel {
-            Parcel::Frame(frame) => self.push(frame),
-            Parcel::Run(run) => self.push_bytes(run.bytes),
+            Parcel::Frame(frame) => self.push(frame.clone()),
+            Parcel::Run(run) => self.push_bytes(&run.bytes),
         }
     }
 
-    fn push_bytes(&mut self, bytes: Bytes) -> Result<(), Full> {
+    fn push_bytes(&mut self, bytes: &Bytes) -> Result<(), Full> {
         self.make_room(bytes.len())?;
         if bytes.len() <= SMALL || (bytes.len() < LARGE && self.message_bytes > CONGESTED) {
-            self.gather(&[&bytes]);
+            self.gather(&[bytes]);
         } else {
             self.bytes += bytes.len();
-            self.queue.push_back(Piece::Shared(bytes));
+            self.queue.push_back(Piece::Shared(bytes.clone()));
         }
         Ok(())
     }
@@ -200,6 +202,11 @@ impl Outbox {
 /// Whether only the latest counts.
 fn conflates(kind: Kind) -> bool {
     matches!(kind, Kind::State | Kind::Contribution)
+}
+
+/// What is short, and comes once for what its receiver asked for; it is never refused.
+fn is_bounded_elsewhere(kind: Kind) -> bool {
+    matches!(kind, Kind::Receipt | Kind::Refusal | Kind::Room | Kind::Cancel)
 }
 
 fn piles_up(kind: Kind) -> bool {
@@ -335,7 +342,7 @@ mod tests {
                     } else {
                         let mut decoder = Decoder::new(MAX_LENGTH);
                         decoder.feed(&[&frame.head()[..], frame.content()].concat(), []);
-                        outbox.push_parcel(decoder.next_parcel().unwrap().unwrap()).unwrap();
+                        outbox.push_parcel(&decoder.next_parcel().unwrap().unwrap()).unwrap();
                     }
                 }
                 got.extend(written(&mut outbox));

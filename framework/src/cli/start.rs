@@ -87,6 +87,8 @@ fn plan(about: &About, args: &Start, inherited: Vec<Inherited>) -> Result<Plan, 
             groups: groups.iter().map(known).collect(),
             heartbeat: cluster.heartbeat_timeout,
             cpu: merged.section("cpu")?,
+            bus: merged.section("bus")?,
+            roll: groups.iter().map(|(name, _)| name.clone()).collect(),
             // Known when the processors are counted.
             workers: 0,
             app: about.name.to_owned(),

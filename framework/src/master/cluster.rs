@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::crew::{Crew, FIRST};
 use super::event::{Action, ChildId, Event, Reply, Report};
+use super::exchange::Exchange;
 use super::occupant::Occupant;
 use super::overview::Overview;
 use super::pace::Pace;
@@ -29,6 +30,7 @@ pub(crate) struct Cluster {
     rules: Rules,
     supervisor: Supervisor,
     relay: Relay,
+    exchange: Exchange,
     reopening: Reopening,
     readers: Readers,
     scaling: Scaling,
@@ -49,6 +51,7 @@ impl Cluster {
             rules,
             supervisor,
             relay: Relay::default(),
+            exchange: Exchange::default(),
             reopening: Reopening::default(),
             readers: Readers::default(),
             scaling: Scaling::default(),
@@ -64,6 +67,8 @@ impl Cluster {
     pub(crate) fn on(&mut self, event: Event, now: Instant) -> Vec<Action> {
         let mut actions = Vec::new();
         self.notice_nap(now, &mut actions);
+        // What goes by changes nothing about who should run.
+        let Some(event) = self.on_mail(event, now, &mut actions) else { return actions };
         match event {
             Event::Started | Event::Timer => {}
             Event::Spawned { id, pid } => {
@@ -95,12 +100,15 @@ impl Cluster {
             }
             Event::ReopenLogs => self.reopening.begin(None, self.relay.members(), &mut actions),
             Event::Control { request, reply } => self.on_request(request, reply, now, &mut actions),
+            Event::Mail { .. } | Event::Undelivered { .. } | Event::Confirm { .. } | Event::Room { .. } => {}
         }
         self.reloading.converge(&mut self.supervisor, now, &mut actions);
         self.supervisor.converge(now, &mut actions);
         let stopping = self.supervisor.state() == ClusterState::Stopping;
         self.scaling.settle(self.supervisor.groups(), stopping, now, &mut actions);
         self.readers.spread(&mut actions);
+        let (slots, seats) = self.supervisor.seats();
+        self.exchange.follow(slots, seats, &mut actions);
         actions
     }
 
@@ -185,7 +193,7 @@ impl Cluster {
 
     /// The processes as the status shows them.
     pub(crate) fn overview(&self, now: Instant) -> Overview<'_> {
-        Overview { supervisor: &self.supervisor, relay: &self.relay, now }
+        Overview { supervisor: &self.supervisor, relay: &self.relay, exchange: &self.exchange, now }
     }
 
     pub(crate) fn duties(&self) -> &[DutyStatus] {
@@ -205,6 +213,8 @@ impl Cluster {
 
     /// The traffic; `queued_bytes` and `dropped` are the links' to tell.
     pub(crate) fn bus_status(&self) -> BusStatus {
-        BusStatus { relayed: self.relay.relayed(), ..BusStatus::default() }
+        let (relayed, dropped) = self.exchange.totals();
+        let topics = self.exchange.topics();
+        BusStatus { relayed: self.relay.relayed() + relayed, dropped, topics, ..BusStatus::default() }
     }
 }

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::mpsc;
 
 use crate::bus::control::{Answer, Request};
+use crate::bus::decoder::Parcel;
 use crate::bus::frame::Frame;
 use crate::error::{BoxError, Ending, chain};
 use crate::events::ClusterEvent;
@@ -51,6 +52,14 @@ pub(crate) enum Event {
     ReloadSignal,
     /// What there is on disk for a new generation.
     Prepared { generation: u64, outcome: Result<Prepared, String> },
+    /// A process sent mail for others.
+    Mail { from: ChildId, parcels: Vec<Parcel> },
+    /// What was to be delivered did not fit.
+    Undelivered { to: ChildId, parcel: Parcel },
+    /// All that became of message `number` of a process is known.
+    Confirm { to: ChildId, number: u64 },
+    /// There is room again for mail to a process.
+    Room { id: ChildId },
     /// Somebody renamed the log files.
     ReopenLogs,
     /// The command line asks.
@@ -66,6 +75,12 @@ pub(crate) enum Action {
     Spawn { id: ChildId, slot: Slot, generation: u64 },
     /// Send a frame; a receiver that is gone or too slow is noticed elsewhere.
     Send { to: ChildId, frame: Frame },
+    /// Pass on what another process sent.
+    Deliver { to: ChildId, parcel: Parcel },
+    /// Come back when it is known what became of message `number` of a process.
+    Confirm { to: ChildId, number: u64 },
+    /// Say when there is room again for mail to a process.
+    AwaitRoom { id: ChildId },
     /// Send the welcome: who it is, how to live, and the listeners if it serves.
     Welcome { to: ChildId, slot: Slot, generation: u64, replaces: bool },
     /// Find out what a child is stuck in, and send it SIGABRT.

@@ -4,10 +4,12 @@
 use std::time::{Duration, Instant};
 
 use super::event::{Action, ChildId, Report};
+use super::exchange::{Seat, Standing};
 use super::recycling::Wear;
 use super::rules::{CrewRules, later};
 use crate::bus::control::{Failure, Pulse, SUCCESSION};
 use crate::bus::frame::{Frame, Kind};
+use crate::bus::peer::Address;
 use crate::events::{ClusterEvent, Member};
 use crate::exit::Reason;
 use crate::role::Slot;
@@ -119,6 +121,17 @@ impl Occupant {
 
     pub(crate) fn is_ready(&self) -> bool {
         self.stage == Stage::Ready
+    }
+
+    /// Its place in `slot` for those who send to it; none for one that is as good as gone.
+    pub(crate) fn seat(&self, slot: Address) -> Option<Seat> {
+        let standing = match self.stage {
+            Stage::Ready => Standing::Ready,
+            Stage::Starting { .. } => Standing::Starting,
+            Stage::Leaving { asked: Some(_), .. } => Standing::Leaving,
+            Stage::Leaving { asked: None, .. } | Stage::Aborting { .. } | Stage::Dying { .. } => return None,
+        };
+        Some(Seat { id: self.id, address: Address { pid: self.pid?, ..slot }, standing })
     }
 
     /// Whether it works, or is about to.

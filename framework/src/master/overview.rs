@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::crew::Crew;
+use super::exchange::Exchange;
 use super::occupant::{Occupant, Stage};
 use super::post::Post;
 use super::relay::Relay;
@@ -16,6 +17,7 @@ use crate::status::{
 pub(crate) struct Overview<'a> {
     pub(crate) supervisor: &'a Supervisor,
     pub(crate) relay: &'a Relay,
+    pub(crate) exchange: &'a Exchange,
     pub(crate) now: Instant,
 }
 
@@ -82,6 +84,7 @@ impl Overview<'_> {
             restarts: post.restarts,
             uptime_ms: u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX),
             usage: Usage::default(),
+            bus: occupant.map(|occupant| self.exchange.of(occupant.id)).unwrap_or_default(),
             last_exit: post.last_exit.clone(),
         }
     }

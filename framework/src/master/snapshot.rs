@@ -13,9 +13,11 @@ pub(crate) fn take(master: &Master) -> Status {
     let mut workers = overview.workers();
     for process in workers.iter_mut().map(|worker| &mut worker.process).chain([&mut agent.process]) {
         process.usage = process.pid.map(usage::of).unwrap_or_default();
+        let child = master.children.values().find(|child| Some(child.pid) == process.pid);
+        process.bus.queued_bytes = child.map_or(0, |child| child.sender.waiting() as u64);
     }
     let mut bus = master.cluster.bus_status();
-    bus.dropped = master.dropped;
+    bus.dropped += master.dropped;
     bus.queued_bytes = master.children.values().map(|child| child.sender.waiting() as u64).sum();
     Status {
         app: master.launch.app.clone(),

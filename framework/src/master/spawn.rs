@@ -19,8 +19,7 @@ use super::leftovers;
 use super::oom::OomKills;
 use super::output::Output;
 use super::programs::Program;
-use crate::bus::frame::Frame;
-use crate::bus::link::{self, LinkError, Receiver, Sender};
+use crate::bus::link::{self, Arrival, LinkError, Receiver, Sender};
 use crate::cgroup::Cgroup;
 use crate::exit::{Ended, Status};
 use crate::identity::IDENTITY_VARIABLE;
@@ -55,6 +54,11 @@ impl Care {
         tokio::spawn(family.clone().keep_clean());
         tokio::spawn(oom_kills.clone().forget_in_time());
         Self { events, family, console, oom_kills }
+    }
+
+    /// Where events go.
+    pub(crate) fn events(&self) -> mpsc::Sender<Event> {
+        self.events.clone()
     }
 }
 
@@ -114,7 +118,7 @@ pub(crate) fn spawn(
         .spawn()?;
     let pid = child.id().ok_or_else(|| io::Error::other("the child ended before it began"))?;
     let membership = care.family.admit(pid);
-    let (receiver, sender) = link::open(ours)?;
+    let (receiver, sender) = link::open_queueing(ours, launch.bus.queue_bytes())?;
     let orders = Arc::<Orders>::default();
     let output = child.stderr.take().map(|stderr| Output::of(stderr, care.console.clone()));
     let charge = Charge { id, slot: slot.clone(), pid, child, membership, killed: false, care };
@@ -148,9 +152,9 @@ impl Charge {
                     continue
                 },
                 () = examination.done() => { self.abort(); continue },
-                frame = receiver.next(), if linked => self.event_of(frame),
+                arrival = receiver.next_arrival(), if linked => self.event_of(arrival),
             };
-            linked &= matches!(event, Event::Frame { .. });
+            linked &= matches!(event, Event::Frame { .. } | Event::Mail { .. });
             if self.care.events.send(event).await.is_err() {
                 return;
             }
@@ -160,9 +164,10 @@ impl Charge {
         self.conclude(receiver, linked, output, end.filter(|_| !clean)).await;
     }
 
-    fn event_of(&self, frame: Result<Option<Frame>, LinkError>) -> Event {
-        match frame {
-            Ok(Some(frame)) => Event::Frame { from: self.id, frame },
+    fn event_of(&self, arrival: Result<Option<Arrival>, LinkError>) -> Event {
+        match arrival {
+            Ok(Some(Arrival::Frame(frame))) => Event::Frame { from: self.id, frame },
+            Ok(Some(Arrival::Mail(parcels))) => Event::Mail { from: self.id, parcels },
             Ok(None) => Event::LinkLost { id: self.id, problem: None },
             Err(error) => Event::LinkLost { id: self.id, problem: Some(error.to_string()) },
         }
@@ -201,8 +206,10 @@ impl Charge {
             Some(end) => end.ended().await.map_or(Status::Code(-1), |status| glimpse(&status)),
             None => self.child.wait().await.map_or(Status::Code(-1), classify),
         };
-        while linked && let Ok(Ok(Some(frame))) = tokio::time::timeout(LAST_FRAMES, receiver.next()).await {
-            let _ = self.care.events.send(Event::Frame { from: self.id, frame }).await;
+        while linked
+            && let Ok(Ok(Some(last))) = tokio::time::timeout(LAST_FRAMES, receiver.next_arrival()).await
+        {
+            let _ = self.care.events.send(self.event_of(Ok(Some(last)))).await;
         }
         let output = match output {
             Some(output) => output.last_lines(LAST_FRAMES).await,

@@ -12,9 +12,11 @@ use chrono::{DateTime, Utc};
 use super::announcement::Announcement;
 use super::crew::{Crew, FIRST, Turn};
 use super::event::{Action, ChildId, Outcome, Report};
+use super::exchange::Seat;
 use super::occupant::{Departure, Occupant};
 use super::post::{Post, Vacated};
 use super::rules::Rules;
+use crate::bus::peer::{Address, Form};
 use crate::events::ClusterEvent;
 use crate::exit::{Ended, Exit, Reason, explain};
 use crate::role::Slot;
@@ -258,6 +260,23 @@ impl Supervisor {
     /// The groups of workers.
     pub(crate) fn groups(&self) -> &[Crew] {
         &self.crews[1..]
+    }
+
+    /// All slots, and who fills them and can be sent to.
+    pub(crate) fn seats(&self) -> (Vec<Address>, Vec<Seat>) {
+        let (mut slots, mut seats) = (Vec::new(), Vec::new());
+        for (place, crew) in self.crews.iter().enumerate() {
+            // The agent comes first.
+            let group = place.checked_sub(1).and_then(|group| u8::try_from(group).ok());
+            for post in &crew.posts {
+                let index = u16::try_from(post.slot.index()).unwrap_or(u16::MAX);
+                let worker = |group| Address { group, index, ..Address::to(Form::Worker) };
+                let slot = group.map_or(Address::AGENT, worker);
+                slots.extend(post.wanted.then_some(slot));
+                seats.extend(post.occupants.iter().filter_map(|occupant| occupant.seat(slot)));
+            }
+        }
+        (slots, seats)
     }
 
     /// Where a living child belongs.

@@ -6,7 +6,7 @@ use super::Cluster;
 use crate::bus::codec;
 use crate::bus::control::{Failure, Hello};
 use crate::bus::frame::{Frame, Kind, PROTOCOL};
-use crate::master::event::{Action, ChildId, Report};
+use crate::master::event::{Action, ChildId, Event, Report};
 use crate::master::occupant::Knows;
 use crate::role::Slot;
 
@@ -19,6 +19,37 @@ impl Cluster {
         if let Err(problem) = self.take(from, &slot, frame, now, actions) {
             self.forget(from, actions);
             self.lose_link(from, Some(problem), now, actions);
+        }
+    }
+
+    /// Takes what goes from one process to others; gives back what is anything else, or worth more than a look.
+    pub(super) fn on_mail(&mut self, event: Event, now: Instant, actions: &mut Vec<Action>) -> Option<Event> {
+        match event {
+            Event::Mail { from, parcels } => {
+                let taken = match self.supervisor.occupant(from) {
+                    Some((_, occupant)) if self.relay.has(from) => {
+                        occupant.heard = Some(now);
+                        self.exchange.take(from, parcels, actions)
+                    }
+                    _ => Err("it sent mail before its hello".to_owned()),
+                };
+                let problem = taken.err()?;
+                self.forget(from, actions);
+                Some(Event::LinkLost { id: from, problem: Some(problem) })
+            }
+            Event::Undelivered { to, parcel } => {
+                self.exchange.undelivered(to, &parcel, actions);
+                None
+            }
+            Event::Confirm { to, number } => {
+                self.exchange.confirm(to, number, actions);
+                None
+            }
+            Event::Room { id } => {
+                self.exchange.has_room(id, actions);
+                None
+            }
+            other => Some(other),
         }
     }
 

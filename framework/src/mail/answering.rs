@@ -1,0 +1,106 @@
+//! Answering the questions on one topic: as many at a time as is allowed, a bounded number of others waiting, and each
+//! given up when its asker waits no longer.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::FutureExt as _;
+use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
+
+use super::Letter;
+use crate::bus::codec;
+use crate::bus::control::Unanswered;
+use crate::bus::frame::{Frame, Kind};
+use crate::bus::head::Route;
+use crate::bus::link::Sender;
+use crate::bus::peer::Address;
+
+/// Answers one question: the encoded answer, or why there is none.
+pub(crate) type Handler = Box<dyn Fn(Letter) -> Pin<Box<dyn Future<Output = Outcome> + Send>> + Send + Sync>;
+
+type Outcome = Result<Vec<u8>, Unanswered>;
+
+/// A question by its asker's process id and number.
+type Question = (u32, u64);
+
+/// The function that answers on a topic, and the questions that it has under way.
+pub(crate) struct Answering {
+    handler: Handler,
+    places: Arc<Semaphore>,
+    /// How many questions may be under way or wait.
+    most: usize,
+    open: Arc<Mutex<HashMap<Question, Option<AbortHandle>>>>,
+}
+
+impl Answering {
+    /// Answers `at_once` questions at a time, while up to `waiting` more wait.
+    pub(crate) fn new(handler: Handler, at_once: usize, waiting: usize) -> Self {
+        let places = Arc::new(Semaphore::new(at_once.clamp(1, Semaphore::MAX_PERMITS)));
+        Self { handler, places, most: at_once.saturating_add(waiting), open: Arc::default() }
+    }
+
+    /// Takes a question on, and sends the answer when there is one.
+    pub(super) fn take(&self, frame: &Frame, sender: &Sender, own: Address) -> Result<(), Unanswered> {
+        let question = (frame.route().from.pid, frame.number());
+        {
+            let mut open = lock(&self.open);
+            if open.len() >= self.most || open.contains_key(&question) {
+                return Err(Unanswered::Busy);
+            }
+            open.insert(question, None);
+        }
+        let (places, answer) = (Arc::clone(&self.places), (self.handler)(Letter::of(frame)));
+        let (open, sender, route) = (Arc::clone(&self.open), sender.clone(), frame.route());
+        let task = tokio::spawn(async move {
+            let place = places.acquire().await;
+            let panicked = |_| Err(Unanswered::Refused("the function that answers panicked".to_owned()));
+            let outcome = AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(panicked);
+            drop(place);
+            lock(&open).remove(&question);
+            // If the master is gone, so is the asker.
+            let _ = sender.send(reply(question.1, outcome, route.from, own)).await;
+        });
+        if let Some(place) = lock(&self.open).get_mut(&question) {
+            *place = Some(task.abort_handle());
+        }
+        Ok(())
+    }
+
+    /// Gives a question up.
+    pub(super) fn cancel(&self, asker: u32, number: u64) {
+        if let Some(Some(task)) = lock(&self.open).remove(&(asker, number)) {
+            task.abort();
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn reply(number: u64, outcome: Outcome, to: Address, from: Address) -> Frame {
+    let (kind, body) = match outcome {
+        Ok(answer) => (Kind::Reply, answer),
+        Err(problem) => (Kind::Refusal, codec::encode("a refusal", &problem).unwrap_or_default()),
+    };
+    Frame::new(kind, number, body).on(Route { to, from, time: 0 })
+}
+
+/// Says why a question has no answer.
+pub(super) fn refuse(question: &Frame, problem: &Unanswered, sender: &Sender, own: Address) {
+    let frame = reply(question.number(), Err(problem.clone()), question.route().from, own);
+    let sender = sender.clone();
+    // Nobody is held up by a queue towards the master that is full.
+    tokio::spawn(async move { sender.send(frame).await });
+}
+
+impl fmt::Debug for Answering {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answering").field("open", &lock(&self.open).len()).finish_non_exhaustive()
+    }
+}

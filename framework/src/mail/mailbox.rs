@@ -1,0 +1,133 @@
+//! What waits for one subscription: in order, bounded in bytes, and with a mark where something is missing.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use crate::bus::frame::Frame;
+use crate::bus::head::Route;
+
+/// From so many waiting bytes on, small payloads are copied: each would keep all of its read alive.
+const CONGESTED: usize = 256 << 10;
+
+/// What is small in comparison with a read.
+const SMALL: usize = 16 << 10;
+
+/// A message as it travelled.
+#[derive(Debug, Clone)]
+pub(crate) struct Letter {
+    pub(crate) payload: Bytes,
+    pub(crate) route: Route,
+    pub(crate) number: u64,
+    pub(crate) descriptors: Vec<Arc<OwnedFd>>,
+}
+
+impl Letter {
+    pub(crate) fn of(frame: &Frame) -> Self {
+        Self {
+            payload: frame.shared_payload(),
+            route: frame.route(),
+            number: frame.number(),
+            descriptors: frame.descriptors().to_vec(),
+        }
+    }
+}
+
+/// What a subscription finds next.
+#[derive(Debug)]
+pub(crate) enum Arrived {
+    Letter(Letter),
+    /// So many came while the mailbox was full.
+    Missed(u64),
+}
+
+/// Where the messages of one subscription wait.
+#[derive(Debug)]
+pub(crate) struct Mailbox {
+    limit: usize,
+    queue: Mutex<Queue>,
+    filled: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    letters: VecDeque<Arrived>,
+    bytes: usize,
+}
+
+impl Mailbox {
+    pub(super) fn new(limit: usize) -> Self {
+        Self { limit, queue: Mutex::default(), filled: Notify::new() }
+    }
+
+    /// Puts a message in, or marks that it is missing.
+    pub(super) fn put(&self, frame: &Frame) {
+        self.queue().put(Letter::of(frame), self.limit);
+        self.filled.notify_one();
+    }
+
+    /// Takes out what came first. Cancel safe.
+    pub(crate) async fn next(&self) -> Arrived {
+        loop {
+            let filled = self.filled.notified();
+            if let Some(arrived) = self.queue().take() {
+                return arrived;
+            }
+            filled.await;
+        }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Queue {
+    fn put(&mut self, mut letter: Letter, limit: usize) {
+        let length = letter.payload.len();
+        if self.bytes > 0 && self.bytes + length > limit {
+            match self.letters.back_mut() {
+                Some(Arrived::Missed(count)) => *count += 1,
+                _ => self.letters.push_back(Arrived::Missed(1)),
+            }
+            return;
+        }
+        if self.bytes > CONGESTED && length < SMALL {
+            letter.payload = Bytes::copy_from_slice(&letter.payload);
+        }
+        self.bytes += length;
+        self.letters.push_back(Arrived::Letter(letter));
+    }
+
+    fn take(&mut self) -> Option<Arrived> {
+        let arrived = self.letters.pop_front()?;
+        if let Arrived::Letter(letter) = &arrived {
+            self.bytes -= letter.payload.len();
+        }
+        Some(arrived)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bus::frame::Kind;
+
+    #[tokio::test]
+    async fn what_did_not_fit_is_marked_where_it_is_missing() {
+        let mailbox = Mailbox::new(100);
+        let put = |number, size| mailbox.put(&Frame::about(Kind::Message, "m", number, &vec![0; size]));
+        put(1, 60);
+        put(2, 60);
+        put(3, 60);
+        assert!(matches!(mailbox.next().await, Arrived::Letter(Letter { number: 1, .. })));
+        put(4, 60);
+        assert!(matches!(mailbox.next().await, Arrived::Missed(2)));
+        assert!(matches!(mailbox.next().await, Arrived::Letter(Letter { number: 4, .. })));
+        put(5, 1000);
+        assert!(matches!(mailbox.next().await, Arrived::Letter(Letter { number: 5, .. })));
+    }
+}

@@ -1,0 +1,286 @@
+//! The mail between the processes: to whom each message, question and answer goes, what becomes of it when nobody is
+//! there, and who must be told. Pure, and the payload stays closed.
+
+mod backlog;
+mod calls;
+mod seats;
+mod traffic;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use self::backlog::Backlog;
+use self::calls::{Call, Calls};
+use self::seats::{Goal, Seats};
+use self::traffic::Traffic;
+use super::event::{Action, ChildId};
+use crate::bus::codec;
+use crate::bus::control::{Receipt, Unanswered};
+use crate::bus::decoder::Parcel;
+use crate::bus::frame::{Frame, Kind};
+use crate::bus::head::Route;
+use crate::bus::peer::Address;
+use crate::bus::topic::RESERVED_PREFIX;
+use crate::status::{PeerTraffic, TopicTraffic};
+
+pub(crate) use self::seats::{Seat, Standing};
+
+/// A message of which the sender wants to know who got it.
+type Ticket = (ChildId, u64);
+
+/// Passes mail between the processes.
+#[derive(Debug, Default)]
+pub(crate) struct Exchange {
+    seats: Seats,
+    backlogs: BTreeMap<Address, Backlog>,
+    calls: Calls,
+    receipts: BTreeMap<Ticket, Receipt>,
+    /// By the process, or the empty slot, for which too much waits: who wants to know when there is room again.
+    crowded: BTreeMap<Address, BTreeSet<ChildId>>,
+    traffic: Traffic,
+}
+
+impl Exchange {
+    /// Takes note of who fills which slot now. `slots` are all that there are, also those that are empty.
+    pub(crate) fn follow(&mut self, slots: Vec<Address>, seats: Vec<Seat>, actions: &mut Vec<Action>) {
+        let Some(change) = self.seats.follow(slots, seats) else { return };
+        for (id, address) in change.gone {
+            self.forget(id, address, actions);
+        }
+        for slot in change.closed {
+            self.tell_of_room(slot, actions);
+            for parcel in self.backlogs.remove(&slot).unwrap_or_default().into_parcels() {
+                self.give_up(&parcel, &Unanswered::Gone, actions);
+            }
+        }
+        for seat in change.come {
+            self.tell_of_room(seat.address.slot(), actions);
+            for parcel in self.backlogs.remove(&seat.address.slot()).unwrap_or_default().into_parcels() {
+                self.deliver(seat.id, parcel, actions);
+            }
+        }
+    }
+
+    fn forget(&mut self, id: ChildId, address: Address, actions: &mut Vec<Action>) {
+        for (asker, number) in self.calls.answerer_gone(id) {
+            self.refuse(asker, number, &Unanswered::Gone, actions);
+        }
+        for (number, answerer, asker) in self.calls.asker_gone(id) {
+            let frame = Frame::new(Kind::Cancel, number, vec![]).on(Route { from: asker, ..Route::default() });
+            actions.push(Action::Send { to: answerer, frame });
+        }
+        self.receipts.retain(|(sender, _), _| *sender != id);
+        // Who waits for room at one that is gone tries again, and meets the successor.
+        self.tell_of_room(address, actions);
+        self.traffic.leave(id);
+    }
+
+    /// Takes mail of a process.
+    ///
+    /// # Errors
+    /// When it is not what a process may send.
+    pub(crate) fn take(
+        &mut self,
+        from: ChildId,
+        parcels: Vec<Parcel>,
+        actions: &mut Vec<Action>,
+    ) -> Result<(), String> {
+        let Some(address) = self.seats.address(from) else { return Ok(()) };
+        for parcel in parcels {
+            if parcel.route().from != address {
+                return Err("it sent mail in somebody else's name".to_owned());
+            }
+            match parcel.kind() {
+                Kind::Message | Kind::Ask if is_reserved(parcel.topic()) => {
+                    let topic = parcel.topic().escape_debug().to_string();
+                    return Err(format!("it sent mail on the topic `{topic}`, which belongs to the framework"));
+                }
+                Kind::Message => self.pass_on(from, parcel, actions),
+                Kind::Ask => self.ask(from, parcel, actions),
+                Kind::Reply | Kind::Refusal => self.answer(from, parcel, actions),
+                _ => self.cancel(&parcel, actions),
+            }
+        }
+        Ok(())
+    }
+
+    fn pass_on(&mut self, from: ChildId, parcel: Parcel, actions: &mut Vec<Action>) {
+        self.traffic.sent(parcel.topic(), parcel.count());
+        let ticket = ticket_of(from, &parcel);
+        let mut receipt = Receipt::default();
+        match self.seats.goal(parcel.route().to, from) {
+            Goal::These(receivers) => {
+                receipt.queued = u32::try_from(receivers.len()).unwrap_or(u32::MAX);
+                for to in receivers {
+                    self.deliver(to, parcel.clone(), actions);
+                }
+            }
+            Goal::Later(slot) => match self.backlogs.entry(slot).or_default().push(parcel) {
+                Ok(()) => receipt.queued = 1,
+                Err(parcel) => {
+                    self.traffic.dropped(None, parcel.topic(), parcel.count());
+                    if ticket.is_some() {
+                        receipt.full.push(0);
+                        self.crowded.entry(slot).or_default().insert(from);
+                    }
+                }
+            },
+            Goal::Nobody => {
+                self.traffic.dropped(None, parcel.topic(), parcel.count());
+                receipt.nobody = Some("there is no such process".to_owned());
+            }
+        }
+        if let Some(ticket) = ticket {
+            self.receipts.insert(ticket, receipt);
+            actions.push(Action::Confirm { to: from, number: ticket.1 });
+        }
+    }
+
+    fn deliver(&mut self, to: ChildId, parcel: Parcel, actions: &mut Vec<Action>) {
+        if parcel.kind() == Kind::Ask {
+            self.calls.taken_by(parcel.route().from.pid, number_of(&parcel), to);
+        }
+        self.traffic.delivered(to, parcel.topic(), parcel.count(), parcel.wire_length());
+        actions.push(Action::Deliver { to, parcel });
+    }
+
+    fn ask(&mut self, from: ChildId, parcel: Parcel, actions: &mut Vec<Action>) {
+        self.traffic.sent(parcel.topic(), 1);
+        let number = number_of(&parcel);
+        if !self.calls.open(from, parcel.route().from, number) {
+            return self.refuse(from, number, &Unanswered::Busy, actions);
+        }
+        match self.seats.goal(parcel.route().to, from) {
+            Goal::These(receivers) => match receivers.first() {
+                Some(&to) => self.deliver(to, parcel, actions),
+                None => self.give_up(&parcel, &Unanswered::Gone, actions),
+            },
+            Goal::Later(slot) => {
+                if let Err(parcel) = self.backlogs.entry(slot).or_default().push(parcel) {
+                    self.give_up(&parcel, &Unanswered::Busy, actions);
+                }
+            }
+            Goal::Nobody => {
+                let problem = Unanswered::NoSuchPeer("there is no such process".to_owned());
+                self.give_up(&parcel, &problem, actions);
+            }
+        }
+    }
+
+    /// Only who was asked can answer, and once.
+    fn answer(&mut self, from: ChildId, parcel: Parcel, actions: &mut Vec<Action>) {
+        let number = number_of(&parcel);
+        if let Some(asker) = self.calls.close(parcel.route().to.pid, number, from) {
+            self.traffic.delivered(asker, parcel.topic(), 1, parcel.wire_length());
+            actions.push(Action::Deliver { to: asker, parcel });
+        }
+    }
+
+    fn cancel(&mut self, parcel: &Parcel, actions: &mut Vec<Action>) {
+        let (number, route) = (number_of(parcel), parcel.route());
+        match self.calls.cancel(route.from.pid, number) {
+            Some(Call { answerer: Some(to), .. }) => {
+                let frame = Frame::new(Kind::Cancel, number, vec![]).on(route);
+                actions.push(Action::Send { to, frame });
+            }
+            Some(_) => self.backlogs.values_mut().for_each(|backlog| backlog.cancel(route.from, number)),
+            None => {}
+        }
+    }
+
+    /// What was to be delivered did not fit.
+    pub(crate) fn undelivered(&mut self, to: ChildId, parcel: &Parcel, actions: &mut Vec<Action>) {
+        self.traffic.dropped(Some(to), parcel.topic(), parcel.count());
+        match parcel.kind() {
+            Kind::Message => self.note_refusal(to, parcel, actions),
+            Kind::Ask => self.give_up(parcel, &Unanswered::Busy, actions),
+            // The asker reads nothing, but an answer as short as this is always kept for it.
+            _ => self.refuse(to, number_of(parcel), &Unanswered::Busy, actions),
+        }
+    }
+
+    fn note_refusal(&mut self, to: ChildId, parcel: &Parcel, actions: &mut Vec<Action>) {
+        let Some(sender) = self.seats.holder(parcel.route().from.pid) else { return };
+        let Some(receipt) = self.receipts.get_mut(&(sender, number_of(parcel))) else { return };
+        receipt.queued = receipt.queued.saturating_sub(1);
+        let Some(address) = self.seats.address(to) else { return };
+        receipt.full.push(address.pid);
+        let waiting = self.crowded.entry(address).or_default();
+        if waiting.is_empty() {
+            actions.push(Action::AwaitRoom { id: to });
+        }
+        waiting.insert(sender);
+    }
+
+    /// All that became of a message is known.
+    pub(crate) fn confirm(&mut self, sender: ChildId, number: u64, actions: &mut Vec<Action>) {
+        if let Some(receipt) = self.receipts.remove(&(sender, number)) {
+            let body = codec::encode("a receipt", &receipt).unwrap_or_default();
+            actions.push(Action::Send { to: sender, frame: Frame::new(Kind::Receipt, number, body) });
+        }
+    }
+
+    /// There is room again for mail to a process.
+    pub(crate) fn has_room(&mut self, id: ChildId, actions: &mut Vec<Action>) {
+        if let Some(address) = self.seats.address(id) {
+            self.tell_of_room(address, actions);
+        }
+    }
+
+    fn tell_of_room(&mut self, at: Address, actions: &mut Vec<Action>) {
+        for to in self.crowded.remove(&at).unwrap_or_default() {
+            actions.push(Action::Send { to, frame: Frame::new(Kind::Room, 0, vec![]) });
+        }
+    }
+
+    /// It will never arrive.
+    fn give_up(&mut self, parcel: &Parcel, problem: &Unanswered, actions: &mut Vec<Action>) {
+        self.traffic.dropped(None, parcel.topic(), parcel.count());
+        if parcel.kind() == Kind::Ask
+            && let Some(asker) = self.calls.abandon(parcel.route().from.pid, number_of(parcel))
+        {
+            self.refuse(asker, number_of(parcel), problem, actions);
+        }
+    }
+
+    fn refuse(&self, asker: ChildId, number: u64, problem: &Unanswered, actions: &mut Vec<Action>) {
+        let body = codec::encode("a refusal", problem).unwrap_or_default();
+        actions.push(Action::Send { to: asker, frame: Frame::new(Kind::Refusal, number, body) });
+    }
+
+    /// What went by on each topic.
+    pub(crate) fn topics(&self) -> Vec<TopicTraffic> {
+        self.traffic.topics()
+    }
+
+    /// What went to a process.
+    pub(crate) fn of(&self, id: ChildId) -> PeerTraffic {
+        self.traffic.of(id)
+    }
+
+    /// The frames that were relayed, and those that were not.
+    pub(crate) fn totals(&self) -> (u64, u64) {
+        self.traffic.totals()
+    }
+}
+
+fn is_reserved(topic: &str) -> bool {
+    topic.is_empty() || topic.starts_with(RESERVED_PREFIX)
+}
+
+/// The number of a frame; runs need none.
+fn number_of(parcel: &Parcel) -> u64 {
+    match parcel {
+        Parcel::Frame(frame) => frame.number(),
+        Parcel::Run(_) => 0,
+    }
+}
+
+fn ticket_of(from: ChildId, parcel: &Parcel) -> Option<Ticket> {
+    match parcel {
+        Parcel::Frame(frame) if frame.wants_receipt() => Some((from, frame.number())),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,97 @@
+//! The questions that have no answer yet, and who was asked. Pure.
+
+use std::collections::HashMap;
+
+use crate::bus::peer::Address;
+use crate::master::event::ChildId;
+
+/// How many answers one process may wait for.
+const MOST: usize = 16 << 10;
+
+/// A question without an answer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Call {
+    asker: ChildId,
+    asked_by: Address,
+    /// `None` while it waits for a process to come.
+    pub(super) answerer: Option<ChildId>,
+}
+
+/// All questions without an answer, by the asker's process id and its number for the question.
+#[derive(Debug, Default)]
+pub(super) struct Calls {
+    open: HashMap<(u32, u64), Call>,
+    waiting: HashMap<ChildId, usize>,
+}
+
+impl Calls {
+    /// A process asks; `false` when it waits for too many answers already, or for one with this number.
+    pub(super) fn open(&mut self, asker: ChildId, asked_by: Address, number: u64) -> bool {
+        let waiting = self.waiting.entry(asker).or_default();
+        if *waiting >= MOST || self.open.contains_key(&(asked_by.pid, number)) {
+            return false;
+        }
+        *waiting += 1;
+        self.open.insert((asked_by.pid, number), Call { asker, asked_by, answerer: None });
+        true
+    }
+
+    /// A question is on its way to a process.
+    pub(super) fn taken_by(&mut self, pid: u32, number: u64, answerer: ChildId) {
+        if let Some(call) = self.open.get_mut(&(pid, number)) {
+            call.answerer = Some(answerer);
+        }
+    }
+
+    /// An answer came; returns who waits for it, if the one that answers was asked.
+    pub(super) fn close(&mut self, pid: u32, number: u64, answerer: ChildId) -> Option<ChildId> {
+        let call = self.open.get(&(pid, number))?;
+        if call.answerer != Some(answerer) {
+            return None;
+        }
+        self.abandon(pid, number)
+    }
+
+    /// The asker waits no longer.
+    pub(super) fn cancel(&mut self, pid: u32, number: u64) -> Option<Call> {
+        let call = self.open.get(&(pid, number)).copied()?;
+        self.abandon(pid, number);
+        Some(call)
+    }
+
+    /// There will be no answer; returns who waits for it.
+    pub(super) fn abandon(&mut self, pid: u32, number: u64) -> Option<ChildId> {
+        let call = self.open.remove(&(pid, number))?;
+        if let Some(waiting) = self.waiting.get_mut(&call.asker) {
+            *waiting = waiting.saturating_sub(1);
+        }
+        Some(call.asker)
+    }
+
+    /// Forgets the questions that a process was to answer; returns who asked, with the numbers.
+    pub(super) fn answerer_gone(&mut self, id: ChildId) -> Vec<(ChildId, u64)> {
+        let lost = self.open.iter().filter(|(_, call)| call.answerer == Some(id));
+        let mut lost: Vec<_> = lost.map(|(key, call)| (*key, call.asker)).collect();
+        lost.sort_unstable();
+        for ((pid, number), _) in &lost {
+            self.abandon(*pid, *number);
+        }
+        lost.into_iter().map(|((_, number), asker)| (asker, number)).collect()
+    }
+
+    /// Forgets the questions of a process; returns the numbers, and who was asked by which address.
+    pub(super) fn asker_gone(&mut self, id: ChildId) -> Vec<(u64, ChildId, Address)> {
+        let mut asked = Vec::new();
+        self.open.retain(|(_, number), call| {
+            if call.asker == id
+                && let Some(answerer) = call.answerer
+            {
+                asked.push((*number, answerer, call.asked_by));
+            }
+            call.asker != id
+        });
+        self.waiting.remove(&id);
+        asked.sort_unstable();
+        asked
+    }
+}

@@ -1,0 +1,140 @@
+//! Who fills which slot, and therefore who is meant by an address. Pure.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::bus::peer::{Address, Form};
+use crate::master::event::ChildId;
+
+/// How far a process has come; who is further in this order is preferred.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Standing {
+    Ready,
+    Starting,
+    Leaving,
+}
+
+/// A process in its slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Seat {
+    pub(crate) id: ChildId,
+    /// With its process id.
+    pub(crate) address: Address,
+    pub(crate) standing: Standing,
+}
+
+/// To whom mail goes.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Goal {
+    These(Vec<ChildId>),
+    /// Whoever fills this slot next.
+    Later(Address),
+    Nobody,
+}
+
+/// What has changed.
+#[derive(Debug, Default)]
+pub(super) struct Change {
+    pub(super) gone: Vec<(ChildId, Address)>,
+    pub(super) come: Vec<Seat>,
+    /// Slots that are no more.
+    pub(super) closed: Vec<Address>,
+}
+
+/// Who is where.
+#[derive(Debug, Default)]
+pub(super) struct Seats {
+    slots: Vec<Address>,
+    seats: Vec<Seat>,
+    by_id: HashMap<ChildId, Address>,
+    by_pid: HashMap<u32, ChildId>,
+    /// By group: the index whose turn it was last.
+    turns: BTreeMap<u8, u16>,
+    /// What makes the choice at random one that nobody foresees, and tests do.
+    dice: u64,
+}
+
+impl Seats {
+    /// Takes note of who is where; `None` when nothing has changed.
+    pub(super) fn follow(&mut self, slots: Vec<Address>, seats: Vec<Seat>) -> Option<Change> {
+        if (&slots, &seats) == (&self.slots, &self.seats) {
+            return None;
+        }
+        let known: BTreeSet<ChildId> = self.seats.iter().map(|seat| seat.id).collect();
+        let present: BTreeSet<ChildId> = seats.iter().map(|seat| seat.id).collect();
+        let gone = self.seats.iter().filter(|seat| !present.contains(&seat.id));
+        let change = Change {
+            gone: gone.map(|seat| (seat.id, seat.address)).collect(),
+            come: seats.iter().filter(|seat| !known.contains(&seat.id)).copied().collect(),
+            closed: self.slots.iter().filter(|slot| !slots.contains(slot)).copied().collect(),
+        };
+        self.by_id = seats.iter().map(|seat| (seat.id, seat.address)).collect();
+        self.by_pid = seats.iter().map(|seat| (seat.address.pid, seat.id)).collect();
+        (self.slots, self.seats) = (slots, seats);
+        Some(change)
+    }
+
+    /// The address of a process.
+    pub(super) fn address(&self, id: ChildId) -> Option<Address> {
+        self.by_id.get(&id).copied()
+    }
+
+    /// The process with this id of the kernel's.
+    pub(super) fn holder(&self, pid: u32) -> Option<ChildId> {
+        self.by_pid.get(&pid).copied()
+    }
+
+    /// Who is meant by `to`, when `from` says it.
+    pub(super) fn goal(&mut self, to: Address, from: ChildId) -> Goal {
+        let of_group = |seat: &&Seat| seat.address.form == Form::Worker && seat.address.group == to.group;
+        let all = |seats: &mut dyn Iterator<Item = &Seat>| Goal::These(seats.map(|seat| seat.id).collect());
+        match to.form {
+            Form::Everyone => all(&mut self.seats.iter()),
+            Form::Others => all(&mut self.seats.iter().filter(|seat| seat.id != from)),
+            Form::Group => all(&mut self.seats.iter().filter(of_group)),
+            Form::Process => self.holder(to.pid).map_or(Goal::Nobody, |id| Goal::These(vec![id])),
+            Form::Agent | Form::Worker => self.in_slot(to.slot()),
+            Form::Any => self.one_of(to.group, Self::throw),
+            Form::Next => self.one_of(to.group, Self::turn),
+            Form::Nobody => Goal::Nobody,
+        }
+    }
+
+    fn in_slot(&self, slot: Address) -> Goal {
+        let here = self.seats.iter().filter(|seat| seat.address.slot() == slot);
+        match here.min_by_key(|seat| seat.standing) {
+            Some(seat) => Goal::These(vec![seat.id]),
+            None if self.slots.contains(&slot) => Goal::Later(slot),
+            None => Goal::Nobody,
+        }
+    }
+
+    fn one_of(&mut self, group: u8, choose: fn(&mut Self, u8, &[Seat]) -> usize) -> Goal {
+        let is_in = |address: &Address| address.form == Form::Worker && address.group == group;
+        let here: Vec<Seat> = self.seats.iter().filter(|seat| is_in(&seat.address)).copied().collect();
+        let best = here.iter().map(|seat| seat.standing).min();
+        let mut best: Vec<Seat> = here.into_iter().filter(|seat| Some(seat.standing) == best).collect();
+        if best.is_empty() {
+            return self.slots.iter().find(|slot| is_in(slot)).map_or(Goal::Nobody, |slot| Goal::Later(*slot));
+        }
+        best.sort_unstable_by_key(|seat| (seat.address.index, seat.id));
+        let place = choose(self, group, &best);
+        Goal::These(vec![best[place].id])
+    }
+
+    /// A generator by Marsaglia (xorshift, 2003); what is asked of it is an even spread, not secrecy.
+    fn throw(&mut self, _: u8, seats: &[Seat]) -> usize {
+        self.dice = if self.dice == 0 { 0x9e37_79b9_7f4a_7c15 } else { self.dice };
+        self.dice ^= self.dice << 13;
+        self.dice ^= self.dice >> 7;
+        self.dice ^= self.dice << 17;
+        usize::try_from(self.dice % seats.len().max(1) as u64).unwrap_or_default()
+    }
+
+    fn turn(&mut self, group: u8, seats: &[Seat]) -> usize {
+        let last = self.turns.get(&group).copied();
+        let place = seats.iter().position(|seat| last.is_none_or(|last| seat.address.index > last));
+        let place = place.unwrap_or_default();
+        self.turns.insert(group, seats[place].address.index);
+        place
+    }
+}

@@ -1,0 +1,86 @@
+//! What went by, counted by topic and by receiver. Pure.
+
+use std::collections::BTreeMap;
+
+use crate::master::event::ChildId;
+use crate::status::{PeerTraffic, TopicTraffic};
+
+/// How many topics are told apart; all others are counted as one.
+const MOST: usize = 256;
+
+/// What stands for the topics that are not told apart.
+const OTHERS: &str = "…";
+
+/// Counts mail.
+#[derive(Debug, Default)]
+pub(super) struct Traffic {
+    topics: BTreeMap<Box<str>, TopicTraffic>,
+    /// The topics that are not told apart.
+    others: TopicTraffic,
+    peers: BTreeMap<ChildId, PeerTraffic>,
+    relayed: u64,
+    dropped: u64,
+}
+
+impl Traffic {
+    /// A process sent so many messages.
+    pub(super) fn sent(&mut self, topic: &str, count: u64) {
+        self.topic(topic).sent += count;
+    }
+
+    /// They were passed on to a process.
+    pub(super) fn delivered(&mut self, to: ChildId, topic: &str, count: u64, bytes: usize) {
+        self.relayed += count;
+        if !topic.is_empty() {
+            let topic = self.topic(topic);
+            topic.relayed += count;
+            topic.bytes += bytes as u64;
+        }
+        let peer = self.peers.entry(to).or_default();
+        peer.relayed += count;
+        peer.bytes += bytes as u64;
+    }
+
+    /// They were not passed on: to this process, or because there is none.
+    pub(super) fn dropped(&mut self, to: Option<ChildId>, topic: &str, count: u64) {
+        self.dropped += count;
+        if let Some(to) = to {
+            let peer = self.peers.entry(to).or_default();
+            peer.dropped += count;
+            peer.relayed = peer.relayed.saturating_sub(count);
+            self.relayed = self.relayed.saturating_sub(count);
+        }
+        if !topic.is_empty() {
+            let relayed = if to.is_some() { count } else { 0 };
+            let topic = self.topic(topic);
+            topic.dropped += count;
+            topic.relayed = topic.relayed.saturating_sub(relayed);
+        }
+    }
+
+    pub(super) fn leave(&mut self, id: ChildId) {
+        self.peers.remove(&id);
+    }
+
+    pub(super) fn topics(&self) -> Vec<TopicTraffic> {
+        let others = TopicTraffic { name: OTHERS.to_owned(), ..self.others.clone() };
+        let others = (self.topics.len() >= MOST).then_some(others);
+        self.topics.values().cloned().chain(others).collect()
+    }
+
+    pub(super) fn of(&self, id: ChildId) -> PeerTraffic {
+        self.peers.get(&id).copied().unwrap_or_default()
+    }
+
+    pub(super) fn totals(&self) -> (u64, u64) {
+        (self.relayed, self.dropped)
+    }
+
+    fn topic(&mut self, name: &str) -> &mut TopicTraffic {
+        if self.topics.len() < MOST && !self.topics.contains_key(name) {
+            let fresh = TopicTraffic { name: name.to_owned(), ..TopicTraffic::default() };
+            self.topics.insert(name.into(), fresh);
+        }
+        self.topics.get_mut(name).unwrap_or(&mut self.others)
+    }
+}

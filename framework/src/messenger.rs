@@ -1,0 +1,184 @@
+//! Talking to the other processes: messages, and questions with answers, as the types that authors give them.
+
+mod answers;
+mod asking;
+mod subscription;
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::bus::control::Receipt;
+use crate::bus::frame::{Frame, Kind};
+use crate::bus::head::Route;
+use crate::bus::peer::{Address, Form, Peer, UnknownGroup};
+use crate::bus::topic::{self, BadTopic};
+use crate::bus::{CodecError, Topic, codec};
+use crate::process::{MasterGone, Process};
+
+pub use answers::{AnswerError, AnswerLimits};
+pub use asking::{AskError, Request};
+pub use subscription::{MessageId, ReceiveError, Received, Subscription};
+
+/// A process's way to all others. [`Agent`](crate::Agent) and [`Worker`](crate::Worker) are one, too: what can be called
+/// here can be called on them. Clones are the same.
+#[derive(Debug, Clone)]
+pub struct Messenger {
+    process: Process,
+}
+
+/// A message that was not sent.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// The topic has a name that nothing may have.
+    #[error(transparent)]
+    Topic(#[from] BadTopic),
+    /// The cluster has no such group.
+    #[error(transparent)]
+    Group(#[from] UnknownGroup),
+    /// The message cannot be encoded.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    /// The message is larger than `bus.message_limit`.
+    #[error("a message on `{topic}` has {length} bytes, over the limit of {limit}; raise bus.message_limit")]
+    TooLarge {
+        /// The topic's name.
+        topic: &'static str,
+        /// The size of topic and message.
+        length: usize,
+        /// The most that is allowed.
+        limit: usize,
+    },
+    /// There is no such process.
+    #[error("nobody can get the message for {0}: {1}")]
+    NoSuchPeer(Peer, String),
+    /// Too much waits for the receiver already.
+    #[error("too much waits for {0} already")]
+    Full(Peer),
+    /// The master is gone.
+    #[error(transparent)]
+    MasterGone(#[from] MasterGone),
+}
+
+/// What became of a message to many.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Delivery {
+    /// For how many processes it is queued.
+    pub queued: u32,
+    /// The process ids of those who will not get it, because too much waits for them already.
+    pub missed: Vec<u32>,
+}
+
+impl Messenger {
+    pub(crate) fn new(process: Process) -> Self {
+        Self { process }
+    }
+
+    /// Sends a message to every process of the cluster but the master, this one included. Returns when it is on its
+    /// way; who is too slow to take it misses it, and that is counted in `status`. Cancel safe: a cancelled call has
+    /// sent nothing.
+    ///
+    /// # Errors
+    /// When the message cannot be sent at all.
+    pub async fn broadcast<T: Topic>(&self, message: &T) -> Result<(), SendError> {
+        self.post(Address::to(Form::Everyone), message).await
+    }
+
+    /// Like [`broadcast`](Self::broadcast), but not to this process.
+    ///
+    /// # Errors
+    /// When the message cannot be sent at all.
+    pub async fn broadcast_others<T: Topic>(&self, message: &T) -> Result<(), SendError> {
+        self.post(Address::to(Form::Others), message).await
+    }
+
+    /// Like [`broadcast`](Self::broadcast), but to the workers of `group` alone.
+    ///
+    /// # Errors
+    /// When there is no such group, or the message cannot be sent at all.
+    pub async fn broadcast_to<T: Topic>(&self, group: &str, message: &T) -> Result<(), SendError> {
+        self.post(self.all_of(group)?, message).await
+    }
+
+    /// Like [`broadcast`](Self::broadcast), but waits until it is known who gets the message.
+    ///
+    /// # Errors
+    /// When the message cannot be sent at all.
+    pub async fn broadcast_confirmed<T: Topic>(&self, message: &T) -> Result<Delivery, SendError> {
+        let frame = self.frame(Kind::Message, Address::to(Form::Everyone), message)?;
+        let Receipt { queued, full, .. } = self.post_confirmed(frame).await?;
+        Ok(Delivery { queued, missed: full })
+    }
+
+    /// Sends a message to one process, and returns when it is queued there; waits while too much is. While the process
+    /// is being replaced, the message waits for the next one. Cancel safe, but the message may have been sent.
+    ///
+    /// # Errors
+    /// When there is no such process, or the message cannot be sent at all.
+    pub async fn send_to<T: Topic>(&self, to: &Peer, message: &T) -> Result<(), SendError> {
+        let mut room = self.process.mail().room();
+        loop {
+            room.mark_unchanged();
+            match self.try_send_to(to, message).await {
+                Err(SendError::Full(_)) if room.changed().await.is_ok() => {}
+                other => return other,
+            }
+        }
+    }
+
+    /// Like [`send_to`](Self::send_to), but does not wait while too much waits for the receiver.
+    ///
+    /// # Errors
+    /// When too much waits for the receiver, there is no such process, or the message cannot be sent at all.
+    pub async fn try_send_to<T: Topic>(&self, to: &Peer, message: &T) -> Result<(), SendError> {
+        let frame = self.frame(Kind::Message, self.process.roll().address(to)?, message)?;
+        let receipt = self.post_confirmed(frame).await?;
+        match receipt.nobody {
+            Some(problem) => Err(SendError::NoSuchPeer(to.clone(), problem)),
+            None if receipt.queued == 0 => Err(SendError::Full(to.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// [`send_to`](Self::send_to) some worker of `group`.
+    ///
+    /// # Errors
+    /// See [`send_to`](Self::send_to).
+    pub async fn send_random<T: Topic>(&self, group: &str, message: &T) -> Result<(), SendError> {
+        self.send_to(&Peer::any_of(group), message).await
+    }
+
+    fn all_of(&self, group: &str) -> Result<Address, UnknownGroup> {
+        Ok(Address { group: self.process.roll().group(group)?, ..Address::to(Form::Group) })
+    }
+
+    async fn post<T: Topic>(&self, to: Address, message: &T) -> Result<(), SendError> {
+        let frame = self.frame(Kind::Message, to, message)?;
+        // Who sends in a loop lets others have their turn.
+        tokio::task::consume_budget().await;
+        Ok(self.process.send(frame).await?)
+    }
+
+    async fn post_confirmed(&self, frame: Frame) -> Result<Receipt, SendError> {
+        let receipt = self.process.mail().await_receipt(frame.number());
+        self.process.send(frame.with_receipt()).await?;
+        receipt.await.map_err(|_| MasterGone.into())
+    }
+
+    /// A frame of this process's own with a new number.
+    fn frame<T: Topic>(&self, kind: Kind, to: Address, value: &T) -> Result<Frame, SendError> {
+        topic::check(T::NAME)?;
+        let content = codec::encode_behind(T::NAME, value)?;
+        let limit = self.process.launch().bus.message_bytes();
+        if content.len() > limit {
+            return Err(SendError::TooLarge { topic: T::NAME, length: content.len(), limit });
+        }
+        let mail = self.process.mail();
+        let route = Route { to, from: mail.address(), time: now() };
+        Ok(Frame::of_content(kind, T::NAME, mail.next_number(), content).on(route))
+    }
+}
+
+/// Microseconds of the Unix epoch.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,85 @@
+//! Answering what other processes ask.
+
+use std::fmt::Display;
+use std::future::Future;
+
+use super::{Messenger, Request};
+use crate::bus::control::Unanswered;
+use crate::bus::topic::{self, BadTopic};
+use crate::bus::{CodecError, codec};
+use crate::mail::{Answering, Handler, Letter, Taken};
+
+/// How many questions on one topic a process takes on; further ones are refused at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AnswerLimits {
+    /// How many are answered at the same time. Default 64, at least 1.
+    pub at_once: usize,
+    /// How many more may wait. Default 1024.
+    pub waiting: usize,
+}
+
+impl Default for AnswerLimits {
+    fn default() -> Self {
+        Self { at_once: 64, waiting: 1024 }
+    }
+}
+
+/// A function that cannot answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AnswerError {
+    /// The topic has a name that nothing may have.
+    #[error(transparent)]
+    Topic(#[from] BadTopic),
+    /// Another function answers on this topic.
+    #[error("`{0}` is answered by another function of this process already")]
+    Taken(&'static str),
+}
+
+impl Messenger {
+    /// Lets `answer` answer the questions of type `Q`, for as long as the process lives, and those that came before it
+    /// said that it is ready. An error that it returns reaches the asker as words. A question whose asker waits no
+    /// longer is dropped where it waits.
+    ///
+    /// # Errors
+    /// When the topic has a name that nothing may have, or is answered already.
+    pub fn answer<Q, F, Fut, E>(&self, answer: F) -> Result<(), AnswerError>
+    where
+        Q: Request,
+        F: Fn(Q) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Q::Reply, E>> + Send + 'static,
+        E: Display,
+    {
+        self.answer_within(AnswerLimits::default(), answer)
+    }
+
+    /// Like [`answer`](Self::answer), with limits of its own.
+    ///
+    /// # Errors
+    /// See [`answer`](Self::answer).
+    pub fn answer_within<Q, F, Fut, E>(&self, limits: AnswerLimits, answer: F) -> Result<(), AnswerError>
+    where
+        Q: Request,
+        F: Fn(Q) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Q::Reply, E>> + Send + 'static,
+        E: Display,
+    {
+        topic::check(Q::NAME)?;
+        let limit = self.process.launch().bus.message_bytes();
+        let handler: Handler = Box::new(move |letter: Letter| {
+            let answering = codec::decode::<Q>(Q::NAME, &letter.payload).map(&answer);
+            Box::pin(async move {
+                let misunderstood = |error: CodecError| Unanswered::Codec(error.to_string());
+                let reply = answering.map_err(misunderstood)?.await;
+                let reply = reply.map_err(|error| Unanswered::Refused(error.to_string()))?;
+                let bytes = codec::encode(Q::NAME, &reply).map_err(misunderstood)?;
+                if bytes.len() > limit {
+                    let problem = format!("an answer of {} bytes is over the limit of {limit}", bytes.len());
+                    return Err(Unanswered::Codec(problem));
+                }
+                Ok(bytes)
+            })
+        });
+        let answering = Answering::new(handler, limits.at_once, limits.waiting);
+        self.process.mail().answer(Q::NAME, answering).map_err(|Taken| AnswerError::Taken(Q::NAME))
+    }
+}

@@ -1,0 +1,149 @@
+//! Asking another process, and waiting for its answer.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{Messenger, SendError};
+use crate::bus::control::Unanswered;
+use crate::bus::frame::{Frame, Kind};
+use crate::bus::head::Route;
+use crate::bus::{CodecError, Peer, Topic, codec};
+use crate::process::{MasterGone, Process};
+
+/// A message that wants an answer.
+///
+/// ```
+/// # use serde::{Serialize, Deserialize};
+/// #[derive(Serialize, Deserialize)]
+/// struct Lookup { article: String }
+///
+/// impl hatchery::Topic for Lookup {
+///     const NAME: &'static str = "lookup";
+/// }
+///
+/// impl hatchery::Request for Lookup {
+///     type Reply = Option<u64>;
+/// }
+/// ```
+pub trait Request: Topic {
+    /// The answer.
+    type Reply: Serialize + DeserializeOwned + Send + 'static;
+}
+
+/// A question that has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// The question was not sent.
+    #[error(transparent)]
+    Send(#[from] SendError),
+    /// There was no answer in time; who was asked is told to stop.
+    #[error("{peer} did not answer `{topic}` within {patience:?}")]
+    Deadline {
+        /// Who was asked.
+        peer: Peer,
+        /// The topic's name.
+        topic: &'static str,
+        /// How long was waited.
+        patience: Duration,
+    },
+    /// The process that was asked is gone.
+    #[error("{0} was asked, and is gone")]
+    Gone(Peer),
+    /// Too much waits for who was asked, or it answers as many as it can.
+    #[error("{0} was asked, and has too much to do")]
+    Busy(Peer),
+    /// Who was asked has no function that answers such questions.
+    #[error("{peer} does not answer `{topic}`")]
+    NobodyAnswers {
+        /// Who was asked.
+        peer: Peer,
+        /// The topic's name.
+        topic: &'static str,
+    },
+    /// Who was asked says no, in its own words.
+    #[error("{peer}: {reason}")]
+    Refused {
+        /// Who was asked.
+        peer: Peer,
+        /// Why.
+        reason: String,
+    },
+    /// The other side could not read the question or write its answer.
+    #[error("{peer}: {problem}")]
+    Misunderstood {
+        /// Who was asked.
+        peer: Peer,
+        /// What was wrong.
+        problem: String,
+    },
+    /// The answer is of another type.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+}
+
+impl Messenger {
+    /// Asks a process, and waits for its answer for as long as `bus.ask_timeout` says. While the process is being
+    /// replaced, the question waits for the next one; when it dies with the question, that is known at once. When the
+    /// call is dropped, who was asked is told to stop.
+    ///
+    /// # Errors
+    /// When there is no answer, for each reason that there can be.
+    pub async fn ask<Q: Request>(&self, peer: &Peer, question: &Q) -> Result<Q::Reply, AskError> {
+        self.ask_within(self.process.launch().bus.ask_timeout, peer, question).await
+    }
+
+    /// Like [`ask`](Self::ask), but waits for so long.
+    ///
+    /// # Errors
+    /// See [`ask`](Self::ask).
+    pub async fn ask_within<Q: Request>(
+        &self,
+        patience: Duration,
+        peer: &Peer,
+        question: &Q,
+    ) -> Result<Q::Reply, AskError> {
+        let to = self.process.roll().address(peer).map_err(SendError::from)?;
+        let frame = self.frame(Kind::Ask, to, question)?;
+        let answered = self.process.mail().await_answer(frame.number());
+        let _given_up = GiveUp { process: &self.process, number: frame.number() };
+        let asking = async {
+            self.process.send(frame).await.map_err(SendError::from)?;
+            answered.await.map_err(|_| AskError::from(SendError::from(MasterGone)))
+        };
+        let topic = Q::NAME;
+        let late = |_| AskError::Deadline { peer: peer.clone(), topic, patience };
+        match tokio::time::timeout(patience, asking).await.map_err(late)?? {
+            Ok(answer) => Ok(codec::decode(topic, &answer)?),
+            Err(problem) => Err(explain(problem, peer.clone(), topic)),
+        }
+    }
+}
+
+fn explain(problem: Unanswered, peer: Peer, topic: &'static str) -> AskError {
+    match problem {
+        Unanswered::NoSuchPeer(problem) => SendError::NoSuchPeer(peer, problem).into(),
+        Unanswered::Gone => AskError::Gone(peer),
+        Unanswered::Busy => AskError::Busy(peer),
+        Unanswered::Nobody => AskError::NobodyAnswers { peer, topic },
+        Unanswered::Refused(reason) => AskError::Refused { peer, reason },
+        Unanswered::Codec(problem) => AskError::Misunderstood { peer, problem },
+    }
+}
+
+/// Tells who was asked that nobody waits any more, if the answer is still to come.
+struct GiveUp<'a> {
+    process: &'a Process,
+    number: u64,
+}
+
+impl Drop for GiveUp<'_> {
+    fn drop(&mut self) {
+        let mail = self.process.mail();
+        if mail.forget_answer(self.number) {
+            let route = Route { from: mail.address(), ..Route::default() };
+            self.process.push(Frame::new(Kind::Cancel, self.number, vec![]).on(route));
+        }
+    }
+}

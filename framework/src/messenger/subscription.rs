@@ -1,0 +1,153 @@
+//! Receiving messages as the type that their topic has.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use super::Messenger;
+use crate::bus::topic::{self, BadTopic};
+use crate::bus::{CodecError, Origin, Topic, codec};
+use crate::mail::{Arrived, Letter, Mailbox};
+use crate::process::Process;
+
+/// The messages on a topic, from when it was made on, and those that came before this process said that it is ready.
+/// Made by [`Messenger::subscribe`].
+pub struct Subscription<T> {
+    mailbox: Arc<Mailbox>,
+    process: Process,
+    topic: PhantomData<fn() -> T>,
+}
+
+/// A message, with who sent it and when.
+pub struct Received<T> {
+    message: T,
+    origin: Option<Origin>,
+    sent_at: u64,
+    id: MessageId,
+}
+
+/// What no two messages have in common while their senders live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct MessageId {
+    /// The sender's process id.
+    pub pid: u32,
+    /// The sender's count.
+    pub number: u64,
+}
+
+/// In place of a message.
+#[derive(Debug, thiserror::Error)]
+pub enum ReceiveError {
+    /// What came under the topic's name is of another type.
+    #[error(transparent)]
+    Unreadable(#[from] CodecError),
+    /// So many messages came while too much waited here.
+    #[error("{count} messages on `{topic}` were missed, because too much waited")]
+    Missed {
+        /// The topic's name.
+        topic: &'static str,
+        /// How many.
+        count: u64,
+    },
+}
+
+impl Messenger {
+    /// Follows a topic. What comes faster than it is taken waits, up to `bus.queue_limit`.
+    ///
+    /// # Errors
+    /// When the topic has a name that nothing may have.
+    pub fn subscribe<T: Topic>(&self) -> Result<Subscription<T>, BadTopic> {
+        topic::check(T::NAME)?;
+        let mailbox = self.process.mail().subscribe(T::NAME);
+        Ok(Subscription { mailbox, process: self.process.clone(), topic: PhantomData })
+    }
+
+    /// Waits for one message on a topic. Cancel safe.
+    ///
+    /// # Errors
+    /// When the topic has a name that nothing may have; waits on over messages that cannot be read.
+    pub async fn once<T: Topic>(&self) -> Result<Received<T>, BadTopic> {
+        let mut subscription = self.subscribe()?;
+        loop {
+            if let Ok(received) = subscription.next().await {
+                return Ok(received);
+            }
+        }
+    }
+}
+
+impl<T: Topic> Subscription<T> {
+    /// The next message; waits for ever when the master is gone, with which this process ends. Cancel safe.
+    ///
+    /// # Errors
+    /// When the message is of another type, or some were missed before the next; it goes on after either.
+    pub async fn next(&mut self) -> Result<Received<T>, ReceiveError> {
+        match self.mailbox.next().await {
+            Arrived::Letter(letter) => {
+                let Letter { payload, route, number, .. } = letter;
+                let message = codec::decode(T::NAME, &payload).inspect_err(|_| self.process.note_unreadable())?;
+                let id = MessageId { pid: route.from.pid, number };
+                let origin = self.process.roll().origin(route.from);
+                Ok(Received { message, origin, sent_at: route.time, id })
+            }
+            Arrived::Missed(count) => {
+                self.process.note_missed(count);
+                Err(ReceiveError::Missed { topic: T::NAME, count })
+            }
+        }
+    }
+}
+
+impl<T> Received<T> {
+    /// Who sent it; `None` for a process outside of the cluster, such as the command line.
+    #[must_use]
+    pub fn origin(&self) -> Option<&Origin> {
+        self.origin.as_ref()
+    }
+
+    /// When it was sent, by the sender's clock.
+    #[must_use]
+    pub fn sent_at(&self) -> DateTime<Utc> {
+        let micros = i64::try_from(self.sent_at).unwrap_or(i64::MAX);
+        DateTime::from_timestamp_micros(micros).unwrap_or(DateTime::UNIX_EPOCH)
+    }
+
+    /// What no other message has.
+    #[must_use]
+    pub fn id(&self) -> MessageId {
+        self.id
+    }
+
+    /// The message alone.
+    #[must_use]
+    pub fn into_inner(self) -> T {
+        self.message
+    }
+}
+
+impl<T> Deref for Received<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.message
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Received<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Received")
+            .field("message", &self.message)
+            .field("origin", &self.origin)
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T> fmt::Debug for Subscription<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription").field("mailbox", &self.mailbox).finish_non_exhaustive()
+    }
+}
