@@ -140,6 +140,15 @@ pub(crate) fn missing(tool: &str) -> bool {
     !found
 }
 
+/// Posts `body`, and returns the answer.
+pub(crate) fn post_json(cluster: &Cluster, path: &str, body: &Value) -> Value {
+    let body = body.to_string();
+    let head =
+        format!("POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json");
+    let request = format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    json(&cluster.exchange(request.as_bytes()).expect("an answer").body)
+}
+
 pub(crate) fn kill(pid: u32) {
     send_signal(pid, Signal::KILL);
 }

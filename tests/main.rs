@@ -9,6 +9,8 @@
 //! | `surroundings` | what a master inherits and hands down: signals, descriptors, orphans, process 1 |
 //! | `stop` | graceful and fast stops, and what is in flight then |
 //! | `state` | states across restarts of their publishers and observers |
+//! | `messages` | messages: who gets them, in which order, and what becomes of those that nobody can take |
+//! | `asks` | questions and answers |
 //! | `configuration` | changes on disk, mistakes on disk, layers |
 //! | `commands` | the command line, the control socket, the run dir |
 //! | `balance` | how connections are spread over the workers |
@@ -30,6 +32,7 @@
 
 mod activation;
 mod architecture;
+mod asks;
 mod balance;
 mod boot;
 mod commands;
@@ -43,6 +46,7 @@ mod heavy;
 mod hung;
 mod load;
 mod logs;
+mod messages;
 mod reload;
 mod rights;
 mod scaffold;

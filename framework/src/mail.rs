@@ -45,6 +45,8 @@ struct State {
     receipts: HashMap<u64, oneshot::Sender<Receipt>>,
     /// Messages on topics that nobody here follows.
     unheard: u64,
+    /// Subscriptions for which much waits.
+    crowded: Vec<Arc<Mailbox>>,
 }
 
 #[derive(Default)]
@@ -72,6 +74,7 @@ impl Mail {
             calls: HashMap::new(),
             receipts: HashMap::new(),
             unheard: 0,
+            crowded: Vec::new(),
         };
         Self {
             address,
@@ -141,11 +144,11 @@ impl Mail {
     fn open(&self, frame: &Frame) {
         let mut state = self.state();
         let limit = self.limit;
-        let State { desks, early, unheard, .. } = &mut *state;
+        let State { desks, early, unheard, crowded, .. } = &mut *state;
         let is_question = frame.kind() == Kind::Ask;
         let taken = desks.get_mut(frame.topic()).and_then(|desk| match &desk.answering {
             Some(answering) if is_question => Some(answering.take(frame, &self.sender, self.address)),
-            _ => (!is_question && desk.deliver(frame)).then_some(Ok(())),
+            _ => (!is_question && desk.deliver(frame, crowded)).then_some(Ok(())),
         });
         let problem = match (taken, early) {
             (Some(taken), _) => taken.err(),
@@ -174,8 +177,16 @@ impl Mail {
         let desk = desks.entry(topic.into()).or_default();
         desk.subscriptions.push(Arc::downgrade(&mailbox));
         let waiting = early.as_mut().map(|early| early.claim(topic, Kind::Message)).unwrap_or_default();
-        waiting.iter().for_each(|frame| mailbox.put(frame));
+        waiting.iter().for_each(|frame| drop(mailbox.put(frame)));
         mailbox
+    }
+
+    /// Waits a moment for those for whom much waits. Cancel safe.
+    pub(crate) async fn relieve(&self) {
+        let crowded = std::mem::take(&mut self.state().crowded);
+        for mailbox in crowded {
+            mailbox.relieve().await;
+        }
     }
 
     /// Lets `answering` answer the questions on a topic, from those that came before this process was ready on.
@@ -220,10 +231,16 @@ impl Mail {
 
 impl Desk {
     /// Whether anybody follows the topic.
-    fn deliver(&mut self, frame: &Frame) -> bool {
+    fn deliver(&mut self, frame: &Frame, crowded: &mut Vec<Arc<Mailbox>>) -> bool {
         self.subscriptions.retain(|subscription| subscription.strong_count() > 0);
-        let mailboxes = self.subscriptions.iter().filter_map(Weak::upgrade);
-        mailboxes.map(|mailbox| mailbox.put(frame)).count() > 0
+        let mut heard = false;
+        for mailbox in self.subscriptions.iter().filter_map(Weak::upgrade) {
+            heard = true;
+            if mailbox.put(frame) {
+                crowded.push(mailbox);
+            }
+        }
+        heard
     }
 }
 
@@ -258,7 +275,10 @@ impl fmt::Debug for Mail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.state();
         let topics: Vec<&str> = state.desks.keys().map(|topic| &**topic).collect();
-        f.debug_struct("Mail").field("address", &self.address).field("topics", &topics).finish_non_exhaustive()
+        f.debug_struct("Mail")
+            .field("address", &self.address)
+            .field("topics", &topics)
+            .finish_non_exhaustive()
     }
 }
 

@@ -16,6 +16,7 @@ mod event;
 mod exchange;
 mod family;
 mod herald;
+mod hold;
 mod host;
 mod journal;
 mod leftovers;
@@ -62,7 +63,7 @@ use self::spawn::{Care, Handle};
 use crate::bus::control::Answer;
 use crate::bus::decoder::Parcel;
 use crate::bus::frame::{Frame, Kind};
-use crate::bus::link::SendError;
+use crate::bus::link::{Fill, SendError, Sender};
 use crate::cgroup::Cgroup;
 use crate::error::Ending;
 use crate::instance::{Lock, RunDirError};
@@ -101,6 +102,8 @@ struct Master {
     /// What follows from our own actions; comes before anything from outside.
     queue: VecDeque<Event>,
     dropped: u64,
+    /// The links for which much waits, of those that mail went to just now.
+    crowded: Vec<Sender>,
     started: Instant,
     /// What was announced when everybody was ready for the first time.
     ready_line: Option<String>,
@@ -151,6 +154,7 @@ impl Master {
             inbox,
             queue: VecDeque::from([Event::Started]),
             dropped: 0,
+            crowded: Vec::new(),
             started,
             ready_line: None,
             log,
@@ -167,12 +171,17 @@ impl Master {
             if let Event::Exited { id, .. } = event {
                 self.children.remove(&id);
             }
+            let (event, taken) = event.split_off_taken();
             for action in self.cluster.on(event, Instant::now()) {
                 if let Action::Finish(outcome) = action {
                     self.log_failure(&outcome);
                     return outcome;
                 }
                 self.apply(action, herald);
+            }
+            if let Some(taken) = taken {
+                // A sender that is gone does not wait.
+                let _ = taken.send(std::mem::take(&mut self.crowded));
             }
         }
     }
@@ -277,7 +286,8 @@ impl Master {
     fn deliver(&mut self, to: ChildId, parcel: Parcel) {
         let Some(child) = self.children.get(&to) else { return };
         match child.sender.push_parcel(&parcel) {
-            Ok(()) => {}
+            Ok(Fill::Fine) => {}
+            Ok(Fill::Crowded) => self.crowded.push(child.sender.clone()),
             Err(SendError::Gone) => self.dropped += 1,
             Err(SendError::Full(_)) => self.queue.push_back(Event::Undelivered { to, parcel }),
         }

@@ -109,7 +109,8 @@ impl Messenger {
     }
 
     /// Sends a message to one process, and returns when it is queued there; waits while too much is. While the process
-    /// is being replaced, the message waits for the next one. Cancel safe, but the message may have been sent.
+    /// is being replaced, the message waits for the next one; one that is queued for a process that then dies is lost
+    /// with it, and who needs to know [`ask`](Self::ask)s. Cancel safe, but the message may have been sent.
     ///
     /// # Errors
     /// When there is no such process, or the message cannot be sent at all.
@@ -144,6 +145,12 @@ impl Messenger {
     /// See [`send_to`](Self::send_to).
     pub async fn send_random<T: Topic>(&self, group: &str, message: &T) -> Result<(), SendError> {
         self.send_to(&Peer::any_of(group), message).await
+    }
+
+    /// This very handle, for those who have an agent or a worker in their hands.
+    #[must_use]
+    pub fn messenger(&self) -> &Self {
+        self
     }
 
     fn all_of(&self, group: &str) -> Result<Address, UnknownGroup> {

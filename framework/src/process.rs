@@ -280,6 +280,9 @@ impl Process {
             if let Err(problem) = self.take(&frame).await {
                 tracing::error!("{frame:?} from the master: {problem}");
             }
+            if frame.kind() == Kind::Message {
+                self.mail().relieve().await;
+            }
         }
         Ok(())
     }

@@ -157,7 +157,10 @@ impl Frame {
 
     /// A frame about a topic, which `content` begins with.
     pub(crate) fn of_content(kind: Kind, topic: &str, number: u64, content: Vec<u8>) -> Self {
-        Self { topic_length: u8::try_from(topic.len()).unwrap_or(u8::MAX), ..Self::new(kind, number, content) }
+        Self {
+            topic_length: u8::try_from(topic.len()).unwrap_or(u8::MAX),
+            ..Self::new(kind, number, content)
+        }
     }
 
     pub(super) fn from_wire(head: &Head, content: Bytes, descriptors: Vec<Arc<OwnedFd>>) -> Self {

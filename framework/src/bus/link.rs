@@ -54,7 +54,13 @@ fn open_limited(socket: OwnedFd, limit: usize, waiting: usize) -> io::Result<(Re
     rustix::io::ioctl_fionbio(&socket, true)?;
     let stream = Arc::new(Stream::try_from(socket)?);
     let shared = Arc::new(Shared {
-        state: Mutex::new(State { outbox: Outbox::new(waiting), senders: 1, writing: false, closed: false }),
+        state: Mutex::new(State {
+            outbox: Outbox::new(waiting),
+            senders: 1,
+            writing: false,
+            closed: false,
+            stalled: false,
+        }),
         filled: Notify::new(),
         drained: Notify::new(),
     });
@@ -151,6 +157,17 @@ struct State {
     senders: usize,
     writing: bool,
     closed: bool,
+    /// Whether nothing has been written for a while, although much waits.
+    stalled: bool,
+}
+
+/// How full the queue is after a push.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fill {
+    /// Much more fits, or whoever waits for more waits in vain.
+    Fine,
+    /// Who can wait should.
+    Crowded,
 }
 
 /// Why a frame was not queued.
@@ -165,28 +182,35 @@ pub(crate) enum SendError {
 impl Sender {
     /// Queues a frame without waiting.
     pub(crate) fn push(&self, frame: Frame) -> Result<(), SendError> {
-        self.queue(|outbox| outbox.push(frame))
+        self.queue(|outbox| outbox.push(frame)).map(drop)
     }
 
     /// Queues what is relayed, without waiting; all of it, or nothing.
-    pub(crate) fn push_parcel(&self, parcel: &Parcel) -> Result<(), SendError> {
+    pub(crate) fn push_parcel(&self, parcel: &Parcel) -> Result<Fill, SendError> {
         self.queue(|outbox| outbox.push_parcel(parcel))
     }
 
-    fn queue(&self, push: impl FnOnce(&mut Outbox) -> Result<(), Full>) -> Result<(), SendError> {
-        let was_empty = {
+    fn queue(&self, push: impl FnOnce(&mut Outbox) -> Result<(), Full>) -> Result<Fill, SendError> {
+        let (was_empty, fill) = {
             let mut state = self.shared.lock();
             if state.closed {
                 return Err(SendError::Gone);
             }
             let was_empty = state.outbox.is_empty();
             push(&mut state.outbox)?;
-            was_empty
+            let fine = state.stalled || state.outbox.has_room();
+            (was_empty, if fine { Fill::Fine } else { Fill::Crowded })
         };
         if was_empty {
             self.shared.filled.notify_one();
         }
-        Ok(())
+        Ok(fill)
+    }
+
+    /// Nobody should wait for this receiver until it takes something again.
+    pub(crate) fn give_up_waiting(&self) {
+        let mut state = self.shared.lock();
+        state.stalled = !state.outbox.has_room();
     }
 
     /// Waits until much more would fit, or the other side is gone. Cancel safe.
@@ -234,6 +258,7 @@ impl Shared {
     /// The next pieces to write, or nothing when there are none for now. Those of before were written.
     fn next_batch(&self, written: Vec<Piece>) -> Vec<Piece> {
         let mut state = self.lock();
+        state.stalled &= written.is_empty();
         state.outbox.recycle(written);
         let batch = state.outbox.take_batch();
         state.writing = !batch.is_empty();

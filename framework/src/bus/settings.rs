@@ -15,7 +15,7 @@ const LEAST_QUEUE: u64 = 64 << 10;
 #[serde(default, deny_unknown_fields)]
 pub struct BusSettings {
     /// How many bytes of messages may wait in the master for one process, and in a process for one subscription.
-    /// Further ones are not queued, and that is counted. At least 64 KiB, default 8 MiB. With all workers stopped the
+    /// Further ones are not queued, and that is counted. At least 64 KiB, default 4 MiB. With all workers stopped the
     /// master needs so much for each.
     #[serde(serialize_with = "crate::size::serialize", deserialize_with = "queue_size")]
     pub queue_limit: ByteSize,
@@ -30,7 +30,7 @@ pub struct BusSettings {
 impl Default for BusSettings {
     fn default() -> Self {
         Self {
-            queue_limit: ByteSize::mib(8),
+            queue_limit: ByteSize::mib(4),
             message_limit: ByteSize::mib(8),
             ask_timeout: Duration::from_secs(10),
         }

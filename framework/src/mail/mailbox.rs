@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
@@ -15,6 +16,9 @@ const CONGESTED: usize = 256 << 10;
 
 /// What is small in comparison with a read.
 const SMALL: usize = 16 << 10;
+
+/// How long a subscription that takes nothing may hold up everything else that comes to this process.
+const PATIENCE: Duration = Duration::from_millis(50);
 
 /// A message as it travelled.
 #[derive(Debug, Clone)]
@@ -50,23 +54,47 @@ pub(crate) struct Mailbox {
     limit: usize,
     queue: Mutex<Queue>,
     filled: Notify,
+    emptied: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
     letters: VecDeque<Arrived>,
     bytes: usize,
+    /// Whether nothing has been taken for a while, although much waits.
+    stalled: bool,
 }
 
 impl Mailbox {
     pub(super) fn new(limit: usize) -> Self {
-        Self { limit, queue: Mutex::default(), filled: Notify::new() }
+        Self { limit, queue: Mutex::default(), filled: Notify::new(), emptied: Notify::new() }
     }
 
-    /// Puts a message in, or marks that it is missing.
-    pub(super) fn put(&self, frame: &Frame) {
-        self.queue().put(Letter::of(frame), self.limit);
+    /// Puts a message in, or marks that it is missing; whether who can wait should.
+    pub(super) fn put(&self, frame: &Frame) -> bool {
+        let mut queue = self.queue();
+        queue.put(Letter::of(frame), self.limit);
+        let crowded = !queue.stalled && queue.bytes > self.limit / 2;
+        drop(queue);
         self.filled.notify_one();
+        crowded
+    }
+
+    /// Waits until there is room for much more, but not long: one who takes nothing in that time is not waited for again
+    /// before it goes on.
+    pub(super) async fn relieve(&self) {
+        let emptied = async {
+            loop {
+                let emptied = self.emptied.notified();
+                if self.queue().bytes <= self.limit / 2 {
+                    return;
+                }
+                emptied.await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, emptied).await.is_err() {
+            self.queue().stalled = true;
+        }
     }
 
     /// Takes out what came first. Cancel safe.
@@ -74,6 +102,7 @@ impl Mailbox {
         loop {
             let filled = self.filled.notified();
             if let Some(arrived) = self.queue().take() {
+                self.emptied.notify_waiters();
                 return arrived;
             }
             filled.await;
@@ -104,6 +133,7 @@ impl Queue {
 
     fn take(&mut self) -> Option<Arrived> {
         let arrived = self.letters.pop_front()?;
+        self.stalled = false;
         if let Arrived::Letter(letter) = &arrived {
             self.bytes -= letter.payload.len();
         }
@@ -119,7 +149,9 @@ mod tests {
     #[tokio::test]
     async fn what_did_not_fit_is_marked_where_it_is_missing() {
         let mailbox = Mailbox::new(100);
-        let put = |number, size| mailbox.put(&Frame::about(Kind::Message, "m", number, &vec![0; size]));
+        let put = |number, size| {
+            let _ = mailbox.put(&Frame::about(Kind::Message, "m", number, &vec![0; size]));
+        };
         put(1, 60);
         put(2, 60);
         put(3, 60);

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::bus::control::{Answer, Request};
 use crate::bus::decoder::Parcel;
 use crate::bus::frame::Frame;
+use crate::bus::link::Sender;
 use crate::error::{BoxError, Ending, chain};
 use crate::events::ClusterEvent;
 use crate::exit::{Ended, Exit, Reason};
@@ -28,6 +29,9 @@ pub(crate) struct Prepared {
 /// The way back to a caller on the control socket.
 #[derive(Debug, Clone)]
 pub(crate) struct Reply(pub(crate) mpsc::Sender<Answer>);
+
+/// Where it is told, once mail was passed on, which links are crowded.
+pub(crate) type Taken = oneshot::Sender<Vec<Sender>>;
 
 /// Everything that can happen.
 #[derive(Debug)]
@@ -52,8 +56,8 @@ pub(crate) enum Event {
     ReloadSignal,
     /// What there is on disk for a new generation.
     Prepared { generation: u64, outcome: Result<Prepared, String> },
-    /// A process sent mail for others.
-    Mail { from: ChildId, parcels: Vec<Parcel> },
+    /// A process sent mail for others; it sends no more before it has been told for whom much waits already.
+    Mail { from: ChildId, parcels: Vec<Parcel>, taken: Option<Taken> },
     /// What was to be delivered did not fit.
     Undelivered { to: ChildId, parcel: Parcel },
     /// All that became of message `number` of a process is known.
@@ -66,6 +70,17 @@ pub(crate) enum Event {
     Control { request: Request, reply: Reply },
     /// The time that the cluster asked to be woken at has come.
     Timer,
+}
+
+impl Event {
+    /// The event, and where a sender of mail waits, apart.
+    pub(crate) fn split_off_taken(mut self) -> (Self, Option<Taken>) {
+        let taken = match &mut self {
+            Self::Mail { taken, .. } => taken.take(),
+            _ => None,
+        };
+        (self, taken)
+    }
 }
 
 /// Everything that the master can do.

@@ -65,7 +65,8 @@ impl Exchange {
             self.refuse(asker, number, &Unanswered::Gone, actions);
         }
         for (number, answerer, asker) in self.calls.asker_gone(id) {
-            let frame = Frame::new(Kind::Cancel, number, vec![]).on(Route { from: asker, ..Route::default() });
+            let frame =
+                Frame::new(Kind::Cancel, number, vec![]).on(Route { from: asker, ..Route::default() });
             actions.push(Action::Send { to: answerer, frame });
         }
         self.receipts.retain(|(sender, _), _| *sender != id);
@@ -92,7 +93,9 @@ impl Exchange {
             match parcel.kind() {
                 Kind::Message | Kind::Ask if is_reserved(parcel.topic()) => {
                     let topic = parcel.topic().escape_debug().to_string();
-                    return Err(format!("it sent mail on the topic `{topic}`, which belongs to the framework"));
+                    return Err(format!(
+                        "it sent mail on the topic `{topic}`, which belongs to the framework"
+                    ));
                 }
                 Kind::Message => self.pass_on(from, parcel, actions),
                 Kind::Ask => self.ask(from, parcel, actions),

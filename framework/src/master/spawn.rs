@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use super::autopsy;
 use super::event::{ChildId, Event};
 use super::family::{Family, Member, pid_of};
+use super::hold::Hold;
 use super::leftovers;
 use super::oom::OomKills;
 use super::output::Output;
@@ -142,6 +143,7 @@ impl Charge {
     async fn attend(mut self, mut receiver: Receiver, output: Option<Output>, orders: Arc<Orders>) {
         let mut linked = true;
         let mut examination = Examination::Unasked;
+        let mut hold = None;
         let end = pid_of(self.pid).and_then(|pid| Pidfd::open(pid).ok());
         loop {
             let event = tokio::select! {
@@ -152,7 +154,10 @@ impl Charge {
                     continue
                 },
                 () = examination.done() => { self.abort(); continue },
-                arrival = receiver.next_arrival(), if linked => self.event_of(arrival),
+                () = over(&mut hold), if hold.is_some() => { hold = None; continue },
+                arrival = receiver.next_arrival(), if linked && hold.is_none() => {
+                    self.event_of(arrival, &mut hold)
+                },
             };
             linked &= matches!(event, Event::Frame { .. } | Event::Mail { .. });
             if self.care.events.send(event).await.is_err() {
@@ -164,10 +169,15 @@ impl Charge {
         self.conclude(receiver, linked, output, end.filter(|_| !clean)).await;
     }
 
-    fn event_of(&self, arrival: Result<Option<Arrival>, LinkError>) -> Event {
+    /// Mail is passed on before more of it is taken.
+    fn event_of(&self, arrival: Result<Option<Arrival>, LinkError>, hold: &mut Option<Hold>) -> Event {
         match arrival {
             Ok(Some(Arrival::Frame(frame))) => Event::Frame { from: self.id, frame },
-            Ok(Some(Arrival::Mail(parcels))) => Event::Mail { from: self.id, parcels },
+            Ok(Some(Arrival::Mail(parcels))) => {
+                let (wait, taken) = Hold::new();
+                *hold = Some(wait);
+                Event::Mail { from: self.id, parcels, taken: Some(taken) }
+            }
             Ok(None) => Event::LinkLost { id: self.id, problem: None },
             Err(error) => Event::LinkLost { id: self.id, problem: Some(error.to_string()) },
         }
@@ -209,7 +219,7 @@ impl Charge {
         while linked
             && let Ok(Ok(Some(last))) = tokio::time::timeout(LAST_FRAMES, receiver.next_arrival()).await
         {
-            let _ = self.care.events.send(self.event_of(Ok(Some(last)))).await;
+            let _ = self.care.events.send(self.event_of(Ok(Some(last)), &mut None)).await;
         }
         let output = match output {
             Some(output) => output.last_lines(LAST_FRAMES).await,
@@ -275,6 +285,13 @@ impl Examination {
         if let Self::Running(task) = self {
             task.abort();
         }
+    }
+}
+
+/// Returns when there is nothing to wait for. Cancel safe.
+async fn over(hold: &mut Option<Hold>) {
+    if let Some(hold) = hold {
+        hold.over().await;
     }
 }
 

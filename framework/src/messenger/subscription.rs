@@ -88,7 +88,8 @@ impl<T: Topic> Subscription<T> {
         match self.mailbox.next().await {
             Arrived::Letter(letter) => {
                 let Letter { payload, route, number, .. } = letter;
-                let message = codec::decode(T::NAME, &payload).inspect_err(|_| self.process.note_unreadable())?;
+                let message =
+                    codec::decode(T::NAME, &payload).inspect_err(|_| self.process.note_unreadable())?;
                 let id = MessageId { pid: route.from.pid, number };
                 let origin = self.process.roll().origin(route.from);
                 Ok(Received { message, origin, sent_at: route.time, id })

@@ -25,7 +25,7 @@ impl Cluster {
     /// Takes what goes from one process to others; gives back what is anything else, or worth more than a look.
     pub(super) fn on_mail(&mut self, event: Event, now: Instant, actions: &mut Vec<Action>) -> Option<Event> {
         match event {
-            Event::Mail { from, parcels } => {
+            Event::Mail { from, parcels, .. } => {
                 let taken = match self.supervisor.occupant(from) {
                     Some((_, occupant)) if self.relay.has(from) => {
                         occupant.heard = Some(now);

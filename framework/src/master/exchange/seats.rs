@@ -114,7 +114,11 @@ impl Seats {
         let best = here.iter().map(|seat| seat.standing).min();
         let mut best: Vec<Seat> = here.into_iter().filter(|seat| Some(seat.standing) == best).collect();
         if best.is_empty() {
-            return self.slots.iter().find(|slot| is_in(slot)).map_or(Goal::Nobody, |slot| Goal::Later(*slot));
+            return self
+                .slots
+                .iter()
+                .find(|slot| is_in(slot))
+                .map_or(Goal::Nobody, |slot| Goal::Later(*slot));
         }
         best.sort_unstable_by_key(|seat| (seat.address.index, seat.id));
         let place = choose(self, group, &best);

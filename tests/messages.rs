@@ -1,0 +1,205 @@
+//! Messages from process to process, between real processes.
+
+use std::fs;
+use std::time::Duration;
+
+use hatchery::status::{ClusterState, Status};
+use hatchery::testing::{Cluster, Site, eventually, send_signal};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::harness::{FAST, kill, post_json};
+
+/// A running cluster of processes that talk.
+pub(crate) fn talkers(options: &[&str]) -> Cluster {
+    let site = Site::new(env!("CARGO_BIN_EXE_talker"));
+    site.configure("default.toml", "");
+    Cluster::start_at(site, &[FAST, options].concat())
+}
+
+/// Has `by` carry out an order.
+pub(crate) fn order(cluster: &Cluster, by: &str, order: &Value) -> Value {
+    post_json(cluster, &format!("/order?by={by}"), order)
+}
+
+pub(crate) fn send(cluster: &Cluster, by: &str, to: &str, text: &str, count: u32) -> Value {
+    order(cluster, by, &json!({ "send": { "to": to, "text": text, "count": count, "size": 0 } }))
+}
+
+/// What a process has heard.
+pub(crate) fn heard(cluster: &Cluster, who: &str) -> Vec<Value> {
+    let notes = order(cluster, who, &json!("heard"));
+    notes.as_array().unwrap_or_else(|| panic!("{notes}")).clone()
+}
+
+/// What a process has heard, once that is so many messages.
+fn heard_when(cluster: &Cluster, who: &str, count: usize) -> Vec<Value> {
+    eventually("the messages arrive", || Some(heard(cluster, who)).filter(|notes| notes.len() >= count))
+}
+
+fn texts(notes: &[Value]) -> Vec<&str> {
+    notes.iter().filter_map(|note| note["text"].as_str()).collect()
+}
+
+fn topic(status: &Status, name: &str) -> hatchery::status::TopicTraffic {
+    status.bus.topics.iter().find(|topic| topic.name == name).cloned().unwrap_or_default()
+}
+
+#[test]
+fn a_broadcast_reaches_everybody_with_its_sender_and_in_its_order() {
+    let cluster = talkers(&["--workers", "2"]);
+    assert_eq!(send(&cluster, "web.1", "all", "hello", 3), 3);
+    for who in ["agent", "web.0", "web.1", "jobs.0"] {
+        let notes = heard_when(&cluster, who, 3);
+        assert_eq!(texts(&notes), ["hello 0", "hello 1", "hello 2"]);
+        assert!(notes.iter().all(|note| note["from"] == "web.1"), "{notes:?}");
+        assert!(notes.is_sorted_by_key(|note| note["number"].as_u64()), "{notes:?}");
+    }
+    let status = cluster.status();
+    assert_eq!((topic(&status, "words").sent, topic(&status, "words").relayed), (3, 12));
+}
+
+#[test]
+fn messages_reach_those_who_are_meant_and_nobody_else() {
+    let cluster = talkers(&["--workers", "2"]);
+    let pid = cluster.status().workers[0].process.pid.unwrap().to_string();
+    for (to, text) in [
+        ("others", "to others"),
+        ("group:web", "to the group"),
+        ("agent", "to the agent"),
+        ("web.1", "to web.1"),
+        (&*pid, "to a process"),
+        ("any:jobs", "to any"),
+    ] {
+        assert_eq!(send(&cluster, "web.0", to, text, 1), 1, "{to}");
+    }
+    // Everything of one sender comes in its order, so that the last word ends the waiting.
+    assert_eq!(send(&cluster, "web.0", "all", "the end", 1), 1);
+    let heard = |who| {
+        eventually("the last word", || {
+            let notes = heard(&cluster, who);
+            let texts: Vec<String> = texts(&notes).into_iter().map(str::to_owned).collect();
+            texts.last().is_some_and(|text| text == "the end 0").then_some(texts)
+        })
+    };
+    assert_eq!(heard("web.0"), ["to the group 0", "to a process 0", "the end 0"]);
+    assert_eq!(heard("web.1"), ["to others 0", "to the group 0", "to web.1 0", "the end 0"]);
+    assert_eq!(heard("agent"), ["to others 0", "to the agent 0", "the end 0"]);
+    assert_eq!(heard("jobs.0"), ["to others 0", "to any 0", "the end 0"]);
+}
+
+#[test]
+fn workers_of_a_group_get_messages_by_turns() {
+    let cluster = talkers(&["--workers", "3"]);
+    assert_eq!(send(&cluster, "agent", "next:web", "yours", 9), 9);
+    for who in ["web.0", "web.1", "web.2"] {
+        assert_eq!(heard_when(&cluster, who, 3).len(), 3);
+    }
+}
+
+#[test]
+fn a_message_to_nobody_is_an_error() {
+    let cluster = talkers(&["--workers", "1"]);
+    for (to, problem) in
+        [("web.7", "no such process"), ("99999999", "no such process"), ("any:x", "no group `x`")]
+    {
+        let answer = send(&cluster, "agent", to, "hello", 1);
+        assert!(answer["error"].as_str().is_some_and(|error| error.contains(problem)), "{answer}");
+    }
+}
+
+#[test]
+fn a_message_of_another_type_is_an_error_for_its_receiver_alone() {
+    let cluster = talkers(&["--workers", "2"]);
+    assert_eq!(order(&cluster, "web.0", &json!("mislead")), 1);
+    assert_eq!(send(&cluster, "web.0", "all", "sorry", 1), 1);
+    let notes = heard_when(&cluster, "web.1", 2);
+    assert!(
+        notes[0]["error"].as_str().is_some_and(|error| error.contains("words cannot be decoded")),
+        "{notes:?}"
+    );
+    assert_eq!(notes[1]["text"], "sorry 0");
+}
+
+#[test]
+fn no_process_can_speak_for_the_framework() {
+    let cluster = talkers(&["--workers", "1"]);
+    let answer = order(&cluster, "web.0", &json!("forge"));
+    assert!(
+        answer["Err"].as_str().is_some_and(|error| error.contains("belongs to the framework")),
+        "{answer}"
+    );
+}
+
+#[test]
+fn a_thousand_messages_before_a_worker_is_ready_arrive_in_order() {
+    let cluster = talkers(&["--workers", "2"]);
+    fs::write(cluster.site().dir().join("late.1"), "").unwrap();
+    let victim = cluster.status().workers[1].process.pid;
+    kill(victim.unwrap());
+    let _ = cluster.wait_for("its death is known", |status| status.workers[1].process.pid != victim);
+    // The first ones may meet an empty slot, the last ones a process that starts.
+    assert_eq!(send(&cluster, "agent", "web.1", "early", 500), 500);
+    let _ = cluster.wait_for("a successor starts", |status| status.workers[1].process.pid.is_some());
+    assert_eq!(send(&cluster, "agent", "web.1", "early", 500), 500);
+    fs::write(cluster.site().dir().join("go"), "").unwrap();
+    let notes = heard_when(&cluster, "web.1", 1000);
+    let expected: Vec<String> = (0..500).chain(0..500).map(|number| format!("early {number}")).collect();
+    assert_eq!(texts(&notes), expected);
+}
+
+#[test]
+fn messages_wait_for_an_agent_that_is_being_replaced() {
+    let cluster = talkers(&["--workers", "1"]);
+    for round in 1..=5 {
+        kill(cluster.status().agent.process.pid.unwrap());
+        assert_eq!(send(&cluster, "web.0", "agent", "are you there", 10), 10, "round {round}");
+        assert!(!heard_when(&cluster, "agent", 1).is_empty());
+        let _ = cluster.wait_for("a new agent", |status| status.state == ClusterState::Running);
+    }
+}
+
+#[test]
+fn a_stopped_worker_costs_the_master_its_queue_and_the_others_nothing() {
+    let cluster =
+        talkers(&["--workers", "2", "--set", "cluster.heartbeat_timeout=0s", "--set", "http.policy=shared"]);
+    let stopped = cluster.status().workers[1].process.pid.unwrap();
+    let before = cluster.status().master.usage.rss_bytes;
+    send_signal(stopped, Signal::STOP);
+    let flood = json!({ "send": { "to": "all", "text": "flood", "count": 100, "size": 1 << 20 } });
+    assert_eq!(order(&cluster, "agent", &flood), 100);
+    let notes = heard_when(&cluster, "web.0", 100);
+    assert_eq!(texts(&notes).len(), 100, "the others get everything");
+    let status = cluster.status();
+    let grown = status.master.usage.rss_bytes.saturating_sub(before);
+    assert!(grown < 16 << 20, "the master grew by {grown} bytes");
+    assert!(status.workers[1].process.bus.dropped > 80, "{:?}", status.workers[1].process.bus);
+    assert!(status.bus.queued_bytes <= 10 << 20, "{:?}", status.bus);
+    send_signal(stopped, Signal::CONT);
+    assert_eq!(send(&cluster, "agent", "web.1", "awake", 1), 1);
+    let notes = eventually("it goes on", || {
+        Some(heard(&cluster, "web.1")).filter(|notes| texts(notes).last() == Some(&"awake 0"))
+    });
+    assert!(notes.len() < 30, "{}", notes.len());
+}
+
+#[test]
+fn a_sender_can_wait_for_room_or_be_refused() {
+    let cluster =
+        talkers(&["--workers", "2", "--set", "cluster.heartbeat_timeout=0s", "--set", "http.policy=shared"]);
+    let stopped = cluster.status().workers[1].process.pid.unwrap();
+    send_signal(stopped, Signal::STOP);
+    let flood = json!({ "try-send": { "to": "web.1", "text": "try", "count": 40, "size": 1 << 20 } });
+    let refused = order(&cluster, "agent", &flood).as_u64().unwrap();
+    assert!((25..=38).contains(&refused), "{refused} were refused");
+    let waiting = json!({ "send": { "to": "web.1", "text": "wait", "count": 20, "size": 1 << 20 } });
+    std::thread::scope(|scope| {
+        let sending = scope.spawn(|| order(&cluster, "agent", &waiting));
+        crate::harness::pass(Duration::from_millis(200));
+        assert!(!sending.is_finished(), "there is no room");
+        send_signal(stopped, Signal::CONT);
+        assert_eq!(sending.join().unwrap(), 20);
+    });
+    let expected = 40 - usize::try_from(refused).unwrap() + 20;
+    assert_eq!(heard_when(&cluster, "web.1", expected).len(), expected);
+}

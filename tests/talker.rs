@@ -1,0 +1,324 @@
+//! An app whose processes talk: each does what an order tells it, and keeps what it heard. Orders come over HTTP, and are
+//! passed on to whom they are for.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::extract::{Query, State};
+use axum::routing::post;
+use axum::{Json, Router};
+use hatchery::{Agent, App, AskError, Messenger, Peer, ReceiveError, Request, SendError, Topic, Worker};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+/// What is said.
+#[derive(Debug, Serialize, Deserialize)]
+struct Words {
+    text: String,
+}
+
+impl Topic for Words {
+    const NAME: &'static str = "words";
+}
+
+/// The same topic, as somebody who is mistaken about it would send it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Numbers {
+    numbers: Vec<u8>,
+}
+
+impl Topic for Numbers {
+    const NAME: &'static str = "words";
+}
+
+/// A topic that is the framework's.
+#[derive(Debug, Serialize, Deserialize)]
+struct Forged;
+
+impl Topic for Forged {
+    const NAME: &'static str = "hatchery.exited";
+}
+
+/// What a process is to do.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Order {
+    /// Send so many messages, numbered from 0 and filled up to a size.
+    Send {
+        to: String,
+        text: String,
+        count: u32,
+        size: usize,
+    },
+    /// The same, but not waiting for room.
+    TrySend {
+        to: String,
+        text: String,
+        count: u32,
+        size: usize,
+    },
+    /// Send what is no words under their name.
+    Mislead,
+    Forge,
+    /// Tell what was heard.
+    Heard,
+    /// Ask another for its name.
+    Ask {
+        whom: String,
+        within_ms: u64,
+    },
+    /// Ask so many at the same time.
+    AskMany {
+        whom: String,
+        count: usize,
+    },
+    /// Tell your name.
+    Name,
+    /// Answer after so long.
+    Dawdle {
+        ms: u64,
+    },
+    /// Tell how many were told to dawdle and have not been given up.
+    Dawdling,
+    Refuse {
+        words: String,
+    },
+    Panic,
+    Die,
+}
+
+impl Topic for Order {
+    const NAME: &'static str = "orders";
+}
+
+impl Request for Order {
+    type Reply = Value;
+}
+
+/// A question that is answered by two at a time.
+#[derive(Debug, Serialize, Deserialize)]
+struct Slow {
+    ms: u64,
+}
+
+impl Topic for Slow {
+    const NAME: &'static str = "slow";
+}
+
+impl Request for Slow {
+    type Reply = ();
+}
+
+/// A question that nobody answers.
+#[derive(Debug, Serialize, Deserialize)]
+struct Riddle;
+
+impl Topic for Riddle {
+    const NAME: &'static str = "riddle";
+}
+
+impl Request for Riddle {
+    type Reply = ();
+}
+
+#[derive(Debug, Clone)]
+struct Talker {
+    name: String,
+    messenger: Messenger,
+    heard: Arc<Mutex<Vec<Value>>>,
+    dawdling: Arc<AtomicUsize>,
+}
+
+/// Counted while it lives.
+struct Dawdler(Arc<AtomicUsize>);
+
+impl Dawdler {
+    fn begin(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Dawdler {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn main() -> ExitCode {
+    if std::env::var_os("HATCHERY_DAEMON").is_none() {
+        let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+    }
+    App::new("talker")
+        .duty(hatchery_agent::config_polling())
+        .agent(lead)
+        .worker(serve)
+        .group("jobs", work)
+        .run()
+}
+
+async fn lead(agent: Agent) -> hatchery::Result {
+    let _talker = Talker::begin("agent".to_owned(), agent.messenger().clone())?;
+    agent.ready().await?;
+    let _ = agent.until_shutdown(std::future::pending::<()>()).await;
+    Ok(())
+}
+
+async fn work(worker: Worker) -> hatchery::Result {
+    let _talker = Talker::begin(format!("jobs.{}", worker.index()), worker.messenger().clone())?;
+    worker.ready().await?;
+    worker.draining().await;
+    Ok(())
+}
+
+/// A worker that is late does not even listen before the file `go` is there.
+async fn serve(worker: Worker) -> hatchery::Result {
+    while Path::new(&format!("late.{}", worker.index())).exists() && !Path::new("go").exists() {
+        sleep(Duration::from_millis(5)).await;
+    }
+    let talker = Talker::begin(format!("web.{}", worker.index()), worker.messenger().clone())?;
+    Ok(worker.serve(Router::new().route("/order", post(pass_on)).with_state(talker)).await?)
+}
+
+#[derive(Deserialize)]
+struct By {
+    by: String,
+}
+
+/// Orders come to any worker, and are done by whom they are for.
+async fn pass_on(
+    State(talker): State<Talker>,
+    Query(by): Query<By>,
+    Json(order): Json<Order>,
+) -> Json<Value> {
+    let patience = Duration::from_secs(20);
+    let answer = talker.messenger.ask_within(patience, &peer(&by.by), &order).await;
+    Json(answer.unwrap_or_else(|error| json!({ "error": error.to_string(), "kind": kind(&error) })))
+}
+
+/// `agent`, `web.1`, `any:web`, `next:web`, or a process id.
+fn peer(name: &str) -> Peer {
+    match name.split_once([':', '.']) {
+        Some(("any", group)) => Peer::any_of(group),
+        Some(("next", group)) => Peer::next_of(group),
+        Some((group, index)) => Peer::worker(group, index.parse().unwrap_or(u32::MAX)),
+        None => name.parse().map_or(Peer::Agent, Peer::Process),
+    }
+}
+
+fn kind(error: &AskError) -> &'static str {
+    match error {
+        AskError::Deadline { .. } => "deadline",
+        AskError::Gone(_) => "gone",
+        AskError::Busy(_) => "busy",
+        AskError::NobodyAnswers { .. } => "nobody",
+        AskError::Refused { .. } => "refused",
+        AskError::Misunderstood { .. } | AskError::Codec(_) => "misunderstood",
+        AskError::Send(SendError::NoSuchPeer(..)) => "no such peer",
+        AskError::Send(_) => "not sent",
+    }
+}
+
+impl Talker {
+    fn begin(name: String, messenger: Messenger) -> hatchery::Result<Self> {
+        let talker = Self { name, messenger, heard: Arc::default(), dawdling: Arc::default() };
+        tokio::spawn(talker.clone().listen(talker.messenger.subscribe()?));
+        let answering = talker.clone();
+        talker.messenger.answer(move |order: Order| {
+            let talker = answering.clone();
+            async move { talker.obey(order).await.map_err(|error| error.to_string()) }
+        })?;
+        let limits = hatchery::AnswerLimits { at_once: 2, waiting: 3 };
+        talker.messenger.answer_within(limits, async |slow: Slow| -> Result<(), String> {
+            sleep(Duration::from_millis(slow.ms)).await;
+            Ok(())
+        })?;
+        Ok(talker)
+    }
+
+    async fn listen(self, mut words: hatchery::Subscription<Words>) {
+        loop {
+            let note = match words.next().await {
+                Ok(words) => {
+                    let from = words.origin().map(ToString::to_string);
+                    json!({ "text": words.text.trim_end(), "from": from, "number": words.id().number })
+                }
+                Err(ReceiveError::Missed { count, .. }) => json!({ "missed": count }),
+                Err(error) => json!({ "error": error.to_string() }),
+            };
+            self.heard.lock().unwrap_or_else(PoisonError::into_inner).push(note);
+        }
+    }
+
+    async fn obey(self, order: Order) -> hatchery::Result<Value> {
+        Ok(match order {
+            Order::Send { to, text, count, size } => {
+                for number in 0..count {
+                    self.send(&to, &words(&text, number, size)).await?;
+                }
+                json!(count)
+            }
+            Order::TrySend { to, text, count, size } => {
+                let mut refused = 0;
+                for number in 0..count {
+                    match self.messenger.try_send_to(&peer(&to), &words(&text, number, size)).await {
+                        Err(SendError::Full(_)) => refused += 1,
+                        other => other?,
+                    }
+                }
+                json!(refused)
+            }
+            Order::Mislead => {
+                self.messenger.broadcast(&Numbers { numbers: vec![1] }).await?;
+                json!(1)
+            }
+            Order::Forge => json!(self.messenger.broadcast(&Forged).await.map_err(|error| error.to_string())),
+            Order::Heard => json!(*self.heard.lock().unwrap_or_else(PoisonError::into_inner)),
+            Order::Ask { whom, within_ms } if whom == "riddle" => {
+                let patience = Duration::from_millis(within_ms);
+                let answer = self.messenger.ask_within(patience, &Peer::Agent, &Riddle).await;
+                json!(answer.map_err(|error| kind(&error)))
+            }
+            Order::Ask { whom, within_ms } => {
+                let patience = Duration::from_millis(within_ms);
+                let answer = self.messenger.ask_within(patience, &peer(&whom), &Order::Name).await;
+                json!(answer.map_err(|error| kind(&error)))
+            }
+            Order::AskMany { whom, count } => {
+                let (peer, slow) = (peer(&whom), Slow { ms: 300 });
+                let asks = (0..count).map(|_| self.messenger.ask(&peer, &slow));
+                let answers = futures_util::future::join_all(asks).await;
+                json!(answers.iter().filter(|answer| matches!(answer, Err(AskError::Busy(_)))).count())
+            }
+            Order::Name => json!(self.name),
+            Order::Dawdle { ms } => {
+                let _here = Dawdler::begin(&self.dawdling);
+                sleep(Duration::from_millis(ms)).await;
+                json!("at last")
+            }
+            Order::Dawdling => json!(self.dawdling.load(Ordering::Relaxed)),
+            Order::Refuse { words } => return Err(words.into()),
+            Order::Panic => panic!("an order to panic"),
+            Order::Die => std::process::abort(),
+        })
+    }
+
+    async fn send(&self, to: &str, words: &Words) -> Result<(), SendError> {
+        match to {
+            "all" => self.messenger.broadcast(words).await,
+            "others" => self.messenger.broadcast_others(words).await,
+            "group:web" => self.messenger.broadcast_to("web", words).await,
+            other => self.messenger.send_to(&peer(other), words).await,
+        }
+    }
+}
+
+fn words(text: &str, number: u32, size: usize) -> Words {
+    let text = format!("{text} {number}");
+    let padding = " ".repeat(size.saturating_sub(text.len()));
+    Words { text: text + &padding }
+}
