@@ -152,7 +152,9 @@ fn a_thousand_messages_before_a_worker_is_ready_arrive_in_order() {
 fn messages_wait_for_an_agent_that_is_being_replaced() {
     let cluster = talkers(&["--workers", "1"]);
     for round in 1..=5 {
-        kill(cluster.status().agent.process.pid.unwrap());
+        let victim = cluster.status().agent.process.pid;
+        kill(victim.unwrap());
+        let _ = cluster.wait_for("its death is known", |status| status.agent.process.pid != victim);
         assert_eq!(send(&cluster, "web.0", "agent", "are you there", 10), 10, "round {round}");
         assert!(!heard_when(&cluster, "agent", 1).is_empty());
         let _ = cluster.wait_for("a new agent", |status| status.state == ClusterState::Running);
