@@ -1,6 +1,8 @@
 //! What the peers share: the barest HTTP/1 server that hyper makes. No time-outs, no limits, no drain, no
 //! figures: what it costs is the floor.
 
+pub mod bus;
+
 use std::convert::Infallible;
 use std::io;
 

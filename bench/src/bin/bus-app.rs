@@ -1,0 +1,123 @@
+//! The app whose bus is measured. `BUS_TASK` says what: `typed`, `untyped`, `ask` or `ask-many`, then
+//! `COUNT SIZE PAUSE_US`.
+
+use std::process::ExitCode;
+
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use hatchery::{Agent, App, Peer, Request, Topic, Worker};
+use hatchery_bench::bus::{Notes, Task, now, sent_at, tell_sender};
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+/// What an author would send.
+#[derive(Debug, Serialize, Deserialize)]
+struct Tick {
+    sent_at: u64,
+    number: u64,
+    symbol: String,
+}
+
+impl Topic for Tick {
+    const NAME: &'static str = "tick";
+}
+
+/// Bytes that nobody looks into.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+struct Blob(ByteBuf);
+
+impl Topic for Blob {
+    const NAME: &'static str = "blob";
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Question {
+    number: u64,
+}
+
+impl Topic for Question {
+    const NAME: &'static str = "question";
+}
+
+impl Request for Question {
+    type Reply = u64;
+}
+
+fn task() -> hatchery::Result<(String, Task)> {
+    let text = std::env::var("BUS_TASK")?;
+    let (kind, task) = text.split_once(' ').ok_or("BUS_TASK is KIND COUNT SIZE PAUSE_US")?;
+    Ok((kind.to_owned(), Task::parse(task)?))
+}
+
+fn main() -> ExitCode {
+    App::new("bus-app").agent(send).worker(receive).run()
+}
+
+async fn send(agent: Agent) -> hatchery::Result {
+    let (kind, task) = task()?;
+    agent.answer(async |question: Question| Ok::<_, String>(question.number))?;
+    agent.ready().await?;
+    agent.cluster_ready().await;
+    if kind.starts_with("ask") {
+        return Ok(());
+    }
+    tell_sender("begin")?;
+    // The number, the names and the time take their share of the size.
+    let symbol = "x".repeat(task.size.saturating_sub(40));
+    for number in 0..task.count {
+        match &*kind {
+            "typed" => {
+                let tick = Tick { sent_at: now(), number, symbol: symbol.clone() };
+                agent.broadcast_to("web", &tick).await?;
+            }
+            _ => agent.broadcast_to("web", &Blob(ByteBuf::from(task.payload()))).await?,
+        }
+        if !task.pause.is_zero() {
+            tokio::time::sleep(task.pause).await;
+        }
+    }
+    tell_sender("end")?;
+    Ok(())
+}
+
+async fn receive(worker: Worker) -> hatchery::Result {
+    let (kind, task) = task()?;
+    let mut notes = Notes::new(task);
+    match &*kind {
+        "typed" => {
+            let mut ticks = worker.subscribe::<Tick>()?;
+            worker.ready().await?;
+            while !notes.take(ticks.next().await?.sent_at) {}
+        }
+        "untyped" => {
+            let mut blobs = worker.subscribe::<Blob>()?;
+            worker.ready().await?;
+            while !notes.take(sent_at(&blobs.next().await?.0)) {}
+        }
+        _ => {
+            worker.ready().await?;
+            worker.cluster_ready().await;
+            ask(&worker, &kind, task, &mut notes).await?;
+        }
+    }
+    notes.tell("receiver")?;
+    worker.draining().await;
+    Ok(())
+}
+
+/// Asks the agent: one question after the other, or 64 at a time.
+async fn ask(worker: &Worker, kind: &str, task: Task, notes: &mut Notes) -> hatchery::Result {
+    tell_sender("begin")?;
+    let at_once = if kind == "ask-many" { 64 } else { 1 };
+    let asked = stream::iter(0..task.count).map(|number| async move {
+        let began = now();
+        worker.ask(&Peer::Agent, &Question { number }).await.map(|_| began)
+    });
+    let mut answers = asked.buffer_unordered(at_once);
+    while let Some(began) = answers.next().await {
+        notes.take(began?);
+    }
+    tell_sender("end")?;
+    Ok(())
+}
