@@ -170,9 +170,9 @@ def messages(name, programs, receivers, task):
         rss = own.memory_kib()["rss"] / 1024
     ends = [report for report in said if report["role"] == "receiver"]
     begin = next(report["at"] for report in said if report["role"] == "begin")
-    sender = [report for report in said if report["role"] == "end"]
+    sender = [report["cpu"] * sign for report in said for role, sign in [("begin", -1), ("end", 1)] if report["role"] == role]
     delivered = sum(report["received"] for report in ends)
-    cpu += sum(report["cpu"] for report in ends + sender) / 1e9
+    cpu += (sum(report["cpu"] for report in ends) + sum(sender)) / 1e9
     return {
         "per second": delivered / (max(report["at"] for report in ends) - begin) * 1e9,
         "p50": median(report["p50"] for report in ends) / 1000,

@@ -11,7 +11,8 @@ const cpu = () => {
   const { user, system } = process.cpuUsage();
   return (user + system) * 1000;
 };
-const tell = (fields) => fs.writeSync(1, `${JSON.stringify({ ...fields, at: Number(now()), cpu: cpu() })}\n`);
+const tell = ({ before = 0, ...fields }) =>
+  fs.writeSync(1, `${JSON.stringify({ ...fields, at: Number(now()), cpu: cpu() - before })}\n`);
 
 if (cluster.isPrimary) {
   const workers = [];
@@ -49,13 +50,15 @@ if (cluster.isPrimary) {
 } else {
   const latencies = [];
   let received = 0;
+  let before = 0;
   process.on('message', (message) => {
+    if (received === 0) before = cpu();
     received += 1;
     if (pause > 0) latencies.push(Number(now()) - message.sent);
     if (received === count) {
       latencies.sort((a, b) => a - b);
       const quantile = (share) => latencies[Math.floor((latencies.length * share) / 100)] || 0;
-      tell({ role: 'receiver', received, p50: quantile(50), p99: quantile(99) });
+      tell({ role: 'receiver', before, received, p50: quantile(50), p99: quantile(99) });
     }
   });
   process.send({ ready: true });

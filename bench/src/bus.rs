@@ -58,13 +58,15 @@ pub struct Notes {
     task: Task,
     received: u64,
     latencies: Vec<u64>,
+    /// The processor time before the first.
+    cpu: u64,
 }
 
 impl Notes {
     /// Nothing yet.
     #[must_use]
     pub fn new(task: Task) -> Self {
-        Self { task, received: 0, latencies: Vec::new() }
+        Self { task, received: 0, latencies: Vec::new(), cpu: cpu_nanoseconds() }
     }
 
     /// One more that was sent then; whether it was the last.
@@ -88,7 +90,7 @@ impl Notes {
             r#"{{"role":"{role}","at":{},"received":{},"p50":{p50},"p99":{p99},"cpu":{}}}"#,
             now(),
             self.received,
-            cpu_nanoseconds()
+            cpu_nanoseconds().saturating_sub(self.cpu)
         ))
     }
 }

@@ -14,6 +14,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::bus::codec;
 use crate::bus::control::{Receipt, Unanswered};
+use crate::bus::decoder::{Run, Unrolled};
 use crate::bus::frame::{Frame, Kind};
 use crate::bus::link::Sender;
 use crate::bus::peer::Address;
@@ -134,6 +135,24 @@ impl Mail {
         }
     }
 
+    /// Takes messages on one topic.
+    pub(crate) fn take_run(&self, run: Run) {
+        let mut state = self.state();
+        let State { desks, early, unheard, crowded, .. } = &mut *state;
+        let count = run.count;
+        if desks.get_mut(run.topic()).is_some_and(|desk| desk.deliver_run(&run, crowded)) {
+            return;
+        }
+        let Some(early) = early else {
+            *unheard += count;
+            return;
+        };
+        let mut unrolled = Unrolled::new(run);
+        while let Some(frame) = unrolled.next_frame() {
+            *unheard += u64::from(early.keep(&frame, self.limit).is_err());
+        }
+    }
+
     fn answered(&self, number: u64, answer: Answered) {
         if let Some(waiting) = self.state().calls.remove(&number) {
             let _ = waiting.send(answer);
@@ -177,14 +196,19 @@ impl Mail {
         let desk = desks.entry(topic.into()).or_default();
         desk.subscriptions.push(Arc::downgrade(&mailbox));
         let waiting = early.as_mut().map(|early| early.claim(topic, Kind::Message)).unwrap_or_default();
-        waiting.iter().for_each(|frame| drop(mailbox.put(frame)));
+        for frame in &waiting {
+            let _ = mailbox.put(frame);
+        }
         mailbox
+    }
+
+    fn crowded(&self) -> Vec<Arc<Mailbox>> {
+        std::mem::take(&mut self.state().crowded)
     }
 
     /// Waits a moment for those for whom much waits. Cancel safe.
     pub(crate) async fn relieve(&self) {
-        let crowded = std::mem::take(&mut self.state().crowded);
-        for mailbox in crowded {
+        for mailbox in self.crowded() {
             mailbox.relieve().await;
         }
     }
@@ -232,11 +256,19 @@ impl Mail {
 impl Desk {
     /// Whether anybody follows the topic.
     fn deliver(&mut self, frame: &Frame, crowded: &mut Vec<Arc<Mailbox>>) -> bool {
+        self.put(crowded, |mailbox| mailbox.put(frame))
+    }
+
+    fn deliver_run(&mut self, run: &Run, crowded: &mut Vec<Arc<Mailbox>>) -> bool {
+        self.put(crowded, |mailbox| mailbox.put_run(run.clone()))
+    }
+
+    fn put(&mut self, crowded: &mut Vec<Arc<Mailbox>>, put: impl Fn(&Mailbox) -> bool) -> bool {
         self.subscriptions.retain(|subscription| subscription.strong_count() > 0);
         let mut heard = false;
         for mailbox in self.subscriptions.iter().filter_map(Weak::upgrade) {
             heard = true;
-            if mailbox.put(frame) {
+            if put(&mailbox) {
                 crowded.push(mailbox);
             }
         }

@@ -11,6 +11,7 @@ use tokio::sync::{broadcast, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::control::{Pulse, SUCCESSION};
+use crate::bus::decoder::Parcel;
 use crate::bus::frame::{Frame, Kind};
 use crate::bus::link::{LinkError, Receiver, Sender};
 use crate::bus::peer::{Address, Roll};
@@ -276,7 +277,15 @@ impl Process {
 
     /// Serves the link until the master is gone.
     pub(crate) async fn attend(&self, mut receiver: Receiver) -> Result<(), LinkError> {
-        while let Some(frame) = receiver.next().await? {
+        while let Some(parcel) = receiver.next_parcel().await? {
+            let frame = match parcel {
+                Parcel::Frame(frame) => frame,
+                Parcel::Run(run) => {
+                    self.mail().take_run(run);
+                    self.mail().relieve().await;
+                    continue;
+                }
+            };
             if let Err(problem) = self.take(&frame).await {
                 tracing::error!("{frame:?} from the master: {problem}");
             }

@@ -1,13 +1,14 @@
 //! Cuts a stream of bytes into frames, or into runs of messages that go the same way. Pure.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::frame::{Frame, FrameError, Kind};
-use super::head::{HEAD, Head, Route};
+use super::head::{Glimpse, HEAD, Head, Route, SORT, WAY};
 
 /// Messages as they stand on the wire, one after the other, of one sender, topic and receiver, so that they can be
 /// relayed as they are.
@@ -25,6 +26,49 @@ impl Run {
     pub(crate) fn topic(&self) -> &str {
         let topic = self.bytes.get(HEAD..HEAD + usize::from(self.topic_length)).unwrap_or_default();
         std::str::from_utf8(topic).unwrap_or_default()
+    }
+}
+
+/// One message of a run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Item<'a> {
+    pub(crate) number: u64,
+    pub(crate) route: Route,
+    pub(crate) payload: &'a [u8],
+}
+
+/// A run on the way to its reader, who takes one message after the other.
+#[derive(Debug)]
+pub(crate) struct Unrolled {
+    run: Run,
+    at: usize,
+}
+
+impl Unrolled {
+    pub(crate) fn new(run: Run) -> Self {
+        Self { run, at: 0 }
+    }
+
+    /// The next message.
+    pub(crate) fn next(&mut self) -> Option<Item<'_>> {
+        // All but the length, the number and the time is that of the first.
+        let rest = self.run.bytes.get(self.at..)?;
+        let Glimpse { length, number, time } = Glimpse::of(rest)?;
+        let payload = rest.get(HEAD + usize::from(self.run.topic_length)..length)?;
+        self.at += length;
+        Some(Item { number, route: Route { time, ..self.run.route }, payload })
+    }
+
+    /// The next message as a frame of its own.
+    pub(crate) fn next_frame(&mut self) -> Option<Frame> {
+        let begin = self.at;
+        let Item { number, route, .. } = self.next()?;
+        let content = self.run.bytes.slice(begin + HEAD..self.at);
+        let topic_length = self.run.topic_length;
+        let length = u32::try_from(content.len()).unwrap_or(u32::MAX);
+        let head =
+            Head { length, kind: Kind::Message, topic_length, descriptors: 0, flags: 0, number, route };
+        Some(Frame::from_wire(&head, content, Vec::new()))
     }
 }
 
@@ -119,8 +163,8 @@ impl Decoder {
         }
         self.check_topic(head.topic_length)?;
         let (mut end, mut count) = (head.wire_length(), 1);
-        while let Some(next) = self.follower(&head, end) {
-            end += next.wire_length();
+        while let Some(length) = self.follower(head.topic_length.into(), end) {
+            end += length;
             count += 1;
         }
         let bytes = self.bytes.split_to(end).freeze();
@@ -139,17 +183,14 @@ impl Decoder {
         Ok(Some(head))
     }
 
-    /// The envelope at `at`, if its frame is whole and goes the way of `first`. What is wrong with it is said when it
-    /// comes first.
-    fn follower(&self, first: &Head, at: usize) -> Option<Head> {
-        let rest = self.bytes.get(at..)?;
-        let head = Head::read(rest, self.limit).ok()??;
-        let topic = HEAD..HEAD + usize::from(first.topic_length);
-        let same = is_plain_message(&head)
-            && (head.route.to, head.route.from) == (first.route.to, first.route.from)
-            && head.topic_length == first.topic_length
-            && rest.get(topic.clone()) == self.bytes.get(topic);
-        (same && rest.len() >= head.wire_length()).then_some(head)
+    /// The length of the frame at `at`, if it is whole and goes the way of the first, which has `topic` bytes of topic.
+    /// What is wrong with it is said when it comes first.
+    fn follower(&self, topic: usize, at: usize) -> Option<usize> {
+        let (first, rest) = (&self.bytes[..], self.bytes.get(at..)?);
+        let length = Glimpse::of(rest)?.length;
+        let fits = rest.len() >= length && (HEAD + topic..=HEAD + self.limit).contains(&length);
+        let same = |range: Range<usize>| rest.get(range.clone()) == first.get(range);
+        (fits && same(SORT) && same(WAY) && same(HEAD..HEAD + topic)).then_some(length)
     }
 
     /// Takes the whole frame that begins with `head`.

@@ -8,6 +8,8 @@
 //! Numbers are little-endian; `length` counts the topic and the payload. `to`, `from` and `time` (microseconds of the
 //! Unix epoch) are the sender's, so that what goes from child to child is relayed as it is.
 
+use std::ops::Range;
+
 use super::frame::{FrameError, Kind};
 use super::peer::Address;
 
@@ -22,6 +24,36 @@ pub(crate) const MEMFD: u8 = 2;
 
 /// What the flags can be, together.
 const FLAGS: u8 = RECEIPT | MEMFD;
+
+/// Where an envelope says what its frame is: kind, length of the topic, descriptors, flags.
+pub(super) const SORT: Range<usize> = 4..8;
+
+/// Where it says to whom the frame goes, and from whom.
+pub(super) const WAY: Range<usize> = 16..32;
+
+/// What differs among messages that go the same way.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Glimpse {
+    /// The bytes of the whole frame.
+    pub(super) length: usize,
+    pub(super) number: u64,
+    pub(super) time: u64,
+}
+
+impl Glimpse {
+    /// Of an envelope, unchecked; `None` if it is not whole.
+    pub(super) fn of(bytes: &[u8]) -> Option<Self> {
+        let head = bytes.first_chunk::<HEAD>()?;
+        let (length, rest) = head.split_first_chunk()?;
+        let (number, _) = rest[4..].split_first_chunk()?;
+        let (time, _) = rest[28..].split_first_chunk()?;
+        Some(Self {
+            length: HEAD + u32::from_le_bytes(*length) as usize,
+            number: u64::from_le_bytes(*number),
+            time: u64::from_le_bytes(*time),
+        })
+    }
+}
 
 /// Where a frame comes from, where it goes, and when it was sent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -97,6 +97,19 @@ impl Receiver {
         }
     }
 
+    /// The next frame, or all messages that have arrived and belong together; `None` when the other side is gone. Cancel
+    /// safe.
+    pub(crate) async fn next_parcel(&mut self) -> Result<Option<Parcel>, LinkError> {
+        loop {
+            if let Some(parcel) = self.decoder.next_parcel()? {
+                return Ok(Some(parcel));
+            }
+            if !self.read().await? {
+                return Ok(None);
+            }
+        }
+    }
+
     /// The next frame for us, or all mail that has arrived before it; `None` when the other side is gone. Cancel safe.
     pub(crate) async fn next_arrival(&mut self) -> Result<Option<Arrival>, LinkError> {
         loop {

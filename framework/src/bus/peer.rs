@@ -1,6 +1,7 @@
 //! Who sends, and to whom: by name for authors, in eight bytes on the wire. Pure.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::role::Slot;
 
@@ -60,7 +61,9 @@ impl fmt::Display for Peer {
 /// Who sent a message.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Origin {
-    slot: Slot,
+    /// `None` for the agent.
+    group: Option<Arc<str>>,
+    index: u16,
     pid: u32,
 }
 
@@ -68,9 +71,9 @@ impl Origin {
     /// Its slot: the agent, or a worker. What is sent there reaches its successor, too.
     #[must_use]
     pub fn peer(&self) -> Peer {
-        match &self.slot {
-            Slot::Agent => Peer::Agent,
-            Slot::Worker { group, index } => Peer::worker(group, *index),
+        match &self.group {
+            None => Peer::Agent,
+            Some(group) => Peer::worker(group, self.index.into()),
         }
     }
 
@@ -84,7 +87,10 @@ impl Origin {
 /// As in logs: `web.0`.
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.slot.fmt(f)
+        match &self.group {
+            None => f.write_str("agent"),
+            Some(group) => write!(f, "{group}.{}", self.index),
+        }
     }
 }
 
@@ -179,16 +185,16 @@ pub struct UnknownGroup {
 /// The groups of a cluster in the order that the master gave them; the same for as long as it lives.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Roll {
-    groups: Vec<String>,
+    groups: Vec<Arc<str>>,
 }
 
 impl Roll {
     pub(crate) fn new(groups: impl IntoIterator<Item = String>) -> Self {
-        Self { groups: groups.into_iter().take(usize::from(u8::MAX)).collect() }
+        Self { groups: groups.into_iter().map(Arc::from).take(usize::from(u8::MAX)).collect() }
     }
 
     pub(crate) fn group(&self, name: &str) -> Result<u8, UnknownGroup> {
-        let place = self.groups.iter().position(|known| known == name);
+        let place = self.groups.iter().position(|known| **known == *name);
         let unknown = || UnknownGroup { group: name.to_owned(), known: self.groups.join(", ") };
         place.and_then(|place| u8::try_from(place).ok()).ok_or_else(unknown)
     }
@@ -218,12 +224,12 @@ impl Roll {
 
     /// Whose address this is, if it is a process's.
     pub(crate) fn origin(&self, from: Address) -> Option<Origin> {
-        let slot = match from.form {
-            Form::Agent => Slot::Agent,
-            Form::Worker => Slot::worker(self.groups.get(usize::from(from.group))?, from.index.into()),
+        let group = match from.form {
+            Form::Agent => None,
+            Form::Worker => Some(Arc::clone(self.groups.get(usize::from(from.group))?)),
             _ => return None,
         };
-        Some(Origin { slot, pid: from.pid })
+        Some(Origin { group, index: from.index, pid: from.pid })
     }
 }
 

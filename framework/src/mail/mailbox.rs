@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
+use crate::bus::decoder::Run;
 use crate::bus::frame::Frame;
 use crate::bus::head::Route;
 
@@ -44,6 +45,8 @@ impl Letter {
 #[derive(Debug)]
 pub(crate) enum Arrived {
     Letter(Letter),
+    /// Many at once.
+    Run(Run),
     /// So many came while the mailbox was full.
     Missed(u64),
 }
@@ -72,8 +75,17 @@ impl Mailbox {
 
     /// Puts a message in, or marks that it is missing; whether who can wait should.
     pub(super) fn put(&self, frame: &Frame) -> bool {
+        self.fill(|queue, limit| queue.put(Letter::of(frame), limit))
+    }
+
+    /// Puts messages in, all or none; whether who can wait should.
+    pub(super) fn put_run(&self, run: Run) -> bool {
+        self.fill(|queue, limit| queue.put_run(run, limit))
+    }
+
+    fn fill(&self, put: impl FnOnce(&mut Queue, usize)) -> bool {
         let mut queue = self.queue();
-        queue.put(Letter::of(frame), self.limit);
+        put(&mut queue, self.limit);
         let crowded = !queue.stalled && queue.bytes > self.limit / 2;
         drop(queue);
         self.filled.notify_one();
@@ -118,11 +130,7 @@ impl Queue {
     fn put(&mut self, mut letter: Letter, limit: usize) {
         let length = letter.payload.len();
         if self.bytes > 0 && self.bytes + length > limit {
-            match self.letters.back_mut() {
-                Some(Arrived::Missed(count)) => *count += 1,
-                _ => self.letters.push_back(Arrived::Missed(1)),
-            }
-            return;
+            return self.miss(1);
         }
         if self.bytes > CONGESTED && length < SMALL {
             letter.payload = Bytes::copy_from_slice(&letter.payload);
@@ -131,12 +139,33 @@ impl Queue {
         self.letters.push_back(Arrived::Letter(letter));
     }
 
+    fn put_run(&mut self, mut run: Run, limit: usize) {
+        let length = run.bytes.len();
+        if self.bytes > 0 && self.bytes + length > limit {
+            return self.miss(run.count);
+        }
+        if self.bytes > CONGESTED && length < SMALL {
+            run.bytes = Bytes::copy_from_slice(&run.bytes);
+        }
+        self.bytes += length;
+        self.letters.push_back(Arrived::Run(run));
+    }
+
+    fn miss(&mut self, more: u64) {
+        match self.letters.back_mut() {
+            Some(Arrived::Missed(count)) => *count += more,
+            _ => self.letters.push_back(Arrived::Missed(more)),
+        }
+    }
+
     fn take(&mut self) -> Option<Arrived> {
         let arrived = self.letters.pop_front()?;
         self.stalled = false;
-        if let Arrived::Letter(letter) = &arrived {
-            self.bytes -= letter.payload.len();
-        }
+        self.bytes -= match &arrived {
+            Arrived::Letter(letter) => letter.payload.len(),
+            Arrived::Run(run) => run.bytes.len(),
+            Arrived::Missed(_) => 0,
+        };
         Some(arrived)
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::Messenger;
+use crate::bus::decoder::{Item, Unrolled};
 use crate::bus::topic::{self, BadTopic};
 use crate::bus::{CodecError, Origin, Topic, codec};
 use crate::mail::{Arrived, Letter, Mailbox};
@@ -17,6 +18,8 @@ use crate::process::Process;
 /// Made by [`Messenger::subscribe`].
 pub struct Subscription<T> {
     mailbox: Arc<Mailbox>,
+    /// What was taken out of the mailbox together.
+    unrolled: Option<Unrolled>,
     process: Process,
     topic: PhantomData<fn() -> T>,
 }
@@ -62,7 +65,7 @@ impl Messenger {
     pub fn subscribe<T: Topic>(&self) -> Result<Subscription<T>, BadTopic> {
         topic::check(T::NAME)?;
         let mailbox = self.process.mail().subscribe(T::NAME);
-        Ok(Subscription { mailbox, process: self.process.clone(), topic: PhantomData })
+        Ok(Subscription { mailbox, unrolled: None, process: self.process.clone(), topic: PhantomData })
     }
 
     /// Waits for one message on a topic. Cancel safe.
@@ -85,21 +88,30 @@ impl<T: Topic> Subscription<T> {
     /// # Errors
     /// When the message is of another type, or some were missed before the next; it goes on after either.
     pub async fn next(&mut self) -> Result<Received<T>, ReceiveError> {
-        match self.mailbox.next().await {
-            Arrived::Letter(letter) => {
-                let Letter { payload, route, number, .. } = letter;
-                let message =
-                    codec::decode(T::NAME, &payload).inspect_err(|_| self.process.note_unreadable())?;
-                let id = MessageId { pid: route.from.pid, number };
-                let origin = self.process.roll().origin(route.from);
-                Ok(Received { message, origin, sent_at: route.time, id })
+        loop {
+            if let Some(item) = self.unrolled.as_mut().and_then(Unrolled::next) {
+                return read(&self.process, item);
             }
-            Arrived::Missed(count) => {
-                self.process.note_missed(count);
-                Err(ReceiveError::Missed { topic: T::NAME, count })
+            match self.mailbox.next().await {
+                Arrived::Run(run) => self.unrolled = Some(Unrolled::new(run)),
+                Arrived::Letter(letter) => {
+                    let Letter { payload, route, number, .. } = letter;
+                    return read(&self.process, Item { number, route, payload: &payload });
+                }
+                Arrived::Missed(count) => {
+                    self.process.note_missed(count);
+                    return Err(ReceiveError::Missed { topic: T::NAME, count });
+                }
             }
         }
     }
+}
+
+fn read<T: Topic>(process: &Process, item: Item<'_>) -> Result<Received<T>, ReceiveError> {
+    let Item { number, route, payload } = item;
+    let message = codec::decode(T::NAME, payload).inspect_err(|_| process.note_unreadable())?;
+    let id = MessageId { pid: route.from.pid, number };
+    Ok(Received { message, origin: process.roll().origin(route.from), sent_at: route.time, id })
 }
 
 impl<T> Received<T> {
