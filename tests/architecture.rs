@@ -34,6 +34,7 @@ const PURE: &[&str] = &[
     "bus/decoder.rs",
     "bus/frame.rs",
     "bus/head.rs",
+    "bus/kind.rs",
     "bus/outbox.rs",
     "bus/peer.rs",
     "bus/settings.rs",

@@ -255,7 +255,7 @@ fn a_reader_of_stderr_that_has_stopped_reading_stops_nobody() {
     let socket = site.dir().join("run/control.sock");
     for _ in 0..1500 {
         let mut stream = UnixStream::connect(&socket).unwrap();
-        let _ = stream.write_all(b"nonsense, and more than a head of it");
+        let _ = stream.write_all(b"nonsense, and much more of it than the head of any frame has");
         let _ = stream.read_to_end(&mut Vec::new());
     }
     assert_eq!(site.run(&["stop"]).status.code(), Some(0));

@@ -1,6 +1,6 @@
 //! The bus: how the processes of one cluster talk.
 //!
-//! A `frame` has an envelope, the `head`, and a payload (`codec`); `decoder` finds frames in bytes. `link` is the two ends
+//! A `frame` is of a `kind`, and has an envelope, the `head`, and a payload (`codec`); `decoder` finds frames in bytes. `link` is the two ends
 //! over a `socket`, with a bounded `outbox`. `topic` is the names under which types travel, `peer` who sends and who is
 //! sent to, and `control` the bodies of the framework's own frames.
 
@@ -9,6 +9,7 @@ pub(crate) mod control;
 pub(crate) mod decoder;
 pub(crate) mod frame;
 pub(crate) mod head;
+pub(crate) mod kind;
 pub(crate) mod link;
 pub(crate) mod outbox;
 pub(crate) mod peer;

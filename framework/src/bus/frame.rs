@@ -1,5 +1,5 @@
-//! A frame: an envelope (`head`), a topic, a payload, and descriptors beside them; and all kinds of frames that there
-//! are. Pure: `decoder` makes frames of bytes, `link` does the reading and writing.
+//! A frame: an envelope (`head`), a topic, a payload, and descriptors beside them. Pure: `decoder` makes frames of bytes,
+//! `link` does the reading and writing.
 
 use std::fmt;
 use std::os::fd::OwnedFd;
@@ -9,6 +9,9 @@ use bytes::Bytes;
 
 use super::head::{HEAD, Head, RECEIPT, Route};
 
+pub(crate) use super::head::FrameError;
+pub(crate) use super::kind::Kind;
+
 /// The version of the envelope and of the bodies in `control`, said in the hello.
 pub(crate) const PROTOCOL: u32 = 2;
 
@@ -17,110 +20,6 @@ pub(crate) const MAX_LENGTH: usize = 64 << 20;
 
 /// The most descriptors that the kernel carries in one message.
 pub(crate) const MAX_DESCRIPTORS: usize = 253;
-
-macro_rules! kinds {
-    ($($(#[$doc:meta])* $name:ident = $code:literal,)*) => {
-        /// What a frame is. `number` means what each kind says of it.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        #[repr(u8)]
-        pub(crate) enum Kind { $($(#[$doc])* $name = $code,)* }
-
-        impl Kind {
-            pub(super) fn from_code(code: u8) -> Option<Self> {
-                match code { $($code => Some(Self::$name),)* _ => None }
-            }
-
-            #[cfg(test)]
-            pub(super) const ALL: &'static [Self] = &[$(Self::$name,)*];
-        }
-    };
-}
-
-kinds! {
-    /// Child to master, first: who I am (`control::Hello`).
-    Hello = 1,
-    /// Master to child, after the retained states: how to live (`launch::Launch`), with the listeners. `number` is 1
-    /// for an agent that comes to replace another, and 0 otherwise.
-    Welcome = 2,
-    /// Child to master, once: I can do my work.
-    Ready = 3,
-    /// Master to child, once: every process of the first start is ready; the child says it back.
-    ClusterReady = 4,
-    /// Master to child: finish and leave within `number` milliseconds; the body tells whether others serve on.
-    Shutdown = 5,
-    /// Child to master, last: why I am about to die (`control::Failure`).
-    Failed = 6,
-    /// Agent to master: a new value of the state `topic`; `number` is the request.
-    Publish = 7,
-    /// Master to agent: the answer to request `number` (`control::PublishAnswer`).
-    Published = 8,
-    /// Master to child: version `number` of the state `topic`.
-    State = 9,
-    /// Child to master: I run version `number` of the state `topic`.
-    Ack = 10,
-    /// Agent to master (request `number`), master to child (round `number`): open the log files anew.
-    Reopen = 11,
-    /// Child to master (round `number`), master to agent (request `number`): done; a body says what failed.
-    Reopened = 12,
-    /// Child to master, again and again: the figures of the process (`control::Pulse`).
-    Pulse = 13,
-    /// Agent to master: the state of its duties (a list of `status::DutyStatus`).
-    Duties = 14,
-    /// Agent to master: why the newest configuration was refused, or nothing.
-    ConfigRefused = 15,
-    /// Command line to master: `control::Request`.
-    Request = 16,
-    /// Master to command line: `control::Answer`.
-    Answer = 17,
-    /// Worker to master: I want to be replaced; the body says why.
-    Retire = 18,
-    /// Child to master: tell me what happens in the cluster.
-    Watch = 19,
-    /// Master to child: something happened (`events::ClusterEvent`).
-    News = 20,
-    /// Agent to master: the configuration is good, and I can do no more until I lead.
-    StandBy = 21,
-    /// Master to agent: there is no other; lead.
-    Lead = 22,
-    /// Child to child, by way of the master: a message on `topic`; `number` counts the sender's.
-    Message = 23,
-    /// Child to child: a question on `topic`, which wants an answer; `number` is the asker's.
-    Ask = 24,
-    /// Child to child: the answer to question `number` of the process `to`.
-    Reply = 25,
-    /// Child to child, or master to child: why question `number` has no answer (`control::Unanswered`).
-    Refusal = 26,
-    /// Child to child: nobody waits for the answer to question `number` any more.
-    Cancel = 27,
-    /// Master to child: what became of message `number` (`control::Receipt`).
-    Receipt = 28,
-    /// Master to child: there is room again for messages to `from`.
-    Room = 29,
-    /// Child to master: send me the keyed state `topic`.
-    Observe = 30,
-    /// Child to master: no more of the keyed state `topic`.
-    Unobserve = 31,
-    /// Master to agent: somebody observes the keyed state `topic`.
-    Wanted = 32,
-    /// Master to agent: nobody observes the keyed state `topic` any more.
-    Unwanted = 33,
-    /// Worker to master: my value of `topic`.
-    Contribute = 34,
-    /// Master to agent: the value of `topic` of the worker `from`; `number` counts its values.
-    Contribution = 35,
-    /// Master to agent: the worker `from` is gone, and its value of `topic` with it.
-    Withdrawn = 36,
-    /// Agent to master (request): tell me when every worker runs the version of `topic` that the body says; master to
-    /// agent: it is so.
-    Everywhere = 37,
-}
-
-impl Kind {
-    /// Whether it goes from one child to others.
-    pub(crate) fn is_mail(self) -> bool {
-        matches!(self, Self::Message | Self::Ask | Self::Reply | Self::Refusal | Self::Cancel)
-    }
-}
 
 /// One frame. Clones share the payload and the descriptors.
 #[derive(Clone)]
@@ -247,23 +146,4 @@ impl fmt::Debug for Frame {
         write!(f, "{:?} {:?} #{} ({} bytes", self.kind, self.topic(), self.number, self.payload().len())?;
         write!(f, ", {} descriptors)", self.descriptors.len())
     }
-}
-
-/// What no frame can be; the link that carried it is closed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum FrameError {
-    #[error("the frame kind {0} is unknown")]
-    UnknownKind(u8),
-    #[error("a frame of {length} bytes is over the limit of {limit}")]
-    TooLong { length: usize, limit: usize },
-    #[error("a topic of {topic} bytes does not fit a frame of {length}")]
-    TopicTooLong { topic: usize, length: usize },
-    #[error("a topic is not UTF-8")]
-    TopicNotText,
-    #[error("a frame announces {announced} descriptors and came with {came}")]
-    MissingDescriptors { announced: usize, came: usize },
-    #[error("a frame has the flags {0:#x}, of which some are unknown")]
-    Flags(u8),
-    #[error("a frame has an address of the unknown form {0}")]
-    Address(u8),
 }

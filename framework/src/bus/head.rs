@@ -10,7 +10,7 @@
 
 use std::ops::Range;
 
-use super::frame::{FrameError, Kind};
+use super::kind::Kind;
 use super::peer::Address;
 
 /// The bytes of an envelope.
@@ -115,4 +115,23 @@ impl Head {
     pub(crate) fn wire_length(&self) -> usize {
         HEAD + self.length as usize
     }
+}
+
+/// What no frame can be; the link that carried it is closed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum FrameError {
+    #[error("the frame kind {0} is unknown")]
+    UnknownKind(u8),
+    #[error("a frame of {length} bytes is over the limit of {limit}")]
+    TooLong { length: usize, limit: usize },
+    #[error("a topic of {topic} bytes does not fit a frame of {length}")]
+    TopicTooLong { topic: usize, length: usize },
+    #[error("a topic is not UTF-8")]
+    TopicNotText,
+    #[error("a frame announces {announced} descriptors and came with {came}")]
+    MissingDescriptors { announced: usize, came: usize },
+    #[error("a frame has the flags {0:#x}, of which some are unknown")]
+    Flags(u8),
+    #[error("a frame has an address of the unknown form {0}")]
+    Address(u8),
 }

@@ -1,3 +1,5 @@
+//! Frames and runs of them, whole, split, damaged and made up.
+
 use proptest::prelude::*;
 
 use super::super::frame::MAX_LENGTH;
