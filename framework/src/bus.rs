@@ -2,7 +2,7 @@
 //!
 //! A `frame` has an envelope, the `head`, and a payload (`codec`); `decoder` finds frames in bytes. `link` is the two ends
 //! over a `socket`, with a bounded `outbox`. `topic` is the names under which types travel, `peer` who sends and who is
-//! sent to, and `control` the bodies of the framework's own frames.
+//! sent to, and `control` the bodies of the framework's own frames. A large `payload` is in sealed `memory`.
 
 pub(crate) mod codec;
 pub(crate) mod control;
@@ -10,11 +10,13 @@ pub(crate) mod decoder;
 pub(crate) mod frame;
 pub(crate) mod head;
 pub(crate) mod link;
+pub(crate) mod memory;
 pub(crate) mod outbox;
+pub(crate) mod payload;
 pub(crate) mod peer;
 mod socket;
 pub(crate) mod topic;
 
 pub use codec::CodecError;
 pub use peer::{Origin, Peer, UnknownGroup};
-pub use topic::Topic;
+pub use topic::{BadTopic, Topic};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::head::{HEAD, Head, RECEIPT, Route};
+use super::head::{HEAD, Head, MEMFD, RECEIPT, Route};
 
 /// The version of the envelope and of the bodies in `control`, said in the hello.
 pub(crate) const PROTOCOL: u32 = 2;
@@ -56,7 +56,7 @@ kinds! {
     Published = 8,
     /// Master to child: version `number` of the state `topic`.
     State = 9,
-    /// Child to master: I run version `number` of the state `topic`.
+    /// Child to master: I run version `number` of the state `topic`; or, with a body, why I do not.
     Ack = 10,
     /// Agent to master (request `number`), master to child (round `number`): open the log files anew.
     Reopen = 11,
@@ -98,7 +98,7 @@ kinds! {
     Room = 29,
     /// Child to master: send me the keyed state `topic`.
     Observe = 30,
-    /// Child to master: no more of the keyed state `topic`.
+    /// Child to master: no more of the keyed state `topic`; master to child: it cannot be observed, the body says why.
     Unobserve = 31,
     /// Master to agent: somebody observes the keyed state `topic`.
     Wanted = 32,
@@ -110,8 +110,8 @@ kinds! {
     Contribution = 35,
     /// Master to agent: the worker `from` is gone, and its value of `topic` with it.
     Withdrawn = 36,
-    /// Agent to master (request): tell me when every worker runs the version of `topic` that the body says; master to
-    /// agent: it is so.
+    /// Agent to master (request): tell me when every worker runs the version of `topic` that the body says, or forget
+    /// that request if there is no body; master to agent: it is so, or why that is not told.
     Everywhere = 37,
 }
 
@@ -132,6 +132,8 @@ pub(crate) struct Frame {
     route: Route,
     content: Bytes,
     descriptors: Vec<Arc<OwnedFd>>,
+    /// The bytes in sealed memory, once somebody has looked; not on the wire.
+    sealed: Option<u64>,
 }
 
 impl Frame {
@@ -145,6 +147,7 @@ impl Frame {
             route: Route::default(),
             content: body.into(),
             descriptors: Vec::new(),
+            sealed: None,
         }
     }
 
@@ -157,7 +160,7 @@ impl Frame {
 
     pub(super) fn from_wire(head: &Head, content: Bytes, descriptors: Vec<Arc<OwnedFd>>) -> Self {
         let Head { kind, topic_length, flags, number, route, .. } = *head;
-        Self { kind, topic_length, flags, number, route, content, descriptors }
+        Self { kind, topic_length, flags, number, route, content, descriptors, sealed: None }
     }
 
     /// The same topic and payload, shared, under another kind and number.
@@ -178,6 +181,23 @@ impl Frame {
     pub(crate) fn with_descriptors(mut self, descriptors: Vec<Arc<OwnedFd>>) -> Self {
         self.descriptors = descriptors;
         self
+    }
+
+    /// With a payload of `length` bytes in sealed memory, in place of the one in the frame.
+    pub(crate) fn with_memory(mut self, memory: Arc<OwnedFd>, length: u64) -> Self {
+        self.flags |= MEMFD;
+        self.sealed = Some(length);
+        self.with_descriptors(vec![memory])
+    }
+
+    /// Whether the payload is said to be in sealed memory.
+    pub(crate) fn is_in_memory(&self) -> bool {
+        self.flags & MEMFD != 0
+    }
+
+    /// The bytes of the payload, wherever it is; `None` for memory that nobody has looked at.
+    pub(crate) fn payload_length(&self) -> Option<u64> {
+        if self.is_in_memory() { self.sealed } else { Some(self.payload().len() as u64) }
     }
 
     pub(crate) fn kind(&self) -> Kind {

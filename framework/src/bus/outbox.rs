@@ -199,7 +199,7 @@ impl Outbox {
 
 /// Whether only the latest counts.
 fn conflates(kind: Kind) -> bool {
-    matches!(kind, Kind::State | Kind::Contribution)
+    matches!(kind, Kind::State | Kind::Contribute | Kind::Contribution)
 }
 
 fn piles_up(kind: Kind) -> bool {
