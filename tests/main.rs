@@ -9,6 +9,8 @@
 //! | `surroundings` | what a master inherits and hands down: signals, descriptors, orphans, process 1 |
 //! | `stop` | graceful and fast stops, and what is in flight then |
 //! | `state` | states across restarts of their publishers and observers |
+//! | `keyed` | one upstream for each key that is observed, whoever dies; what workers contribute |
+//! | `large` | states in sealed memory, stopped workers, and when a version is everywhere |
 //! | `configuration` | changes on disk, mistakes on disk, layers |
 //! | `commands` | the command line, the control socket, the run dir |
 //! | `balance` | how connections are spread over the workers |
@@ -41,6 +43,8 @@ mod exits;
 mod harness;
 mod heavy;
 mod hung;
+mod keyed;
+mod large;
 mod load;
 mod logs;
 mod reload;
