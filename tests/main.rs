@@ -11,6 +11,8 @@
 //! | `state` | states across restarts of their publishers and observers |
 //! | `messages` | messages: who gets them, in which order, and what becomes of those that nobody can take |
 //! | `asks` | questions and answers |
+//! | `keyed` | one upstream for each key that is observed, whoever dies; what workers contribute |
+//! | `large` | states in sealed memory, stopped workers, and when a version is everywhere |
 //! | `configuration` | changes on disk, mistakes on disk, layers |
 //! | `commands` | the command line, the control socket, the run dir |
 //! | `balance` | how connections are spread over the workers |
@@ -44,6 +46,8 @@ mod exits;
 mod harness;
 mod heavy;
 mod hung;
+mod keyed;
+mod large;
 mod load;
 mod logs;
 mod messages;

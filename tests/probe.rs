@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
+#[path = "probe/states.rs"]
+mod states;
 #[path = "probe/streams.rs"]
 mod streams;
 
@@ -33,6 +35,7 @@ struct ProbeConfig {
     start_ms: u64,
     /// The agent writes down what it hears of the cluster.
     watch: bool,
+    states: states::States,
     agent: Fault,
     worker: Fault,
     duty: Fault,
@@ -118,6 +121,7 @@ async fn lead(agent: Agent) -> hatchery::Result {
     if config.get().watch {
         tokio::spawn(watch(agent.events().await?));
     }
+    states::lead(&agent, &config).await?;
     let flags = agent.publish(Flags { count: config.get().flags }).await?;
     agent.ready().await?;
     agent.cluster_ready().await;
@@ -196,6 +200,7 @@ async fn serve(worker: Worker) -> hatchery::Result {
         }
     });
     let flags = worker.observe::<Flags>().await?;
+    let states = states::pages(worker.clone(), config.clone()).await?;
     let pages = Router::new()
         .route("/", get(async |State(probe): State<Probe>| probe.config.get().greeting.clone()))
         .route("/whoami", get(whoami))
@@ -218,7 +223,8 @@ async fn serve(worker: Worker) -> hatchery::Result {
         .route("/complain", get(complain))
         .route("/echo", post(async |body: Bytes| body))
         .with_state(Probe { worker: worker.clone(), config, flags })
-        .merge(streams::pages(worker.clone()));
+        .merge(streams::pages(worker.clone()))
+        .merge(states);
     worker.serve(pages).await?;
     tracing::info!("worker {} has drained", worker.index());
     Ok(())

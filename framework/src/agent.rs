@@ -5,6 +5,7 @@ use std::future::Future;
 use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
@@ -12,6 +13,9 @@ use crate::bus::frame::{Frame, Kind};
 use crate::bus::{Topic, codec, topic};
 use crate::config::ConfigError;
 use crate::desk::ConfigDesk;
+use crate::error::Result as AuthorResult;
+use crate::gathered::Gathered;
+use crate::keyed::{self, KeyFeed};
 use crate::log;
 use crate::messenger::Messenger;
 use crate::news::ClusterEvents;
@@ -94,6 +98,74 @@ impl Agent {
     /// When what travels under the topic's name is of another type.
     pub async fn observe<T: Topic>(&self) -> Result<Observed<T>, ObserveError> {
         self.process.observe(T::NAME).await
+    }
+
+    /// Publishes the keyed state `T`: for each key that somebody in the cluster [observes](Self::observe_key), `feed` is
+    /// called once, and its future is run for as long as the key is observed and five seconds more; then it is dropped
+    /// where it waits. However many workers and observers there are, there is one such future per key. One that fails
+    /// or panics is started again: at once the first time, then after 100 ms, doubling up to 30 s. One that returns
+    /// `Ok` leaves its last value in force.
+    ///
+    /// What observers wanted before this call is not lost. Returns at once; publishing goes on until the process
+    /// leaves. When the agent is replaced, the next one starts all futures anew, and observers keep their values.
+    ///
+    /// ```no_run
+    /// # use serde::{Serialize, Deserialize};
+    /// # #[derive(Serialize, Deserialize)]
+    /// # struct Price(f64);
+    /// # impl hatchery::Topic for Price { const NAME: &'static str = "price"; }
+    /// # async fn next_price(_: &str) -> hatchery::Result<Price> { Ok(Price(1.0)) }
+    /// # fn f(agent: hatchery::Agent) -> hatchery::Result {
+    /// use hatchery::KeyFeed;
+    ///
+    /// agent.publish_keyed(|feed: KeyFeed<Price>| async move {
+    ///     loop {
+    ///         feed.set(next_price(feed.key()).await?).await?;
+    ///     }
+    /// })?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// When the name is reserved, or this process publishes the keyed state already.
+    pub fn publish_keyed<T, F, Fut>(&self, feed: F) -> Result<(), PublishError>
+    where
+        T: Topic,
+        F: Fn(KeyFeed<T>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = AuthorResult> + Send + 'static,
+    {
+        keyed::open(&self.process, keyed::LINGER, feed)
+    }
+
+    /// Like [`publish_keyed`](Self::publish_keyed), with another time than five seconds for which a future goes on
+    /// without observers.
+    ///
+    /// # Errors
+    /// See [`publish_keyed`](Self::publish_keyed).
+    pub fn publish_keyed_lingering<T, F, Fut>(&self, linger: Duration, feed: F) -> Result<(), PublishError>
+    where
+        T: Topic,
+        F: Fn(KeyFeed<T>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = AuthorResult> + Send + 'static,
+    {
+        keyed::open(&self.process, linger, feed)
+    }
+
+    /// Observes a key of a keyed state, as [`Worker::observe_key`](crate::Worker::observe_key) does. Cancel safe.
+    ///
+    /// # Errors
+    /// See [`Worker::observe_key`](crate::Worker::observe_key).
+    pub async fn observe_key<T: Topic>(&self, key: &str) -> Result<Observed<T>, ObserveError> {
+        self.process.observe_key(key).await
+    }
+
+    /// The values of `T` that the workers contribute, by [`Worker::contribute`](crate::Worker::contribute): the latest of
+    /// each that lives, also of those who contributed to an earlier agent.
+    ///
+    /// # Errors
+    /// When the name is reserved, or the contributions are gathered as another type already.
+    pub fn gather<T: Topic>(&self) -> Result<Gathered<T>, ObserveError> {
+        self.process.gather()
     }
 
     /// Observes the author's configuration. Cancel safe.

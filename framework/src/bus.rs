@@ -1,8 +1,8 @@
 //! The bus: how the processes of one cluster talk.
 //!
-//! A `frame` is of a `kind`, and has an envelope, the `head`, and a payload (`codec`); `decoder` finds frames in bytes. `link` is the two ends
-//! over a `socket`, with a bounded `outbox`. `topic` is the names under which types travel, `peer` who sends and who is
-//! sent to, and `control` the bodies of the framework's own frames.
+//! A `frame` is of a `kind`, and has an envelope, the `head`, and a payload (`codec`); `decoder` finds frames in bytes.
+//! `link` is the two ends over a `socket`, with a bounded `outbox`. `topic` is the names under which types travel, `peer`
+//! who sends and who is sent to, `settings` the limits, and `control` the bodies of the framework's own frames. A large `payload` is in sealed `memory`.
 
 pub(crate) mod codec;
 pub(crate) mod control;
@@ -11,7 +11,9 @@ pub(crate) mod frame;
 pub(crate) mod head;
 pub(crate) mod kind;
 pub(crate) mod link;
+pub(crate) mod memory;
 pub(crate) mod outbox;
+pub(crate) mod payload;
 pub(crate) mod peer;
 pub(crate) mod settings;
 mod socket;

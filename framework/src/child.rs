@@ -120,7 +120,7 @@ async fn be_welcomed(
         process.note_replacement();
     }
     for frame in &states {
-        process.take(frame).await?;
+        process.heed(frame).await;
     }
     Ok(Some(Welcomed { process, sockets: welcome.descriptors().to_vec(), receiver, log }))
 }

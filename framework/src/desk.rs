@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 
 use crate::bus::codec;
 use crate::bus::frame::{Frame, Kind};
+use crate::bus::payload::Payload;
 use crate::bus::topic::{CONFIG, READING};
 use crate::config::{ConfigError, Layers, Merged, Reading};
 use crate::error::Result;
@@ -65,7 +66,7 @@ fn judge(
 /// What the agent before this one had in force.
 fn left_by_predecessor(process: &Process, sections: &Sections) -> Option<Accepted> {
     let (_, bytes) = process.latest_state(READING)?;
-    judge(sections, Ok(codec::decode("the last good configuration", &bytes).ok()?), None).ok()
+    judge(sections, Ok(bytes.decode("the last good configuration").ok()?), None).ok()
 }
 
 impl ConfigDesk {
@@ -127,8 +128,8 @@ impl ConfigDesk {
     /// The new version, unless the payload is that of the latest.
     async fn publish_if_new(&self, topic: &str, payload: Vec<u8>) -> Result<Option<u64>, PublishError> {
         match self.process.latest_state(topic) {
-            Some((_, latest)) if latest == payload => Ok(None),
-            _ => publish(&self.process, topic, payload).await.map(Some),
+            Some((_, latest)) if latest.is(&payload) => Ok(None),
+            _ => publish(&self.process, topic, Payload::of_bytes(payload)).await.map(Some),
         }
     }
 

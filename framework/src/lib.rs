@@ -20,7 +20,9 @@
 //! | `systemd` | what the service manager hears, and the sockets that it hands down |
 //! | `events`, `launch`, `sections` | what can happen; what a child is told; who owns which part of the configuration |
 //! | `master` | supervision and relay; runs none of the author's code |
-//! | `state`, `process`, `published`, `child`, `heartbeat`, `news` | a child's states, its link, its life, its signs of life, what it hears |
+//! | `state`, `wanted`, `gathered` | the states that a process observes; the keys that the agent is asked for; what workers contribute |
+//! | `process`, `published`, `child`, `heartbeat`, `news` | a child's link, its publishing, its life, its signs of life, what it hears |
+//! | `keyed` | the upstreams of keyed states |
 //! | `desk`, `agent`, `duty`, `worker`, `lives` | the two roles that run the author's code |
 //! | `cli`, `app` | the command line; what an author puts together |
 //! | [`testing`] | a cluster of real processes for an app's own tests |
@@ -42,12 +44,14 @@ pub mod error;
 mod events;
 pub mod exec;
 mod exit;
+mod gathered;
 mod handover;
 mod heartbeat;
 mod http;
 mod identity;
 mod image;
 mod instance;
+mod keyed;
 mod launch;
 mod lives;
 mod log;
@@ -66,6 +70,7 @@ mod state;
 pub mod status;
 mod systemd;
 pub mod testing;
+mod wanted;
 mod worker;
 
 pub use agent::{Agent, ReopenError};
@@ -78,8 +83,10 @@ pub use duty::Duty;
 pub use error::{BoxError, Ending, Result};
 pub use events::{ClusterEvent, Member};
 pub use exit::{Exit, Reason};
+pub use gathered::{Contributed, Gathered};
 pub use http::{ClientAddress, HttpSettings, Listen, NoAddress, ProxyHeader, TrustedProxy};
 pub use identity::Account;
+pub use keyed::KeyFeed;
 pub use launch::OnPanic;
 pub use log::{Level, LogSettings};
 pub use master::{ClusterSettings, GroupSettings, WorkerCount};

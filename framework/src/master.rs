@@ -8,17 +8,21 @@ mod budget;
 mod cluster;
 mod control;
 mod count;
+mod courier;
 mod crew;
 mod desk;
 mod dispatcher;
 mod entrance;
 mod event;
+mod everywhere;
 mod exchange;
 mod family;
+mod gathering;
 mod herald;
 mod hold;
 mod host;
 mod journal;
+mod keys;
 mod leftovers;
 mod listeners;
 mod occupant;
@@ -64,6 +68,7 @@ use crate::bus::control::Answer;
 use crate::bus::decoder::Parcel;
 use crate::bus::frame::{Frame, Kind};
 use crate::bus::link::{Fill, SendError, Sender};
+use crate::bus::memory::weigh;
 use crate::cgroup::Cgroup;
 use crate::error::Ending;
 use crate::instance::{Lock, RunDirError};
@@ -204,7 +209,10 @@ impl Master {
         let deadline = self.cluster.deadline().into_iter().chain(self.notifier.deadline()).min();
         let deadline = deadline.map(tokio::time::Instant::from_std);
         tokio::select! {
-            Some(event) = self.inbox.recv() => event,
+            Some(event) = self.inbox.recv() => match event {
+                Event::Frame { from, frame } => Event::Frame { from, frame: weigh(frame) },
+                event => event,
+            },
             () = at(deadline) => Event::Timer,
         }
     }

@@ -1,4 +1,7 @@
-//! A child process: its link to the master, and what agent and worker have in common.
+//! A child process: its link to the master, and what agent and worker have in common; `states` is what it does with
+//! states.
+
+mod states;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -6,24 +9,25 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde::de::DeserializeOwned;
 use tokio::sync::{broadcast, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::bus::codec;
 use crate::bus::control::{Pulse, SUCCESSION};
 use crate::bus::decoder::Parcel;
 use crate::bus::frame::{Frame, Kind};
 use crate::bus::link::{LinkError, Receiver, Sender};
 use crate::bus::peer::{Address, Roll};
-use crate::bus::{CodecError, codec};
 use crate::error::BoxError;
 use crate::events::ClusterEvent;
+use crate::gathered::Contributions;
 use crate::http::Occasion;
 use crate::launch::Launch;
 use crate::log::Reopener;
 use crate::mail::Mail;
 use crate::role::Role;
-use crate::state::{ObserveError, Observed, States};
+use crate::state::States;
+use crate::wanted::Wanted;
 
 /// How many events of the cluster may wait for who follows them.
 const EVENTS: usize = 256;
@@ -44,6 +48,8 @@ struct Shared {
     roll: Roll,
     unreadable: AtomicU64,
     missed: AtomicU64,
+    wanted: Wanted,
+    contributions: Contributions,
     reopener: Reopener,
     shutdown: CancellationToken,
     /// Fires when there is no time left to finish anything.
@@ -74,6 +80,7 @@ impl Process {
         let roll = Roll::new(launch.roll.iter().cloned());
         let slot = roll.slot(&role.slot).unwrap_or_default();
         let address = Address { pid: std::process::id(), ..slot };
+        let contributions = Contributions::new(launch.roll.iter().cloned());
         let shared = Shared {
             mail: Mail::new(address, sender.clone(), launch.bus.queue_bytes()),
             roll,
@@ -83,6 +90,8 @@ impl Process {
             launch,
             sender,
             states: States::default(),
+            wanted: Wanted::default(),
+            contributions,
             reopener,
             shutdown: CancellationToken::new(),
             abort: CancellationToken::new(),
@@ -240,68 +249,48 @@ impl Process {
         let _ = self.shared.sender.push(Frame::new(Kind::Pulse, 0, body));
     }
 
+    /// Sends what nobody waits for, if it fits.
+    pub(crate) fn try_send(&self, frame: Frame) {
+        let _ = self.shared.sender.push(frame);
+    }
+
     /// Sends a request, made for a number, and waits for the answer with that number. Cancel safe, but the
     /// request may have been carried out.
     pub(crate) async fn request(&self, make: impl FnOnce(u64) -> Frame) -> Result<Bytes, MasterGone> {
         let number = self.shared.last_request.fetch_add(1, Ordering::Relaxed) + 1;
         let (answer, answered) = oneshot::channel();
         self.requests().insert(number, answer);
-        let sent = self.send(make(number)).await;
-        let result = match sent {
-            Ok(()) => answered.await.map_err(|_| MasterGone),
-            Err(gone) => Err(gone),
-        };
-        self.requests().remove(&number);
-        result
+        let _waiting = Waiting { process: self, number };
+        self.send(make(number)).await?;
+        answered.await.map_err(|_| MasterGone)
     }
 
     fn requests(&self) -> std::sync::MutexGuard<'_, HashMap<u64, oneshot::Sender<Bytes>>> {
         self.shared.requests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) async fn observe<T>(&self, topic: &str) -> Result<Observed<T>, ObserveError>
-    where
-        T: DeserializeOwned + Send + Sync + 'static,
-    {
-        self.shared.states.observe(topic).await
-    }
-
-    pub(crate) fn latest_state(&self, topic: &str) -> Option<(u64, Bytes)> {
-        self.shared.states.latest(topic)
-    }
-
-    /// Takes a version into this process's own view.
-    pub(crate) fn store(&self, topic: &str, version: u64, payload: Bytes) -> Result<(), CodecError> {
-        self.shared.states.store(topic, version, payload)
-    }
-
     /// Serves the link until the master is gone.
     pub(crate) async fn attend(&self, mut receiver: Receiver) -> Result<(), LinkError> {
+        tokio::spawn(self.clone().tell_interests());
         while let Some(parcel) = receiver.next_parcel().await? {
-            let frame = match parcel {
-                Parcel::Frame(frame) => frame,
-                Parcel::Run(run) => {
-                    self.mail().take_run(run);
-                    self.mail().relieve().await;
-                    continue;
-                }
-            };
-            if let Err(problem) = self.take(&frame).await {
-                tracing::error!("{frame:?} from the master: {problem}");
+            match parcel {
+                Parcel::Frame(frame) => self.heed(&frame).await,
+                Parcel::Run(run) => self.mail().take_run(run),
             }
-            if frame.kind() == Kind::Message {
-                self.mail().relieve().await;
-            }
+            self.mail().relieve().await;
         }
         Ok(())
     }
 
-    pub(crate) async fn take(&self, frame: &Frame) -> Result<(), BoxError> {
+    /// Takes a frame of the master's; what is wrong with it is in the log.
+    pub(crate) async fn heed(&self, frame: &Frame) {
+        if let Err(problem) = self.take(frame).await {
+            tracing::error!("{frame:?} from the master: {problem}");
+        }
+    }
+
+    async fn take(&self, frame: &Frame) -> Result<(), BoxError> {
         match frame.kind() {
-            Kind::State => {
-                self.store(frame.topic(), frame.number(), frame.shared_payload())?;
-                self.send(Frame::about(Kind::Ack, frame.topic(), frame.number(), &[])).await?;
-            }
             Kind::ClusterReady => {
                 self.shared.cluster_ready.send_replace(true);
                 self.send(Frame::new(Kind::ClusterReady, 0, vec![])).await?;
@@ -331,15 +320,27 @@ impl Process {
                     self.shared.reopener.reopen().err().map(|error| error.to_string()).unwrap_or_default();
                 self.send(Frame::new(Kind::Reopened, frame.number(), problem.into_bytes())).await?;
             }
-            Kind::Published | Kind::Reopened => {
+            Kind::Published | Kind::Reopened | Kind::Everywhere => {
                 if let Some(answer) = self.requests().remove(&frame.number()) {
                     let _ = answer.send(frame.shared_payload());
                 }
             }
             kind if kind.is_mail() => self.shared.mail.take(frame),
             Kind::Receipt | Kind::Room => self.shared.mail.take(frame),
-            kind => return Err(format!("frames of the kind {kind:?} are not for a child").into()),
+            _ => self.take_of_states(frame).await?,
         }
         Ok(())
+    }
+}
+
+/// Somebody who waits for the answer to a request, and forgets it when they give up.
+struct Waiting<'a> {
+    process: &'a Process,
+    number: u64,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.process.requests().remove(&self.number);
     }
 }

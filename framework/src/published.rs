@@ -1,29 +1,52 @@
-//! States as the agent publishes them: encoded once, numbered and kept by the master.
+//! States as the agent publishes them: encoded once, numbered and kept by the master; and what workers contribute.
 
 use std::marker::PhantomData;
 
 use crate::bus::control::PublishAnswer;
-use crate::bus::frame::{Frame, Kind, MAX_LENGTH};
-use crate::bus::{CodecError, Topic, codec, topic};
+use crate::bus::frame::{Frame, Kind};
+use crate::bus::payload::{Payload, Unfit};
+use crate::bus::{BadTopic, CodecError, Topic, codec, topic};
 use crate::process::{MasterGone, Process};
+
+/// The most bytes of all that one worker contributes.
+pub(crate) const CONTRIBUTED: usize = 1 << 20;
 
 /// A state that could not be published.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
-    /// The topic's name cannot be used.
+    /// The topic's name, or the key, cannot be used.
     #[error(transparent)]
-    Topic(#[from] topic::BadTopic),
+    Topic(#[from] BadTopic),
     /// The value cannot be encoded, or the answer cannot be decoded.
     #[error(transparent)]
     Codec(#[from] CodecError),
-    /// The value is too large for one frame.
-    #[error("the state `{topic}` has {length} bytes, and {MAX_LENGTH} are the most")]
+    /// The value is too large.
+    #[error(
+        "the state `{topic}` has {length} bytes, and {limit} are the most: publish less, or where it is to be found"
+    )]
     TooLarge {
+        /// The topic's name, with its key.
+        topic: String,
+        /// The size of the encoded value, in bytes.
+        length: u64,
+        /// The most bytes that it may have, by the way that it would travel.
+        limit: u64,
+    },
+    /// All that this worker contributes is too much.
+    #[error(
+        "with `{topic}` this worker contributes {length} bytes, and {limit} are the most: contribute less"
+    )]
+    TooMuch {
         /// The topic's name.
         topic: String,
-        /// The size of the encoded value.
+        /// The size of all its encoded contributions, in bytes.
         length: usize,
+        /// The most bytes that they may have.
+        limit: usize,
     },
+    /// The keyed state has a publisher in this process.
+    #[error("the keyed state `{0}` is published in this process already: publish it once")]
+    Twice(String),
     /// The master does not take it.
     #[error("the master refused the state: {0}")]
     Refused(String),
@@ -49,26 +72,87 @@ impl<T: Topic> Published<T> {
     }
 
     /// Publishes a new value and returns its version. Returns when the master has it; the workers have it
-    /// a moment later. A slow worker misses versions in between, never the last.
+    /// a moment later. A slow worker misses versions in between, never the last. Cancel safe, but the value may have
+    /// been published.
     ///
     /// # Errors
-    /// When the value cannot be encoded or the master is gone.
+    /// When the value cannot be encoded or is too large (64 MiB, or 256 MiB where the system has sealed memory; all
+    /// states together share 256 MiB), or the master is gone.
     pub async fn set(&self, value: T) -> Result<u64, PublishError> {
-        publish(&self.process, T::NAME, codec::encode(T::NAME, &value)?).await
+        let payload = encode(T::NAME, &value)?;
+        drop(value);
+        publish(&self.process, T::NAME, payload).await
+    }
+
+    /// Waits until every worker that lives runs this version or a later one. Workers that are starting count, those
+    /// that were asked to leave do not, and one that dies holds nobody up; but one that is stopped, or cannot read the
+    /// value, does for as long as it lives: put a time-out around. Without workers it returns at once. Cancel safe.
+    ///
+    /// # Errors
+    /// When more than 1024 such questions wait, or the master is gone.
+    pub async fn until_everywhere(&self, version: u64) -> Result<(), PublishError> {
+        let body = codec::encode("the version", &version)?;
+        let mut question = Question { process: &self.process, number: None };
+        let answer = self.process.request(|number| {
+            question.number = Some(number);
+            Frame::about(Kind::Everywhere, T::NAME, number, &body)
+        });
+        let answer = answer.await?;
+        question.number = None;
+        match &answer[..] {
+            [] => Ok(()),
+            problem => Err(PublishError::Refused(String::from_utf8_lossy(problem).into_owned())),
+        }
     }
 }
 
-/// Sends a payload to the master, and takes it into this process's own view under the version it got.
-pub(crate) async fn publish(process: &Process, topic: &str, payload: Vec<u8>) -> Result<u64, PublishError> {
-    if topic.len() + payload.len() > MAX_LENGTH {
-        return Err(PublishError::TooLarge { topic: topic.to_owned(), length: payload.len() });
+/// A question to the master that is taken back if nobody waits for the answer any more.
+struct Question<'a> {
+    process: &'a Process,
+    number: Option<u64>,
+}
+
+impl Drop for Question<'_> {
+    fn drop(&mut self) {
+        if let Some(number) = self.number {
+            self.process.try_send(Frame::new(Kind::Everywhere, number, vec![]));
+        }
     }
-    let answer = process.request(|number| Frame::about(Kind::Publish, topic, number, &payload)).await?;
+}
+
+/// Encodes the value of a state.
+pub(crate) fn encode<T: Topic>(topic: &str, value: &T) -> Result<Payload, PublishError> {
+    Payload::encode(&format!("the state `{topic}`"), value).map_err(|unfit| match unfit {
+        Unfit::Codec(error) => error.into(),
+        Unfit::TooLarge { length, limit } => {
+            PublishError::TooLarge { topic: topic.to_owned(), length, limit }
+        }
+    })
+}
+
+/// Sends a payload to the master, and takes it into this process's own view under the version it got.
+pub(crate) async fn publish(process: &Process, topic: &str, payload: Payload) -> Result<u64, PublishError> {
+    let (length, limit) = (payload.length(), payload.limit());
+    if length > limit {
+        return Err(PublishError::TooLarge { topic: topic::display(topic), length, limit });
+    }
+    let answer = process.request(|number| payload.to_frame(Kind::Publish, topic, number)).await?;
     match codec::decode("the answer to a publish request", &answer)? {
         PublishAnswer::Refused(reason) => Err(PublishError::Refused(reason)),
         PublishAnswer::Version(version) => {
-            process.store(topic, version, payload.into())?;
+            process.store(topic, version, payload)?;
             Ok(version)
         }
     }
+}
+
+/// Sends this worker's own value of a topic to the agent.
+pub(crate) async fn contribute<T: Topic>(process: &Process, value: &T) -> Result<(), PublishError> {
+    topic::check(T::NAME)?;
+    let payload = codec::encode(T::NAME, value)?;
+    let topic = || T::NAME.to_owned();
+    process
+        .book_contribution(T::NAME, payload.len(), CONTRIBUTED)
+        .map_err(|length| PublishError::TooMuch { topic: topic(), length, limit: CONTRIBUTED })?;
+    Ok(process.send(Frame::about(Kind::Contribute, T::NAME, 0, &payload)).await?)
 }

@@ -262,12 +262,15 @@ pub struct ListenerStatus {
 pub struct StateStatus {
     /// The topic's name.
     pub name: String,
-    /// Its latest version.
+    /// Its latest version; of a keyed state the highest among its keys.
     pub version: u64,
-    /// The size of its payload.
+    /// The size of its payload; of a keyed state the sum over its keys.
     pub bytes: u64,
-    /// Whether every ready worker runs the latest version.
+    /// Whether every ready worker runs the latest version; of a keyed state, every observer that of its key.
     pub converged: bool,
+    /// How many keys are observed, if it is a keyed state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<u64>,
 }
 
 /// The configuration's part of the status.

@@ -17,6 +17,7 @@ use crate::http::{self, Door, Drain, Gauges, Readiness, Standing};
 use crate::messenger::Messenger;
 use crate::news::ClusterEvents;
 use crate::process::{MasterGone, Process};
+use crate::published::{self, PublishError};
 use crate::state::{ObserveError, Observed};
 use crate::status::JobFigures;
 
@@ -100,6 +101,29 @@ impl Worker {
     /// When what travels under the topic's name is of another type.
     pub async fn observe<T: Topic>(&self) -> Result<Observed<T>, ObserveError> {
         self.process.observe(T::NAME).await
+    }
+
+    /// Observes a key of a keyed state that the agent publishes, waiting for its first value. The agent fetches the
+    /// value of a key for as long as somebody in the cluster observes it: until the last [`Observed`] of it, and the
+    /// last call that waits for one, is dropped. An agent that dies is not noticed here but by newer versions from the
+    /// next. A slow observer misses versions in between, never the last. Cancel safe.
+    ///
+    /// # Errors
+    /// When the key is empty, has a NUL or is longer than fits 254 bytes with the name; when 16384 keys are observed in
+    /// the cluster already; or when what travels under the topic's name is of another type.
+    pub async fn observe_key<T: Topic>(&self, key: &str) -> Result<Observed<T>, ObserveError> {
+        self.process.observe_key(key).await
+    }
+
+    /// Publishes this worker's own value of `T`, in place of the one before, to the agent, which
+    /// [gathers](crate::Agent::gather) those of all workers. It stands until this process ends. An agent that is slow misses
+    /// values in between, never the last. Cancel safe.
+    ///
+    /// # Errors
+    /// When the name is reserved, the value cannot be encoded, all that this worker contributes passes 1 MiB, or the
+    /// master is gone.
+    pub async fn contribute<T: Topic>(&self, value: &T) -> Result<(), PublishError> {
+        published::contribute(&self.process, value).await
     }
 
     /// Observes the author's configuration; it is there before the worker's function runs. Cancel safe.

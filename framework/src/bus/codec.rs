@@ -1,5 +1,7 @@
 //! Payloads: MessagePack with named fields, so that an older or newer program can read what it knows.
 
+use std::io::{self, BufRead, Write};
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -24,6 +26,32 @@ pub(crate) fn encode_behind<T: Serialize>(topic: &str, value: &T) -> Result<Vec<
     rmp_serde::encode::write_named(&mut content, value)
         .map_err(|error| failed::<T>(topic, "encoded", error.to_string()))?;
     Ok(content)
+}
+
+/// Encodes `value` into `sink`, piece by piece.
+pub(crate) fn encode_into<T: Serialize>(what: &str, value: &T, sink: impl Write) -> Result<(), CodecError> {
+    let mut serializer = rmp_serde::Serializer::new(sink).with_struct_map();
+    value.serialize(&mut serializer).map_err(|error| failed::<T>(what, "encoded", error.to_string()))
+}
+
+/// Decodes all that `source` has, piece by piece.
+pub(crate) fn decode_from<T: DeserializeOwned>(
+    what: &str,
+    mut source: impl BufRead,
+) -> Result<T, CodecError> {
+    let wrong = |problem: String| failed::<T>(what, "decoded", problem);
+    let value = T::deserialize(&mut rmp_serde::Deserializer::new(&mut source))
+        .map_err(|error| wrong(error.to_string()))?;
+    match source.fill_buf() {
+        Ok([]) => Ok(value),
+        Ok(_) => Err(wrong("bytes are left over".to_owned())),
+        Err(error) => Err(wrong(error.to_string())),
+    }
+}
+
+/// What was encoded and cannot be kept.
+pub(crate) fn unwritable<T>(what: &str, error: &io::Error) -> CodecError {
+    failed::<T>(what, "encoded", error.to_string())
 }
 
 /// Decodes all of `bytes`; what is left over is an error, which the decoder itself would pass over.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::head::{HEAD, Head, RECEIPT, Route};
+use super::head::{HEAD, Head, MEMFD, RECEIPT, Route};
 
 pub(crate) use super::head::FrameError;
 pub(crate) use super::kind::Kind;
@@ -31,6 +31,8 @@ pub(crate) struct Frame {
     route: Route,
     content: Bytes,
     descriptors: Vec<Arc<OwnedFd>>,
+    /// The bytes in sealed memory, once somebody has looked; not on the wire.
+    sealed: Option<u64>,
 }
 
 impl Frame {
@@ -44,6 +46,7 @@ impl Frame {
             route: Route::default(),
             content: body.into(),
             descriptors: Vec::new(),
+            sealed: None,
         }
     }
 
@@ -64,7 +67,7 @@ impl Frame {
 
     pub(super) fn from_wire(head: &Head, content: Bytes, descriptors: Vec<Arc<OwnedFd>>) -> Self {
         let Head { kind, topic_length, flags, number, route, .. } = *head;
-        Self { kind, topic_length, flags, number, route, content, descriptors }
+        Self { kind, topic_length, flags, number, route, content, descriptors, sealed: None }
     }
 
     /// The same topic and payload, shared, under another kind and number.
@@ -85,6 +88,23 @@ impl Frame {
     pub(crate) fn with_descriptors(mut self, descriptors: Vec<Arc<OwnedFd>>) -> Self {
         self.descriptors = descriptors;
         self
+    }
+
+    /// With a payload of `length` bytes in sealed memory, in place of the one in the frame.
+    pub(crate) fn with_memory(mut self, memory: Arc<OwnedFd>, length: u64) -> Self {
+        self.flags |= MEMFD;
+        self.sealed = Some(length);
+        self.with_descriptors(vec![memory])
+    }
+
+    /// Whether the payload is said to be in sealed memory.
+    pub(crate) fn is_in_memory(&self) -> bool {
+        self.flags & MEMFD != 0
+    }
+
+    /// The bytes of the payload, wherever it is; `None` for memory that nobody has looked at.
+    pub(crate) fn payload_length(&self) -> Option<u64> {
+        if self.is_in_memory() { self.sealed } else { Some(self.payload().len() as u64) }
     }
 
     pub(crate) fn kind(&self) -> Kind {

@@ -38,7 +38,7 @@ kinds! {
     Published = 8,
     /// Master to child: version `number` of the state `topic`.
     State = 9,
-    /// Child to master: I run version `number` of the state `topic`.
+    /// Child to master: I run version `number` of the state `topic`; or, with a body, why I do not.
     Ack = 10,
     /// Agent to master (request `number`), master to child (round `number`): open the log files anew.
     Reopen = 11,
@@ -80,7 +80,7 @@ kinds! {
     Room = 29,
     /// Child to master: send me the keyed state `topic`.
     Observe = 30,
-    /// Child to master: no more of the keyed state `topic`.
+    /// Child to master: no more of the keyed state `topic`; master to child: it cannot be observed, the body says why.
     Unobserve = 31,
     /// Master to agent: somebody observes the keyed state `topic`.
     Wanted = 32,
@@ -92,8 +92,8 @@ kinds! {
     Contribution = 35,
     /// Master to agent: the worker `from` is gone, and its value of `topic` with it.
     Withdrawn = 36,
-    /// Agent to master (request): tell me when every worker runs the version of `topic` that the body says; master to
-    /// agent: it is so.
+    /// Agent to master (request): tell me when every worker runs the version of `topic` that the body says, or forget
+    /// that request if there is no body; master to agent: it is so, or why that is not told.
     Everywhere = 37,
 }
 

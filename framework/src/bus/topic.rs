@@ -24,7 +24,8 @@ pub(crate) const RESERVED_PREFIX: &str = "hatchery.";
 /// }
 /// ```
 pub trait Topic: Serialize + DeserializeOwned + Send + Sync + 'static {
-    /// The topic's name: 1 to 255 bytes, unique in the app, not `config` and not beginning with `hatchery.`.
+    /// The topic's name: 1 to 255 bytes, none of them NUL, unique in the app, not `config` and not beginning with
+    /// `hatchery.`.
     const NAME: &'static str;
 }
 
@@ -37,12 +38,54 @@ pub enum BadTopic {
     /// The name belongs to the framework.
     #[error("the topic name `{0}` belongs to the framework: choose another")]
     Reserved(String),
+    /// The name or the key has a NUL in it, which is what stands between the two.
+    #[error("`{0}` has a NUL in it: use any other character in names and keys")]
+    Nul(String),
+    /// The key's length is wrong: with its name it must fit 254 bytes, and be 1 at least.
+    #[error("the key `{key}` of the state `{name}` has {len} bytes: use 1 to {most}", len = .key.len())]
+    Key {
+        /// The topic's name.
+        name: String,
+        /// The key.
+        key: String,
+        /// The most bytes that a key of this name may have.
+        most: usize,
+    },
+}
+
+/// What stands between the name and the key of a keyed state.
+const BETWEEN: char = '\0';
+
+/// The topic of a keyed state.
+pub(crate) fn keyed(name: &str, key: &str) -> Result<String, BadTopic> {
+    check(name)?;
+    let most = usize::from(u8::MAX).saturating_sub(name.len() + 1);
+    if key.is_empty() || key.len() > most {
+        return Err(BadTopic::Key { name: name.to_owned(), key: key.to_owned(), most });
+    }
+    if key.contains(BETWEEN) {
+        return Err(BadTopic::Nul(key.to_owned()));
+    }
+    Ok(format!("{name}{BETWEEN}{key}"))
+}
+
+/// The name and the key, if this is the topic of a keyed state.
+pub(crate) fn split(topic: &str) -> Option<(&str, &str)> {
+    topic.split_once(BETWEEN).filter(|(name, key)| !name.is_empty() && !key.is_empty())
+}
+
+/// As people read it: `name`, or `name[key]`.
+pub(crate) fn display(topic: &str) -> String {
+    split(topic).map_or_else(|| topic.to_owned(), |(name, key)| format!("{name}[{key}]"))
 }
 
 /// Checks a name that an author chose.
 pub(crate) fn check(name: &str) -> Result<(), BadTopic> {
     if name.is_empty() || name.len() > usize::from(u8::MAX) {
         return Err(BadTopic::Length(name.to_owned()));
+    }
+    if name.contains(BETWEEN) {
+        return Err(BadTopic::Nul(name.to_owned()));
     }
     if name == CONFIG || name.starts_with(RESERVED_PREFIX) {
         return Err(BadTopic::Reserved(name.to_owned()));
@@ -56,11 +99,27 @@ mod tests {
 
     #[test]
     fn names_of_the_framework_are_refused() {
-        for name in ["config", "hatchery.ready", "", &"x".repeat(256)] {
+        for name in ["config", "hatchery.ready", "", "a\0b", &"x".repeat(256)] {
             assert!(check(name).is_err(), "{name}");
         }
         for name in ["flags", "configs", "prices.eu"] {
             assert!(check(name).is_ok(), "{name}");
         }
+    }
+
+    #[test]
+    fn a_key_is_found_again_in_its_topic() {
+        for (name, key) in [("prices", "eu"), ("p", "ä b"), ("n", &"k".repeat(253))] {
+            let topic = keyed(name, key).unwrap();
+            assert_eq!(split(&topic), Some((name, key)));
+        }
+        for (name, key) in [("prices", ""), ("prices", "a\0b"), ("config", "k"), ("n", &"k".repeat(254))] {
+            assert!(keyed(name, key).is_err(), "{name} {key}");
+        }
+        assert_eq!(split("prices"), None);
+        assert_eq!(
+            (display("prices"), display("prices\0eu")),
+            ("prices".to_owned(), "prices[eu]".to_owned())
+        );
     }
 }

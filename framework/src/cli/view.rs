@@ -25,9 +25,11 @@ pub(crate) fn render(status: &Status) -> String {
     text += &groups(&status.groups);
     text += &duties(&status.agent);
     for state in &status.states {
-        let spread = if state.converged { "in every worker" } else { "not yet in every worker" };
-        text +=
-            &format!("state {}: version {}, {} bytes, {spread}\n", state.name, state.version, state.bytes);
+        let everywhere = if state.keys.is_some() { "every observer" } else { "every worker" };
+        let spread = if state.converged { "in" } else { "not yet in" };
+        let keys = state.keys.map(|keys| format!("{keys} keys, ")).unwrap_or_default();
+        let (name, version, bytes) = (&state.name, state.version, state.bytes);
+        text += &format!("state {name}: {keys}version {version}, {bytes} bytes, {spread} {everywhere}\n");
     }
     if let Some(problem) = &status.config.refused {
         text += &format!("config refused, version {} stays: {problem}\n", status.config.version);

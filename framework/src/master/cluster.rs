@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use super::crew::{Crew, FIRST};
 use super::event::{Action, ChildId, Event, Reply, Report};
+use super::everywhere::Everywhere;
 use super::exchange::Exchange;
+use super::gathering::Gathering;
 use super::occupant::Occupant;
 use super::overview::Overview;
 use super::pace::Pace;
@@ -20,6 +22,7 @@ use super::rules::Rules;
 use super::scaling::{self, Scaling};
 use super::supervisor::Supervisor;
 use crate::bus::control::{Answer, Request};
+use crate::bus::frame::Kind;
 use crate::bus::topic::CONFIG;
 use crate::role::Slot;
 use crate::status::{BusStatus, ClusterState, ConfigStatus, DutyState, DutyStatus, StateStatus};
@@ -31,6 +34,8 @@ pub(crate) struct Cluster {
     supervisor: Supervisor,
     relay: Relay,
     exchange: Exchange,
+    everywhere: Everywhere,
+    gathering: Gathering,
     reopening: Reopening,
     readers: Readers,
     scaling: Scaling,
@@ -52,6 +57,8 @@ impl Cluster {
             supervisor,
             relay: Relay::default(),
             exchange: Exchange::default(),
+            everywhere: Everywhere::default(),
+            gathering: Gathering::default(),
             reopening: Reopening::default(),
             readers: Readers::default(),
             scaling: Scaling::default(),
@@ -106,6 +113,7 @@ impl Cluster {
         self.supervisor.converge(now, &mut actions);
         let stopping = self.supervisor.state() == ClusterState::Stopping;
         self.scaling.settle(self.supervisor.groups(), stopping, now, &mut actions);
+        self.settle_states(&mut actions);
         self.readers.spread(&mut actions);
         let (slots, seats) = self.supervisor.seats();
         self.exchange.follow(slots, seats, &mut actions);
@@ -146,6 +154,22 @@ impl Cluster {
         }
     }
 
+    /// What follows for the states from who leads and who works now.
+    fn settle_states(&mut self, actions: &mut Vec<Action>) {
+        let leads = |action: &Action| match action {
+            Action::Send { to, frame } if frame.kind() == Kind::Lead => Some(*to),
+            _ => None,
+        };
+        if let Some(leader) = actions.iter().find_map(leads) {
+            self.relay.lead(leader, actions);
+        }
+        if !self.everywhere.is_idle() {
+            let workers = self.supervisor.groups().iter().flat_map(Crew::occupants);
+            let workers: Vec<_> = workers.filter(|it| it.is_active()).map(|it| it.id).collect();
+            self.everywhere.settle(&workers, |id, topic| self.relay.running(id, topic), actions);
+        }
+    }
+
     fn lose_link(&mut self, id: ChildId, problem: Option<String>, now: Instant, actions: &mut Vec<Action>) {
         if let Some((slot, occupant)) = self.supervisor.occupant(id) {
             occupant.link_lost(&slot, problem, now, actions);
@@ -153,7 +177,9 @@ impl Cluster {
     }
 
     fn forget(&mut self, id: ChildId, actions: &mut Vec<Action>) {
-        self.relay.leave(id);
+        self.relay.leave(id, actions);
+        self.everywhere.leave(id);
+        self.gathering.leave(id, actions);
         self.reopening.leave(id, actions);
         self.readers.leave(id);
         if self.supervisor.slot_of(id).is_some_and(Slot::is_agent) {

@@ -1,17 +1,17 @@
-//! The states that the master keeps: numbers the versions, keeps the latest, chooses the receivers. Pure, and
-//! the payload stays closed.
+//! The states that the master keeps: numbers the versions, keeps the latest, chooses the receivers. `keys` answers for
+//! those with keys. Pure, and the payload stays closed.
 
 use std::collections::BTreeMap;
 
+use super::courier::Courier;
 use super::event::{Action, ChildId};
+use super::keys::Keys;
 use crate::bus::codec;
 use crate::bus::control::PublishAnswer;
 use crate::bus::frame::{Frame, Kind};
-use crate::bus::topic::RESERVED_PREFIX;
+use crate::bus::payload::RETAINED;
+use crate::bus::topic::{self, RESERVED_PREFIX};
 use crate::status::StateStatus;
-
-/// The most bytes of all retained states together.
-const RETAINED: usize = 256 << 20;
 
 /// Passes states from the agent to everybody.
 #[derive(Debug)]
@@ -21,7 +21,8 @@ pub(crate) struct Relay {
     members: BTreeMap<ChildId, Member>,
     /// The latest version of each state, as the frame that carries it.
     states: BTreeMap<String, Frame>,
-    relayed: u64,
+    keys: Keys,
+    courier: Courier,
 }
 
 #[derive(Debug)]
@@ -33,7 +34,13 @@ struct Member {
 
 impl Default for Relay {
     fn default() -> Self {
-        Self { limit: RETAINED, members: BTreeMap::new(), states: BTreeMap::new(), relayed: 0 }
+        Self {
+            limit: RETAINED,
+            members: BTreeMap::new(),
+            states: BTreeMap::new(),
+            keys: Keys::default(),
+            courier: Courier::default(),
+        }
     }
 }
 
@@ -42,13 +49,38 @@ impl Relay {
     pub(crate) fn join(&mut self, id: ChildId, may_publish: bool, actions: &mut Vec<Action>) {
         self.members.insert(id, Member { may_publish, runs: BTreeMap::new() });
         for frame in self.states.values().filter(|frame| may_publish || !is_private(frame.topic())) {
-            self.relayed += 1;
-            actions.push(Action::Send { to: id, frame: frame.clone() });
+            self.courier.deliver(id, frame, actions);
         }
     }
 
-    pub(crate) fn leave(&mut self, id: ChildId) {
+    pub(crate) fn leave(&mut self, id: ChildId, actions: &mut Vec<Action>) {
         self.members.remove(&id);
+        self.courier.leave(id);
+        self.keys.leave(id, actions);
+    }
+
+    /// This agent leads from now on.
+    pub(crate) fn lead(&mut self, id: ChildId, actions: &mut Vec<Action>) {
+        self.keys.lead(id, actions);
+    }
+
+    /// A process observes a keyed state.
+    pub(crate) fn observe(
+        &mut self,
+        from: ChildId,
+        topic: &str,
+        actions: &mut Vec<Action>,
+    ) -> Result<(), String> {
+        if topic::split(topic).is_none() {
+            return Err(format!("it observes `{topic}`, which has no key"));
+        }
+        self.keys.observe(from, topic, &mut self.courier, actions);
+        Ok(())
+    }
+
+    /// A process observes a keyed state no more.
+    pub(crate) fn unobserve(&mut self, from: ChildId, topic: &str, actions: &mut Vec<Action>) {
+        self.keys.unobserve(from, topic, actions);
     }
 
     /// Whether a process has said hello.
@@ -62,34 +94,48 @@ impl Relay {
 
     /// A new value: it gets the next version, goes to everybody but its publisher, and is acknowledged.
     pub(crate) fn publish(&mut self, from: ChildId, frame: &Frame, actions: &mut Vec<Action>) {
-        let answer = match self.number(from, frame) {
-            Ok(state) => {
-                self.spread(from, &state, actions);
-                PublishAnswer::Version(state.number())
+        let published = self.check(from, frame).and_then(|bytes| {
+            if topic::split(frame.topic()).is_some() {
+                return self.keys.publish(from, frame, bytes, &mut self.courier, actions);
             }
-            Err(problem) => PublishAnswer::Refused(problem),
-        };
+            let state = self.number(frame);
+            self.spread(from, &state, actions);
+            Ok(state.number())
+        });
+        let answer = published.map_or_else(PublishAnswer::Refused, PublishAnswer::Version);
         let body = codec::encode("the answer to a publish request", &answer).unwrap_or_default();
         actions.push(Action::Send { to: from, frame: Frame::new(Kind::Published, frame.number(), body) });
     }
 
-    fn number(&mut self, from: ChildId, frame: &Frame) -> Result<Frame, String> {
+    /// Whether this may be published, and how many bytes it is.
+    fn check(&self, from: ChildId, frame: &Frame) -> Result<usize, String> {
         let topic = frame.topic();
         if topic.is_empty() {
             return Err("a state needs a topic".to_owned());
         }
+        let name = topic::display(topic);
         if !self.members.get(&from).is_some_and(|member| member.may_publish) {
-            return Err(format!("only the agent may publish the state `{topic}`"));
+            return Err(format!("only the agent may publish the state `{name}`"));
         }
-        let others: usize =
-            self.states.values().filter(|state| state.topic() != topic).map(Frame::wire_length).sum();
-        if others + frame.wire_length() > self.limit {
-            return Err(format!("with the state `{topic}` all states together pass {} bytes", self.limit));
+        let bytes = weight(frame)
+            .ok_or_else(|| format!("the value of the state `{name}` is not in sealed memory, as it says"))?;
+        let others = self.states.values().filter(|state| state.topic() != topic).filter_map(weight);
+        let sum = others.sum::<usize>() + self.keys.bytes_without(topic) + bytes;
+        if sum > self.limit {
+            let limit = self.limit;
+            return Err(format!(
+                "with the {bytes} bytes of `{name}` all states together have {sum}, and {limit} are the most"
+            ));
         }
+        Ok(bytes)
+    }
+
+    fn number(&mut self, frame: &Frame) -> Frame {
+        let topic = frame.topic();
         let version = self.states.get(topic).map_or(0, Frame::number) + 1;
         let state = frame.readdressed(Kind::State, version);
         self.states.insert(topic.to_owned(), state.clone());
-        Ok(state)
+        state
     }
 
     fn spread(&mut self, publisher: ChildId, state: &Frame, actions: &mut Vec<Action>) {
@@ -97,19 +143,33 @@ impl Relay {
             if to == publisher {
                 member.runs.insert(state.topic().to_owned(), state.number());
             } else if member.may_publish || !is_private(state.topic()) {
-                self.relayed += 1;
-                actions.push(Action::Send { to, frame: state.clone() });
+                self.courier.deliver(to, state, actions);
             }
         }
     }
 
-    /// A process runs a version of a state.
-    pub(crate) fn acknowledge(&mut self, from: ChildId, topic: &str, version: u64) {
+    /// A process has taken a version of a state, and runs it unless it says why not.
+    pub(crate) fn acknowledge(&mut self, from: ChildId, frame: &Frame, actions: &mut Vec<Action>) {
+        let (topic, version) = (frame.topic(), frame.number());
+        if self.courier.taken(from, topic, version)
+            && let Some(latest) = self.states.get(topic).or_else(|| self.keys.latest(from, topic))
+        {
+            self.courier.deliver(from, latest, actions);
+        }
+        if !frame.payload().is_empty() {
+            return;
+        }
+        self.keys.acknowledge(from, topic, version);
         let known = self.states.get(topic).is_some_and(|state| version <= state.number());
         if let Some(member) = self.members.get_mut(&from).filter(|_| known) {
             let runs = member.runs.entry(topic.to_owned()).or_default();
             *runs = version.max(*runs);
         }
+    }
+
+    /// The version of a state that a process runs; 0 for none.
+    pub(crate) fn running(&self, id: ChildId, topic: &str) -> u64 {
+        self.members.get(&id).and_then(|member| member.runs.get(topic)).copied().unwrap_or_default()
     }
 
     /// The version of each state that a process runs.
@@ -122,24 +182,21 @@ impl Relay {
     }
 
     pub(crate) fn relayed(&self) -> u64 {
-        self.relayed
+        self.courier.sent()
     }
 
     /// The states, and whether all of `workers` run the latest version of each.
     pub(crate) fn states(&self, workers: &[ChildId]) -> Vec<StateStatus> {
-        let runs =
-            |id, topic| self.members.get(id).and_then(|member: &Member| member.runs.get(topic)).copied();
-        self.states
-            .iter()
-            .filter(|(name, _)| !is_private(name))
-            .map(|(name, frame)| StateStatus {
-                name: name.clone(),
-                version: frame.number(),
-                bytes: frame.payload().len() as u64,
-                converged: !workers.is_empty()
-                    && workers.iter().all(|id| runs(id, name) == Some(frame.number())),
-            })
-            .collect()
+        let states = self.states.iter().filter(|(name, _)| !is_private(name));
+        let plain = states.map(|(name, frame)| StateStatus {
+            name: name.clone(),
+            version: frame.number(),
+            bytes: frame.payload_length().unwrap_or_default(),
+            converged: !workers.is_empty()
+                && workers.iter().all(|id| self.running(*id, name) == frame.number()),
+            keys: None,
+        });
+        plain.chain(self.keys.statuses()).collect()
     }
 }
 
@@ -148,134 +205,11 @@ fn is_private(topic: &str) -> bool {
     topic.starts_with(RESERVED_PREFIX)
 }
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const AGENT: ChildId = ChildId(1);
-    const NEXT_AGENT: ChildId = ChildId(9);
-
-    fn publish(relay: &mut Relay, from: ChildId, topic: &str, payload: &[u8]) -> Vec<Action> {
-        let mut actions = Vec::new();
-        relay.publish(from, &Frame::about(Kind::Publish, topic, 77, payload), &mut actions);
-        actions
-    }
-
-    fn join(relay: &mut Relay, id: ChildId, may_publish: bool) -> Vec<Action> {
-        let mut actions = Vec::new();
-        relay.join(id, may_publish, &mut actions);
-        actions
-    }
-
-    fn sends(actions: &[Action]) -> Vec<(u64, Kind, u64)> {
-        let send = |action: &Action| match action {
-            Action::Send { to, frame } => (to.0, frame.kind(), frame.number()),
-            other => panic!("{other:?}"),
-        };
-        actions.iter().map(send).collect()
-    }
-
-    #[test]
-    fn versions_rise_across_agent_restarts() {
-        let mut relay = Relay::default();
-        join(&mut relay, AGENT, true);
-        join(&mut relay, ChildId(2), false);
-        assert_eq!(
-            sends(&publish(&mut relay, AGENT, "flags", b"a")),
-            [(2, Kind::State, 1), (1, Kind::Published, 77)]
-        );
-        relay.leave(AGENT);
-        assert_eq!(sends(&join(&mut relay, NEXT_AGENT, true)), [(9, Kind::State, 1)]);
-        let actions = publish(&mut relay, NEXT_AGENT, "flags", b"b");
-        assert_eq!(sends(&actions), [(2, Kind::State, 2), (9, Kind::Published, 77)]);
-    }
-
-    #[test]
-    fn a_late_joiner_gets_the_latest_version_of_every_state() {
-        let mut relay = Relay::default();
-        join(&mut relay, AGENT, true);
-        for (topic, payload) in [("a", b"1"), ("a", b"2"), ("b", b"1")] {
-            publish(&mut relay, AGENT, topic, payload);
-        }
-        assert_eq!(sends(&join(&mut relay, ChildId(2), false)), [(2, Kind::State, 2), (2, Kind::State, 1)]);
-    }
-
-    #[test]
-    fn what_one_agent_leaves_for_the_next_goes_to_no_worker() {
-        let mut relay = Relay::default();
-        join(&mut relay, AGENT, true);
-        join(&mut relay, ChildId(2), false);
-        assert_eq!(sends(&publish(&mut relay, AGENT, "hatchery.reading", b"a")), [(1, Kind::Published, 77)]);
-        assert_eq!(sends(&join(&mut relay, ChildId(3), false)), []);
-        relay.leave(AGENT);
-        assert_eq!(sends(&join(&mut relay, NEXT_AGENT, true)), [(9, Kind::State, 1)]);
-        assert!(relay.states(&[ChildId(2)]).is_empty());
-    }
-
-    #[test]
-    fn all_states_together_are_bounded() {
-        let mut relay = Relay { limit: 4000, ..Relay::default() };
-        join(&mut relay, AGENT, true);
-        let half = vec![0; 2000];
-        publish(&mut relay, AGENT, "a", &half);
-        publish(&mut relay, AGENT, "b", &half);
-        publish(&mut relay, AGENT, "a", &half[1000..]);
-        assert_eq!((relay.version("a"), relay.version("b")), (2, 0));
-    }
-
-    #[test]
-    fn a_worker_may_not_publish_a_state() {
-        let mut relay = Relay::default();
-        join(&mut relay, ChildId(2), false);
-        let actions = publish(&mut relay, ChildId(2), "flags", b"a");
-        assert_eq!(sends(&actions), [(2, Kind::Published, 77)]);
-        assert_eq!(relay.version("flags"), 0);
-    }
-
-    #[test]
-    fn a_state_has_converged_when_every_worker_runs_its_latest_version() {
-        let mut relay = Relay::default();
-        join(&mut relay, AGENT, true);
-        let workers = [ChildId(2), ChildId(3)];
-        for id in workers {
-            join(&mut relay, id, false);
-        }
-        publish(&mut relay, AGENT, "flags", b"a");
-        let converged = |relay: &Relay| relay.states(&workers)[0].converged;
-        relay.acknowledge(workers[0], "flags", 1);
-        assert!(!converged(&relay));
-        relay.acknowledge(workers[1], "flags", 1);
-        assert!(converged(&relay));
-        publish(&mut relay, AGENT, "flags", b"b");
-        assert!(!converged(&relay));
-        relay.acknowledge(workers[0], "flags", 900);
-        assert_eq!(relay.runs(workers[0])["flags"], 1, "a version that was never published is not believed");
-    }
-
-    proptest! {
-        #[test]
-        fn every_receiver_sees_rising_versions_and_ends_with_the_latest(
-            steps in prop::collection::vec((0u8..4, 2u64..6), 1..60)
-        ) {
-            let mut relay = Relay::default();
-            join(&mut relay, AGENT, true);
-            let mut seen: BTreeMap<u64, u64> = BTreeMap::new();
-            for (step, id) in steps {
-                let actions = match step {
-                    0 => { seen.insert(id, 0); join(&mut relay, ChildId(id), false) }
-                    1 => { seen.remove(&id); relay.leave(ChildId(id)); vec![] }
-                    _ => publish(&mut relay, AGENT, "s", b"x"),
-                };
-                for (to, _, version) in sends(&actions).into_iter().filter(|(_, kind, _)| *kind == Kind::State) {
-                    prop_assert!(version > seen[&to]);
-                    seen.insert(to, version);
-                }
-                for version in seen.values() {
-                    prop_assert_eq!(*version, relay.version("s"));
-                }
-            }
-        }
-    }
+/// The bytes that a retained state takes; `None` if its memory is not what it should be.
+fn weight(frame: &Frame) -> Option<usize> {
+    let memory = if frame.is_in_memory() { usize::try_from(frame.payload_length()?).ok()? } else { 0 };
+    Some(frame.wire_length() + memory)
 }
+
+#[cfg(test)]
+mod tests;

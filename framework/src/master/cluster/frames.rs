@@ -6,6 +6,7 @@ use super::Cluster;
 use crate::bus::codec;
 use crate::bus::control::{Failure, Hello};
 use crate::bus::frame::{Frame, Kind, PROTOCOL};
+use crate::bus::peer::{Address, Roll};
 use crate::master::event::{Action, ChildId, Event, Report};
 use crate::master::occupant::Knows;
 use crate::role::Slot;
@@ -73,13 +74,16 @@ impl Cluster {
             Kind::ClusterReady => occupant.knows = Knows::Confirmed,
             Kind::Pulse => occupant.take(read(frame)?),
             Kind::Publish => self.relay.publish(from, frame, actions),
-            Kind::Ack => self.relay.acknowledge(from, frame.topic(), frame.number()),
+            Kind::Ack => self.relay.acknowledge(from, frame, actions),
+            Kind::Observe => self.relay.observe(from, frame.topic(), actions)?,
+            Kind::Unobserve => self.relay.unobserve(from, frame.topic(), actions),
             Kind::Watch => self.readers.join(from),
             Kind::Reopened => {
                 let problem = String::from_utf8_lossy(frame.payload());
                 self.reopening.answered(from, frame.number(), &problem, actions);
             }
             kind if slot.is_agent() => self.on_agent_frame(kind, from, frame, actions)?,
+            Kind::Contribute => self.on_contribution(from, slot, frame, actions)?,
             Kind::Retire => self.supervisor.retire(from, words(frame.payload()), now, actions),
             kind => {
                 return Err(format!(
@@ -107,6 +111,7 @@ impl Cluster {
             Kind::Reopen => {
                 self.reopening.begin(Some((from, frame.number())), self.relay.members(), actions);
             }
+            Kind::Everywhere => self.everywhere.ask(from, frame, actions)?,
             Kind::Duties => self.duties = read(frame)?,
             Kind::ConfigRefused => {
                 self.config_refused = read(frame)?;
@@ -121,6 +126,19 @@ impl Cluster {
             }
         }
         Ok(())
+    }
+
+    fn on_contribution(
+        &mut self,
+        from: ChildId,
+        slot: &Slot,
+        frame: &Frame,
+        actions: &mut Vec<Action>,
+    ) -> Result<(), String> {
+        let roll = Roll::new(self.supervisor.groups().iter().map(|crew| crew.name.clone()));
+        let address = roll.slot(slot).map_err(|unknown| unknown.to_string())?;
+        let pid = self.supervisor.occupant(from).and_then(|(_, occupant)| occupant.pid).unwrap_or_default();
+        self.gathering.contribute(from, Address { pid, ..address }, frame, actions)
     }
 
     fn on_hello(
@@ -138,6 +156,9 @@ impl Cluster {
             return Err(format!("it says that it is {} of build {}", hello.slot, hello.build));
         }
         self.relay.join(from, slot.is_agent(), actions);
+        if slot.is_agent() {
+            self.gathering.admit(from, actions);
+        }
         let replaces = slot.is_agent() && self.supervisor.agent().occupants.len() > 1;
         let (slot, generation) = (slot.clone(), hello.generation);
         actions.push(Action::Welcome { to: from, slot, generation, replaces });

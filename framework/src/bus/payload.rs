@@ -1,0 +1,163 @@
+//! The payload of a state, in the frame or in sealed memory: how it is made, read and sent is the same for both.
+
+use std::io::BufRead;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::codec::{self, CodecError};
+use super::frame::{Frame, Kind, MAX_LENGTH};
+use super::memory::{LARGE, MemoryError, Sealed, Sink, Taken};
+
+/// The most bytes of all retained states together, and so of one.
+pub(crate) const RETAINED: usize = 256 << 20;
+
+/// An encoded value. Clones share it.
+#[derive(Debug, Clone)]
+pub(crate) enum Payload {
+    Bytes(Bytes),
+    Sealed(Sealed),
+}
+
+/// A value that cannot become a payload.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unfit {
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    #[error("{length} bytes, where {limit} are the most")]
+    TooLarge { length: u64, limit: u64 },
+}
+
+impl Payload {
+    /// Encodes `value`; what is large goes into sealed memory as it is made.
+    pub(crate) fn encode<T: Serialize>(what: &str, value: &T) -> Result<Self, Unfit> {
+        let made = Self::encode_into(Sink::new(RETAINED as u64), what, value);
+        match made {
+            // Memory may have run out on the way: what is wrong with the value itself is wrong again.
+            Err(Unfit::Codec(error)) => {
+                tracing::debug!("{what} is encoded again, without sealed memory: {error}");
+                Self::encode_into(Sink::held_only(MAX_LENGTH as u64), what, value)
+            }
+            made => made,
+        }
+    }
+
+    fn encode_into<T: Serialize>(mut sink: Sink, what: &str, value: &T) -> Result<Self, Unfit> {
+        codec::encode_into(what, value, &mut sink)?;
+        let limit = sink.limit();
+        match sink.finish().map_err(|error| codec::unwritable::<T>(what, &error))? {
+            Taken::Bytes(bytes) => Ok(Self::Bytes(bytes.into())),
+            Taken::Sealed(sealed) => Ok(Self::Sealed(sealed)),
+            Taken::TooMuch(length) => Err(Unfit::TooLarge { length, limit }),
+        }
+    }
+
+    /// Takes bytes that are encoded already.
+    pub(crate) fn of_bytes(bytes: Vec<u8>) -> Self {
+        use std::io::Write as _;
+        let mut sink = Sink::new(RETAINED as u64);
+        if bytes.len() >= LARGE
+            && sink.write_all(&bytes).is_ok()
+            && let Ok(Taken::Sealed(sealed)) = sink.finish()
+        {
+            return Self::Sealed(sealed);
+        }
+        Self::Bytes(bytes.into())
+    }
+
+    /// What a frame carries.
+    pub(crate) fn of_frame(frame: &Frame) -> Result<Self, MemoryError> {
+        if frame.is_in_memory() {
+            return Sealed::carried_by(frame).map(Self::Sealed);
+        }
+        Ok(Self::Bytes(frame.shared_payload()))
+    }
+
+    /// A frame that carries it.
+    pub(crate) fn to_frame(&self, kind: Kind, topic: &str, number: u64) -> Frame {
+        match self {
+            Self::Bytes(bytes) => Frame::about(kind, topic, number, bytes),
+            Self::Sealed(sealed) => {
+                Frame::about(kind, topic, number, &[]).with_memory(sealed.memory().clone(), sealed.length())
+            }
+        }
+    }
+
+    pub(crate) fn decode<T: DeserializeOwned>(&self, what: &str) -> Result<T, CodecError> {
+        match self {
+            Self::Bytes(bytes) => codec::decode(what, bytes),
+            Self::Sealed(sealed) => codec::decode_from(what, sealed.reader()),
+        }
+    }
+
+    /// Whether these are its bytes.
+    pub(crate) fn is(&self, bytes: &[u8]) -> bool {
+        match self {
+            Self::Bytes(own) => own == bytes,
+            Self::Sealed(sealed) => sealed.length() == bytes.len() as u64 && reads(sealed.reader(), bytes),
+        }
+    }
+
+    pub(crate) fn length(&self) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Sealed(sealed) => sealed.length(),
+        }
+    }
+
+    /// The most bytes that it may have, the way that it travels.
+    pub(crate) fn limit(&self) -> u64 {
+        match self {
+            Self::Bytes(_) => MAX_LENGTH as u64 - u64::from(u8::MAX),
+            Self::Sealed(_) => RETAINED as u64,
+        }
+    }
+}
+
+/// Whether `source` has exactly these bytes; what cannot be read does not.
+fn reads(mut source: impl BufRead, bytes: &[u8]) -> bool {
+    let mut rest = bytes;
+    loop {
+        match source.fill_buf() {
+            Ok([]) => return rest.is_empty(),
+            Ok(piece) => {
+                let Some(after) = rest.strip_prefix(piece) else { return false };
+                rest = after;
+                let count = piece.len();
+                source.consume(count);
+            }
+            Err(_) => return false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_the_same_again_wherever_it_was_kept() {
+        for length in [10, LARGE - 5, LARGE, 3 * LARGE] {
+            let text = "ä".repeat(length / 2);
+            let payload = Payload::encode("a text", &text).unwrap();
+            assert_eq!(matches!(payload, Payload::Sealed(_)), length >= LARGE, "{length}");
+            let frame = payload.to_frame(Kind::State, "s", 1);
+            let arrived = Payload::of_frame(&frame).unwrap();
+            assert_eq!(arrived.decode::<String>("a text").unwrap(), text);
+            let bytes = codec::encode("a text", &text).unwrap();
+            assert!(arrived.is(&bytes) && !arrived.is(&bytes[1..]), "{length}");
+            assert_eq!(arrived.length(), bytes.len() as u64);
+            assert!(Payload::of_bytes(bytes.clone()).is(&bytes));
+        }
+    }
+
+    #[test]
+    fn left_over_bytes_are_an_error_in_sealed_memory_too() {
+        let mut bytes = codec::encode("a text", &"x".repeat(2 * LARGE)).unwrap();
+        bytes.push(0);
+        let payload = Payload::of_bytes(bytes);
+        let error = payload.decode::<String>("a text").unwrap_err().to_string();
+        assert!(error.contains("left over"), "{error}");
+    }
+}

@@ -1,0 +1,220 @@
+//! Keyed states as the agent publishes them: one upstream for each key that somebody observes, started, tried again
+//! and ended as `upstreams` decides.
+
+mod upstreams;
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Mutex;
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
+
+use self::upstreams::{Step, Upstreams};
+use crate::bus::payload::Payload;
+use crate::bus::{Topic, topic};
+use crate::error::{Result, chain};
+use crate::log;
+use crate::process::Process;
+use crate::published::{PublishError, encode, publish};
+
+/// How long an upstream goes on when its last observer is gone, unless the author says otherwise: longer than it takes
+/// to replace a worker that has crashed.
+pub(crate) const LINGER: Duration = Duration::from_secs(5);
+
+/// One key of a keyed state, for the upstream that feeds it. Clones feed the same key.
+#[derive(Debug)]
+pub struct KeyFeed<T> {
+    process: Process,
+    topic: Arc<str>,
+    /// What was set last, for observers that come when the master has forgotten it. Locked while it is on the way,
+    /// so that nothing older overtakes it.
+    last: Arc<Mutex<Option<Payload>>>,
+    value: PhantomData<fn(T)>,
+}
+
+impl<T> Clone for KeyFeed<T> {
+    fn clone(&self) -> Self {
+        let Self { process, topic, last, value } = self;
+        Self { process: process.clone(), topic: Arc::clone(topic), last: Arc::clone(last), value: *value }
+    }
+}
+
+impl<T: Topic> KeyFeed<T> {
+    fn new(process: Process, topic: &str) -> Self {
+        Self { process, topic: topic.into(), last: Arc::default(), value: PhantomData }
+    }
+
+    /// The key, as the observers wrote it.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        topic::split(&self.topic).map_or("", |(_, key)| key)
+    }
+
+    /// Publishes a new value of this key and returns its version, which is higher than that of any value of any key
+    /// before, also of earlier agents. Returns when the master has it; the observers have it a moment later. Cancel
+    /// safe, but the value may have been published.
+    ///
+    /// # Errors
+    /// When the value cannot be encoded or is too large, or the master is gone.
+    pub async fn set(&self, value: T) -> Result<u64, PublishError> {
+        let payload = encode(T::NAME, &value)?;
+        drop(value);
+        let mut last = self.last.lock().await;
+        *last = Some(payload.clone());
+        publish(&self.process, &self.topic, payload).await
+    }
+
+    /// Publishes the last value anew, if there is one.
+    async fn repeat(&self) -> Result<(), PublishError> {
+        let last = self.last.lock().await;
+        if let Some(payload) = &*last {
+            publish(&self.process, &self.topic, payload.clone()).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Publishes the keyed state `T` for as long as the process lives.
+pub(crate) fn open<T, F, Fut>(process: &Process, linger: Duration, feed: F) -> Result<(), PublishError>
+where
+    T: Topic,
+    F: Fn(KeyFeed<T>) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result> + Send + 'static,
+{
+    topic::check(T::NAME)?;
+    if !process.wanted().claim(T::NAME) {
+        return Err(PublishError::Twice(T::NAME.to_owned()));
+    }
+    let publisher = Publisher {
+        process: process.clone(),
+        feed: Arc::new(feed),
+        upstreams: Upstreams::new(linger),
+        keys: HashMap::new(),
+        running: JoinSet::new(),
+        names: HashMap::new(),
+    };
+    tokio::spawn(publisher.run());
+    Ok(())
+}
+
+struct Publisher<T, F> {
+    process: Process,
+    feed: Arc<F>,
+    upstreams: Upstreams,
+    keys: HashMap<String, Upstream<T>>,
+    running: JoinSet<Result>,
+    /// Which key a task feeds.
+    names: HashMap<Id, String>,
+}
+
+struct Upstream<T> {
+    feed: KeyFeed<T>,
+    task: Option<AbortHandle>,
+}
+
+type Ended = Result<(Id, Result), JoinError>;
+
+impl<T, F, Fut> Publisher<T, F>
+where
+    T: Topic,
+    F: Fn(KeyFeed<T>) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result> + Send + 'static,
+{
+    /// Until the process leaves; with it end all upstreams.
+    async fn run(mut self) {
+        let process = self.process.clone();
+        loop {
+            let due = self.upstreams.due().map(tokio::time::Instant::from_std);
+            let steps = tokio::select! {
+                () = process.shutdown().cancelled() => return,
+                changes = process.wanted().changes(T::NAME) => self.heed(changes),
+                Some(ended) = self.running.join_next_with_id() => self.conclude(ended),
+                () = at(due) => self.upstreams.tick(Instant::now()),
+            };
+            for step in steps {
+                self.take(step);
+            }
+        }
+    }
+
+    fn heed(&mut self, changes: Vec<(String, Option<u64>)>) -> Vec<Step> {
+        let now = Instant::now();
+        let mut steps = Vec::new();
+        for (key, wish) in changes {
+            match wish {
+                Some(wish) => steps.extend(self.upstreams.want(&key, wish, now)),
+                None => self.upstreams.release(&key, now),
+            }
+        }
+        steps
+    }
+
+    fn conclude(&mut self, ended: Ended) -> Vec<Step> {
+        let (id, failure) = match ended {
+            Ok((id, Ok(()))) => (id, None),
+            Ok((id, Err(error))) => (id, Some(chain(&*error))),
+            Err(gone) if gone.is_cancelled() => (gone.id(), None),
+            Err(panic) => (panic.id(), Some(log::last_panic().unwrap_or_else(|| panic.to_string()))),
+        };
+        let Some(key) = self.names.remove(&id) else { return Vec::new() };
+        let now = Instant::now();
+        let Some(problem) = failure else { return self.upstreams.ended(&key, now).into_iter().collect() };
+        match self.upstreams.failed(&key, now) {
+            Some(delay) => {
+                let (name, delay) = (T::NAME, delay.as_millis());
+                tracing::error!(
+                    "the upstream of {name}[{key}] failed: {problem}; it starts again in {delay} ms"
+                );
+                Vec::new()
+            }
+            None => self.upstreams.ended(&key, now).into_iter().collect(),
+        }
+    }
+
+    fn take(&mut self, step: Step) {
+        match step {
+            Step::Start(key) => self.start(key),
+            Step::End(key) => {
+                if let Some(task) = self.keys.get_mut(&key).and_then(|upstream| upstream.task.take()) {
+                    task.abort();
+                }
+            }
+            Step::Forget(key) => drop(self.keys.remove(&key)),
+            Step::Republish(key) => {
+                if let Some(upstream) = self.keys.get(&key) {
+                    let feed = upstream.feed.clone();
+                    tokio::spawn(async move {
+                        if let Err(error) = feed.repeat().await {
+                            tracing::error!("{} is not published anew: {error}", topic::display(&feed.topic));
+                        }
+                    });
+                }
+            }
+        }
+    }
+
+    fn start(&mut self, key: String) {
+        let process = &self.process;
+        let upstream = self.keys.entry(key.clone()).or_insert_with(|| {
+            // The key came in a topic of this form.
+            let topic = topic::keyed(T::NAME, &key).unwrap_or_default();
+            Upstream { feed: KeyFeed::new(process.clone(), &topic), task: None }
+        });
+        let (make, feed) = (Arc::clone(&self.feed), upstream.feed.clone());
+        // In the task, so that a panic on the way to the future is that of this upstream.
+        let task = self.running.spawn(async move { make(feed).await });
+        self.names.insert(task.id(), key);
+        upstream.task = Some(task);
+    }
+}
+
+/// Waits for a moment that may never come.
+async fn at(due: Option<tokio::time::Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,96 @@
+//! The states of a process: observing them, and taking what the master sends of them.
+
+use serde::de::DeserializeOwned;
+
+use super::Process;
+use crate::bus::frame::{Frame, Kind};
+use crate::bus::payload::Payload;
+use crate::bus::{CodecError, Topic};
+use crate::error::BoxError;
+use crate::gathered::Gathered;
+use crate::state::{ObserveError, Observed, Stored};
+use crate::wanted::Wanted;
+
+impl Process {
+    pub(crate) async fn observe<T>(&self, topic: &str) -> Result<Observed<T>, ObserveError>
+    where
+        T: DeserializeOwned + Send + Sync + 'static,
+    {
+        self.shared.states.observe(topic).await
+    }
+
+    pub(crate) async fn observe_key<T: Topic>(&self, key: &str) -> Result<Observed<T>, ObserveError> {
+        self.shared.states.observe_key(key).await
+    }
+
+    /// The keys that this agent is asked for.
+    pub(crate) fn wanted(&self) -> &Wanted {
+        &self.shared.wanted
+    }
+
+    /// What the workers have contributed.
+    pub(crate) fn gather<T: Topic>(&self) -> Result<Gathered<T>, ObserveError> {
+        self.shared.contributions.gather()
+    }
+
+    /// See [`Contributions::book`].
+    pub(crate) fn book_contribution(
+        &self,
+        topic: &'static str,
+        bytes: usize,
+        limit: usize,
+    ) -> Result<(), usize> {
+        self.shared.contributions.book(topic, bytes, limit)
+    }
+
+    pub(crate) fn latest_state(&self, topic: &str) -> Option<(u64, Payload)> {
+        self.shared.states.latest(topic)
+    }
+
+    /// Takes a version into this process's own view.
+    pub(crate) fn store(&self, topic: &str, version: u64, payload: Payload) -> Result<Stored, CodecError> {
+        self.shared.states.store(topic, version, payload)
+    }
+
+    /// Tells the master which keys are observed here, whenever that changes.
+    pub(super) async fn tell_interests(self) {
+        loop {
+            let (topic, is_observed) = self.shared.states.next_interest().await;
+            let kind = if is_observed { Kind::Observe } else { Kind::Unobserve };
+            if self.send(Frame::about(kind, &topic, 0, &[])).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Takes what concerns states; the rest is not for a child.
+    pub(super) async fn take_of_states(&self, frame: &Frame) -> Result<(), BoxError> {
+        match frame.kind() {
+            Kind::State => self.take_state(frame).await?,
+            Kind::Unobserve => {
+                self.shared.states.refuse(frame.topic(), &String::from_utf8_lossy(frame.payload()));
+            }
+            Kind::Wanted => self.shared.wanted.add(frame.topic()),
+            Kind::Unwanted => self.shared.wanted.remove(frame.topic()),
+            Kind::Contribution => self.shared.contributions.take(frame)?,
+            Kind::Withdrawn => self.shared.contributions.withdraw(frame),
+            kind => return Err(format!("frames of the kind {kind:?} are not for a child").into()),
+        }
+        Ok(())
+    }
+
+    /// Takes a version of a state, and tells the master whether this process runs it.
+    async fn take_state(&self, frame: &Frame) -> Result<(), BoxError> {
+        let (topic, version) = (frame.topic(), frame.number());
+        let stored = Payload::of_frame(frame)
+            .map_err(BoxError::from)
+            .and_then(|payload| Ok(self.store(topic, version, payload)?));
+        let why_not = match &stored {
+            Ok(Stored::Runs) => String::new(),
+            Ok(Stored::Unobserved) => "nobody observes it here".to_owned(),
+            Err(problem) => problem.to_string(),
+        };
+        self.send(Frame::about(Kind::Ack, topic, version, why_not.as_bytes())).await?;
+        stored.map(drop)
+    }
+}

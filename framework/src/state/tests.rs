@@ -1,0 +1,130 @@
+//! Observers, with and without keys, and the versions that arrive for them.
+
+use serde::{Deserialize, Serialize};
+
+use super::*;
+
+fn payload(number: u32) -> Payload {
+    Payload::encode("a number", &number).unwrap()
+}
+
+#[tokio::test]
+async fn observers_see_the_latest_version_and_hear_of_changes() {
+    let states = Arc::new(States::default());
+    let waiting = tokio::spawn({
+        let states = Arc::clone(&states);
+        async move { states.observe::<u32>("n").await.unwrap() }
+    });
+    tokio::task::yield_now().await;
+    states.store("n", 1, payload(10)).unwrap();
+    let mut observed = waiting.await.unwrap();
+    assert_eq!((*observed.get(), observed.get().version()), (10, 1));
+    let held = observed.get();
+    states.store("n", 2, payload(20)).unwrap();
+    states.store("n", 3, payload(30)).unwrap();
+    assert_eq!((*observed.changed().await, *held), (30, 10));
+}
+
+#[tokio::test]
+async fn an_older_version_changes_nothing() {
+    let states = States::default();
+    states.store("n", 5, payload(50)).unwrap();
+    states.store("n", 4, payload(40)).unwrap();
+    assert_eq!(*states.observe::<u32>("n").await.unwrap().get(), 50);
+    assert_eq!(states.latest("n").unwrap().0, 5);
+    assert!(states.latest("other").is_none());
+}
+
+#[tokio::test]
+async fn a_payload_of_another_type_leaves_the_last_good_value() {
+    let states = States::default();
+    states.store("n", 1, payload(1)).unwrap();
+    let observed = states.observe::<u32>("n").await.unwrap();
+    let text = Payload::encode("a text", &"x").unwrap();
+    assert!(states.store("n", 2, text).unwrap_err().to_string().contains("the state `n`"));
+    assert_eq!((*observed.get(), observed.get().version()), (1, 1));
+    assert!(matches!(states.observe::<String>("n").await, Err(ObserveError::OtherType(_))));
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Price(u32);
+
+impl Topic for Price {
+    const NAME: &'static str = "price";
+}
+
+const EU: &str = "price\0eu";
+
+async fn interest(states: &States) -> Option<(String, bool)> {
+    let soon = std::time::Duration::from_millis(20);
+    tokio::time::timeout(soon, states.next_interest()).await.ok()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_master_is_told_of_the_first_observer_of_a_key_and_of_the_last() {
+    let states = Arc::new(States::default());
+    let waiting = tokio::spawn({
+        let states = Arc::clone(&states);
+        async move { states.observe_key::<Price>("eu").await.unwrap() }
+    });
+    assert_eq!(interest(&states).await, Some((EU.to_owned(), true)));
+    assert_eq!(states.store(EU, 7, payload(70)).unwrap(), Stored::Runs);
+    let first = waiting.await.unwrap();
+    let second = states.observe_key::<Price>("eu").await.unwrap();
+    assert_eq!(interest(&states).await, None);
+    drop(first);
+    assert_eq!(interest(&states).await, None);
+    assert_eq!(second.get().0, 70);
+    drop(second);
+    assert_eq!(interest(&states).await, Some((EU.to_owned(), false)));
+    assert!(states.entries().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_is_observed_anew_takes_any_version() {
+    let states = Arc::new(States::default());
+    assert_eq!(states.store(EU, 9, payload(90)).unwrap(), Stored::Unobserved);
+    let hold = states.hold(EU);
+    states.store(EU, 9, payload(90)).unwrap();
+    drop(hold);
+    assert_eq!(states.store(EU, 10, payload(90)).unwrap(), Stored::Unobserved);
+    let observing = states.observe_key::<Price>("eu");
+    tokio::pin!(observing);
+    assert!(futures_util::poll!(&mut observing).is_pending(), "what was held before is forgotten");
+    states.store(EU, 3, payload(30)).unwrap();
+    assert_eq!(observing.await.unwrap().get().version(), 3);
+    assert_eq!(interest(&states).await, Some((EU.to_owned(), false)), "and it is dropped by now");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_gives_up_waiting_for_a_key_observes_it_no_more() {
+    let states = States::default();
+    let soon = std::time::Duration::from_millis(1);
+    tokio::time::timeout(soon, states.observe_key::<Price>("eu")).await.unwrap_err();
+    assert_eq!(interest(&states).await, Some((EU.to_owned(), false)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_reaches_who_waits_and_the_next_one_asks_again() {
+    let states = Arc::new(States::default());
+    let waiting = tokio::spawn({
+        let states = Arc::clone(&states);
+        async move { states.observe_key::<Price>("eu").await }
+    });
+    assert_eq!(interest(&states).await, Some((EU.to_owned(), true)));
+    states.refuse(EU, "65536 keys are the most");
+    let error = waiting.await.unwrap().unwrap_err().to_string();
+    assert_eq!(error, "the state `price[eu]` cannot be observed: 65536 keys are the most");
+    assert_eq!(interest(&states).await, Some((EU.to_owned(), false)));
+    let _hold = states.hold(EU);
+    assert_eq!(interest(&states).await, Some((EU.to_owned(), true)));
+}
+
+#[tokio::test]
+async fn a_large_state_is_decoded_from_its_memory_by_each_observer() {
+    let states = States::default();
+    let text = "x".repeat(2 << 20);
+    states.store("n", 1, Payload::encode("a text", &text).unwrap()).unwrap();
+    assert_eq!(states.observe::<String>("n").await.unwrap().get().len(), 2 << 20);
+    assert!(matches!(states.latest("n"), Some((1, Payload::Sealed(_)))));
+}

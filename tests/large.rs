@@ -1,0 +1,113 @@
+//! States in sealed memory: one copy for all, stopped workers, and when a version is everywhere.
+
+use std::fs;
+
+use hatchery::status::Status;
+use hatchery::testing::{Cluster, eventually, send_signal};
+use rustix::process::Signal;
+
+use crate::harness::{FAST, ask_all, kill, pids, site};
+
+const MIB: usize = 1 << 20;
+
+fn config(bytes: usize, rounds: u64) -> String {
+    format!("[states]\nbulk_bytes = {bytes}\nbulk_rounds = {rounds}")
+}
+
+fn large(bytes: usize, rounds: u64, workers: &str) -> Cluster {
+    let options = [FAST, &["--workers", workers, "--set", "cluster.heartbeat_timeout=0s"]].concat();
+    Cluster::start_at(site(&config(bytes, rounds)), &options)
+}
+
+fn await_file(cluster: &Cluster, name: &str) {
+    let path = cluster.site().dir().join(name);
+    eventually(&format!("the agent has written {name}"), || path.exists().then_some(()));
+}
+
+/// Waits until all workers have this round of so many bytes.
+fn await_round(cluster: &Cluster, round: u64, bytes: usize) {
+    eventually("every worker has the round", || {
+        let has = |answer: &serde_json::Value| answer["round"] == round && answer["bytes"] == bytes;
+        ask_all(cluster, "/states/large").iter().all(has).then_some(())
+    });
+}
+
+/// The memory of all processes: their own and their share of what is shared, and the sealed memory that they hold,
+/// each counted once.
+fn memory(cluster: &Cluster, status: &Status) -> (usize, usize) {
+    let (mut pss, mut sealed) = (0, std::collections::BTreeMap::new());
+    for pid in pids(status).into_iter().chain([cluster.pid()]) {
+        let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
+        let line = rollup.lines().find(|line| line.starts_with("Pss:")).unwrap();
+        pss += line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() << 10;
+        for entry in fs::read_dir(format!("/proc/{pid}/fd")).unwrap().map(|entry| entry.unwrap().path()) {
+            let target = fs::read_link(&entry).unwrap_or_default();
+            if target.to_string_lossy().starts_with("/memfd:") {
+                use std::os::unix::fs::MetadataExt as _;
+                let memory = fs::metadata(&entry).unwrap();
+                sealed.insert(memory.ino(), memory.blocks() as usize * 512);
+            }
+        }
+    }
+    (pss, sealed.values().sum())
+}
+
+#[test]
+fn a_large_state_is_in_memory_once_however_many_workers_read_it() {
+    let cluster = large(CHUNK, 0, "4");
+    await_round(&cluster, 0, CHUNK);
+    let (before, none) = memory(&cluster, &cluster.status());
+    assert_eq!(none, 0, "small states need no sealed memory");
+    drop(cluster);
+    let cluster = large(16 * MIB, 1, "4");
+    await_round(&cluster, 1, 16 * MIB);
+    let (after, sealed) = memory(&cluster, &cluster.status());
+    println!("private and shared: {before} before, {after} after, and {sealed} sealed");
+    assert!((16 * MIB..18 * MIB).contains(&sealed), "one copy: {sealed}");
+    assert!(after.saturating_sub(before) + sealed < 28 * MIB, "{before} {after} {sealed}");
+    let state = cluster.status().states.into_iter().find(|state| state.name == "bulk").unwrap();
+    assert!(state.bytes > 16 * MIB as u64 && state.converged, "{state:?}");
+}
+
+const CHUNK: usize = 64 << 10;
+
+#[test]
+fn a_stopped_worker_costs_nothing_and_has_the_newest_version_when_it_goes_on() {
+    let cluster = large(4 * MIB, 1, "2");
+    await_file(&cluster, "everywhere-1");
+    await_round(&cluster, 1, 4 * MIB);
+    let status = cluster.status();
+    let stopped = status.workers[1].process.pid.unwrap();
+    let (before, shmem_before) = (status.master.usage.rss_bytes, shared_memory());
+    send_signal(stopped, Signal::STOP);
+    cluster.site().configure("default.toml", &config(4 * MIB, 101));
+    await_file(&cluster, "published-101");
+    await_file(&cluster, "late-101");
+    let (after, shmem_after) = (cluster.status().master.usage.rss_bytes, shared_memory());
+    println!("the master: {before} before, {after} after; shared memory: {shmem_before}, {shmem_after}");
+    assert!(after.saturating_sub(before) < 4 * MIB as u64, "{before} {after}");
+    assert!(!cluster.site().dir().join("everywhere-101").exists());
+    send_signal(stopped, Signal::CONT);
+    await_file(&cluster, "everywhere-101");
+    await_round(&cluster, 101, 4 * MIB);
+    assert_eq!(cluster.status().workers[1].process.pid, Some(stopped));
+}
+
+/// All of the machine's; others use it, too, so that it is shown and not judged.
+fn shared_memory() -> String {
+    let table = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    table.lines().find(|line| line.starts_with("Shmem:")).unwrap_or_default().to_owned()
+}
+
+#[test]
+fn a_version_is_everywhere_when_the_worker_that_holds_it_up_is_dead() {
+    let cluster = large(CHUNK, 1, "2");
+    await_file(&cluster, "everywhere-1");
+    let stopped = cluster.status().workers[0].process.pid.unwrap();
+    send_signal(stopped, Signal::STOP);
+    cluster.site().configure("default.toml", &config(CHUNK, 2));
+    await_file(&cluster, "late-2");
+    assert!(!cluster.site().dir().join("everywhere-2").exists());
+    kill(stopped);
+    await_file(&cluster, "everywhere-2");
+}

@@ -1,0 +1,262 @@
+//! The states of the probe, as its configuration wants them: keyed ones, a large one, and what workers contribute.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::routing::get;
+use axum::{Json, Router};
+use hatchery::{Agent, KeyFeed, Observed, Topic, Worker};
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Value, json};
+use tokio::time::{sleep, timeout};
+
+use crate::ProbeConfig;
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct States {
+    /// The keys that each worker observes.
+    keys: Vec<String>,
+    /// How long an upstream outlives its observers.
+    linger_ms: u64,
+    /// How large the large state is; none at 0.
+    bulk_bytes: usize,
+    /// How often it is published, counted from the start.
+    bulk_rounds: u64,
+    /// Each worker contributes its index, and the agent gathers them.
+    contribute: bool,
+}
+
+/// What an upstream feeds: how often it has, and who.
+#[derive(Debug, Serialize, Deserialize)]
+struct Tick {
+    count: u64,
+    pid: u32,
+}
+
+impl Topic for Tick {
+    const NAME: &'static str = "tick";
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Load {
+    index: u32,
+}
+
+impl Topic for Load {
+    const NAME: &'static str = "load";
+}
+
+/// As many bytes as wanted on the way, and a few before and after.
+#[derive(Debug)]
+struct Bulk {
+    round: u64,
+    bytes: usize,
+}
+
+impl Topic for Bulk {
+    const NAME: &'static str = "bulk";
+}
+
+const CHUNK: usize = 64 << 10;
+
+struct Chunk(u64);
+
+impl Serialize for Chunk {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut bytes = vec![7; CHUNK];
+        bytes[..8].copy_from_slice(&self.0.to_le_bytes());
+        serializer.serialize_bytes(&bytes)
+    }
+}
+
+impl<'de> Deserialize<'de> for Chunk {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct First;
+        impl Visitor<'_> for First {
+            type Value = Chunk;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("bytes")
+            }
+
+            fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Chunk, E> {
+                let head = bytes.first_chunk().filter(|_| bytes.len() == CHUNK);
+                head.map(|head| Chunk(u64::from_le_bytes(*head))).ok_or_else(|| E::custom("no chunk"))
+            }
+        }
+        deserializer.deserialize_bytes(First)
+    }
+}
+
+impl Serialize for Bulk {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq((0..self.bytes / CHUNK).map(|_| Chunk(self.round)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Bulk {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Sum;
+        impl<'de> Visitor<'de> for Sum {
+            type Value = Bulk;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("chunks")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut chunks: A) -> Result<Bulk, A::Error> {
+                let mut bulk = Bulk { round: 0, bytes: 0 };
+                while let Some(Chunk(round)) = chunks.next_element()? {
+                    bulk = Bulk { round, bytes: bulk.bytes + CHUNK };
+                }
+                Ok(bulk)
+            }
+        }
+        deserializer.deserialize_seq(Sum)
+    }
+}
+
+/// What the agent does.
+pub(crate) async fn lead(agent: &Agent, config: &Observed<ProbeConfig>) -> hatchery::Result {
+    let states = config.get().states.clone();
+    let linger = Duration::from_millis(states.linger_ms);
+    agent.publish_keyed_lingering(linger, |feed: KeyFeed<Tick>| feed_key(feed))?;
+    assert!(agent.publish_keyed(|feed: KeyFeed<Tick>| feed_key(feed)).is_err(), "one publisher");
+    if states.bulk_bytes > 0 {
+        tokio::spawn(publish_bulk(agent.clone(), config.clone()));
+    }
+    if states.contribute {
+        tokio::spawn(gather(agent.clone()));
+    }
+    Ok(())
+}
+
+/// An upstream: it locks a file for as long as it lives, so that a second one is noticed.
+async fn feed_key(feed: KeyFeed<Tick>) -> hatchery::Result {
+    let lock = File::create(format!("upstream-{}", feed.key()))?;
+    if lock.try_lock().is_err() {
+        File::create("overlap")?;
+    }
+    let mut started = OpenOptions::new().create(true).append(true).open("upstreams")?;
+    writeln!(started, "{} {}", feed.key(), std::process::id())?;
+    if feed.key() == "flaky" {
+        match std::fs::read_to_string("upstreams")?.lines().count() {
+            1 => return Err("the upstream is away".into()),
+            2 => panic!("the upstream talks nonsense"),
+            _ => {}
+        }
+    }
+    let pid = std::process::id();
+    for count in 0.. {
+        feed.set(Tick { count, pid }).await?;
+        sleep(Duration::from_millis(5)).await;
+    }
+    Ok(())
+}
+
+async fn publish_bulk(agent: Agent, mut config: Observed<ProbeConfig>) -> hatchery::Result {
+    let bytes = config.get().states.bulk_bytes;
+    let bulk = agent.publish(Bulk { round: 0, bytes }).await?;
+    let mut round = 0;
+    loop {
+        let mut version = 0;
+        while round < config.get().states.bulk_rounds {
+            round += 1;
+            version = bulk.set(Bulk { round, bytes }).await?;
+        }
+        if version > 0 {
+            File::create(format!("published-{round}"))?;
+            if timeout(Duration::from_millis(300), bulk.until_everywhere(version)).await.is_err() {
+                File::create(format!("late-{round}"))?;
+            }
+            bulk.until_everywhere(version).await?;
+            File::create(format!("everywhere-{round}"))?;
+        }
+        config.changed().await;
+    }
+}
+
+/// Writes down each set.
+async fn gather(agent: Agent) -> hatchery::Result {
+    let mut loads = agent.gather::<Load>()?;
+    loop {
+        let set = loads.get();
+        let line =
+            set.iter().map(|one| format!("{} {} {}\n", one.origin(), one.origin().pid(), one.value().index));
+        std::fs::write("gathered.new", format!("{}\n{}", std::process::id(), line.collect::<String>()))?;
+        std::fs::rename("gathered.new", "gathered")?;
+        loads.changed().await;
+    }
+}
+
+/// What a worker sees: of each key the count, the version, who fed it, and how often a version fell.
+type Seen = Arc<Mutex<BTreeMap<String, (u64, u64, u32, u64)>>>;
+
+/// The pages of a worker, and its observing.
+pub(crate) async fn pages(worker: Worker, config: Observed<ProbeConfig>) -> hatchery::Result<Router> {
+    if config.get().states.contribute {
+        worker.contribute(&Load { index: 99 }).await?;
+        worker.contribute(&Load { index: worker.index() }).await?;
+    }
+    let (seen, bulk) = (Seen::default(), Arc::<Mutex<Option<Observed<Bulk>>>>::default());
+    tokio::spawn(observe_keys(worker.clone(), config, Arc::clone(&seen)));
+    tokio::spawn({
+        let (worker, bulk) = (worker.clone(), Arc::clone(&bulk));
+        async move {
+            let observed = worker.observe::<Bulk>().await.ok();
+            *bulk.lock().unwrap_or_else(|error| error.into_inner()) = observed;
+        }
+    });
+    let index = worker.index();
+    let keys = async move || -> Json<Value> {
+        let seen = seen.lock().unwrap_or_else(|error| error.into_inner());
+        Json(json!({ "index": index, "pid": std::process::id(), "keys": *seen }))
+    };
+    let large = async move || -> Json<Value> {
+        let bulk = bulk.lock().unwrap_or_else(|error| error.into_inner()).clone();
+        let (round, bytes) = bulk.map(|bulk| bulk.get()).map_or((0, 0), |bulk| (bulk.round, bulk.bytes));
+        Json(json!({ "index": index, "round": round, "bytes": bytes }))
+    };
+    Ok(Router::new().route("/states/keys", get(keys)).route("/states/large", get(large)))
+}
+
+/// Observes the keys that the configuration names, each in a task that ends with its name there.
+async fn observe_keys(worker: Worker, mut config: Observed<ProbeConfig>, seen: Seen) {
+    let mut tasks: BTreeMap<String, tokio::task::JoinHandle<()>> = BTreeMap::new();
+    loop {
+        let keys = config.get().states.keys.clone();
+        tasks.retain(|key, task| {
+            let stays = keys.contains(key);
+            if !stays {
+                task.abort();
+                seen.lock().unwrap_or_else(|error| error.into_inner()).remove(key);
+            }
+            stays
+        });
+        for key in keys {
+            tasks
+                .entry(key.clone())
+                .or_insert_with(|| tokio::spawn(observe_key(worker.clone(), key, Arc::clone(&seen))));
+        }
+        config.changed().await;
+    }
+}
+
+async fn observe_key(worker: Worker, key: String, seen: Seen) {
+    let Ok(mut observed) = worker.observe_key::<Tick>(&key).await else { return };
+    let (mut fell, mut last) = (0, 0);
+    loop {
+        let tick = observed.get();
+        fell += u64::from(tick.version() < last);
+        last = tick.version();
+        let line = (tick.count, last, tick.pid, fell);
+        seen.lock().unwrap_or_else(|error| error.into_inner()).insert(key.clone(), line);
+        observed.changed().await;
+    }
+}
