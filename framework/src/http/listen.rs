@@ -4,43 +4,53 @@ use std::fmt;
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::balance::Policy;
 
 /// One place to listen. In the configuration an address alone stands for a table with nothing else in it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listen {
     /// `host:port`, `unix:PATH`, or `systemd:NAME` for inherited sockets of that name.
     pub address: String,
     /// What the status calls it. Default `http`, or the group's name, with a number where that is taken; for an
     /// inherited socket its own name.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// How its connections are spread over the workers. Default what `http.policy` says.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<Policy>,
     /// For the policy `weighted`: how much each worker gets, by index. Who has none counts as 1.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub weights: Vec<u32>,
 }
 
 /// The table in full.
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Table {
     address: String,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     name: Option<String>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     policy: Option<Policy>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     weights: Vec<u32>,
 }
 
 impl From<&str> for Listen {
     fn from(address: &str) -> Self {
         Self { address: address.to_owned(), ..Self::default() }
+    }
+}
+
+impl Serialize for Listen {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.clone() {
+            Self { address, name: None, policy: None, weights } if weights.is_empty() => {
+                serializer.serialize_str(&address)
+            }
+            Self { address, name, policy, weights } => {
+                Table { address, name, policy, weights }.serialize(serializer)
+            }
+        }
     }
 }
 
