@@ -33,6 +33,8 @@ const PURE: &[&str] = &[
     "bus/frame.rs",
     "bus/outbox.rs",
     "bus/topic.rs",
+    "cli/listing.rs",
+    "cli/mask.rs",
     "cli/view.rs",
     "cpu/queue.rs",
     "cpu/settings.rs",

@@ -11,6 +11,7 @@
 //! | `state` | states across restarts of their publishers and observers |
 //! | `configuration` | changes on disk, mistakes on disk, layers |
 //! | `commands` | the command line, the control socket, the run dir |
+//! | `show` | `config show`: every key, its origin, no secret |
 //! | `balance` | how connections are spread over the workers |
 //! | `heavy` | the pool for heavy work of a worker |
 //! | `hung` | processes that do not answer, a master that slept, budgets of restarts |
@@ -47,6 +48,7 @@ mod reload;
 mod rights;
 mod scaffold;
 mod serving;
+mod show;
 mod state;
 mod stop;
 mod succession;

@@ -27,6 +27,8 @@ struct ProbeConfig {
     /// Has to fit a byte, to be out of range.
     small: u8,
     limits: Limits,
+    /// Whatever a test says; nobody reads it.
+    upstream: serde_json::Map<String, Value>,
     /// A worker from this index on waits until the file `go` exists, if it is not 0.
     late: u32,
     /// How long a worker takes to begin.

@@ -55,12 +55,8 @@ impl Plan {
     }
 
     fn count(&self, (name, settings): &(String, GroupSettings), processors: usize) -> u32 {
-        match (settings.workers, name.as_str()) {
-            (Some(count), WEB) => count.resolve(processors).max(1),
-            (Some(count), _) => count.resolve(processors),
-            (None, WEB) => self.cluster.workers.resolve(processors),
-            (None, _) => 1,
-        }
+        let count = settings.count(name, &self.cluster).resolve(processors);
+        if name == WEB { count.max(1) } else { count }
     }
 
     /// The supervisor of all this, on so many processors.
