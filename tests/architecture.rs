@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// The rooms of the framework from the bottom up, in floors. A room imports only from floors below its own.
 const FLOORS: &[&[&str]] = &[
+    &["number"],
     &[
         "error", "duration", "size", "backoff", "role", "image", "cgroup", "signals", "identity", "pidfd",
         "balance", "handover",
@@ -70,6 +71,7 @@ const PURE: &[&str] = &[
     "master/supervisor.rs",
     "master/supervisor/generations.rs",
     "master/tail.rs",
+    "number.rs",
     "status.rs",
     "systemd/bulletin.rs",
     "systemd/choice.rs",

@@ -9,6 +9,7 @@
 //!
 //! | room | answers for |
 //! |---|---|
+//! | `number` | settings that are a number or a text |
 //! | [`error`], [`duration`], [`size`], `role`, `backoff`, `exit` | words: endings, durations, slots, delays, reasons |
 //! | [`status`] | what `status --json` says |
 //! | [`config`], `log`, `http` | layers of configuration; log files; serving HTTP |
@@ -53,6 +54,7 @@ mod lives;
 mod log;
 mod master;
 mod news;
+mod number;
 mod pidfd;
 mod process;
 mod published;

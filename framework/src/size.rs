@@ -1,9 +1,9 @@
 //! Sizes as people write them in configuration: `512KiB`, `2MiB`, or a plain number of bytes.
 
-use std::fmt;
-
 pub use bytesize::ByteSize;
-use serde::{Deserializer, Serialize, Serializer, de};
+use serde::{Deserializer, Serialize, Serializer};
+
+use crate::number;
 
 /// The units in which a size may be a whole number, by their binary digits.
 const UNITS: [(&str, u32); 4] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
@@ -26,32 +26,8 @@ pub fn serialize<S: Serializer>(size: &ByteSize, serializer: S) -> Result<S::Ok,
 /// # Errors
 /// When the value is neither a number of bytes nor a number with a unit.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ByteSize, D::Error> {
-    deserializer.deserialize_any(SizeVisitor)
-}
-
-struct SizeVisitor;
-
-impl de::Visitor<'_> for SizeVisitor {
-    type Value = ByteSize;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a size such as 512KiB, 2MiB or a number of bytes")
-    }
-
-    fn visit_u64<E: de::Error>(self, bytes: u64) -> Result<ByteSize, E> {
-        Ok(ByteSize::b(bytes))
-    }
-
-    fn visit_i64<E: de::Error>(self, bytes: i64) -> Result<ByteSize, E> {
-        match u64::try_from(bytes) {
-            Ok(bytes) => self.visit_u64(bytes),
-            Err(_) => Err(E::invalid_value(de::Unexpected::Signed(bytes), &self)),
-        }
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<ByteSize, E> {
-        text.parse().map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))
-    }
+    let wanted = "a size such as 512KiB, 2MiB or a number of bytes";
+    number::or_text(deserializer, wanted, |bytes| Some(ByteSize::b(bytes)), |text| text.parse().ok())
 }
 
 /// For `#[serde(default, with = "hatchery::size::optional")]`: a size that may be left out.
