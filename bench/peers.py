@@ -1,25 +1,25 @@
 """The servers that are compared: the template app and its peers, each started and ready."""
 
-import json
 import os
 import shutil
-import subprocess
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
-from processes import Failed, Server, free_port
-
-BENCH = Path(__file__).resolve().parent
-REPOSITORY = BENCH.parent
+from installed import BENCH, REPOSITORY, tool
+from processes import Server, free_port
 
 TEMPLATE, NGINX, HYPER, REEXEC = "hatchery", "nginx", "bare hyper", "bare re-exec"
 STORM, NODE, EGG = "crash storm", "node cluster", "egg"
 
-NPM_PATIENCE = 300
-"""Seconds that the installation of a peer may take."""
-
-PACKAGES = {"wrk": "wrk", "nginx": "nginx-light"}
+NEEDS = {
+    TEMPLATE: (None, None),
+    HYPER: (None, None),
+    NGINX: ("nginx", None),
+    NODE: ("node", None),
+    EGG: ("node", "egg"),
+}
+"""The program of each server, and the folder of its npm packages."""
 
 NGINX_CONF = """
 daemon off;
@@ -43,29 +43,6 @@ http {{
     }}
 }}
 """
-
-
-def tool(name):
-    """The path of a program; servers are often outside the PATH of a plain user."""
-    return shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin:/sbin")
-
-
-def check_tools():
-    missing = [package for name, package in PACKAGES.items() if not tool(name)]
-    if missing:
-        raise Failed(f"install what is missing: apt-get install {' '.join(missing)}")
-
-
-def build():
-    """Builds the template and the small peers for release; the folder of the programs."""
-    if not shutil.which("cargo"):
-        raise Failed("cargo is missing: install Rust")
-    command = ["cargo", "build", "--release", "--locked", "-p", "app-template", "-p", "hatchery-bench"]
-    if subprocess.run(command, cwd=REPOSITORY).returncode != 0:
-        raise Failed("the build failed")
-    metadata = ["cargo", "metadata", "--format-version", "1", "--no-deps"]
-    answer = subprocess.run(metadata, cwd=REPOSITORY, check=True, stdout=subprocess.PIPE)
-    return Path(json.loads(answer.stdout)["target_directory"]) / "release"
 
 
 @contextmanager
@@ -139,30 +116,6 @@ def start_egg(server, _, workers, modules):
     server.port = free_port()
     server.spawn([tool("node"), app / "start.js", server.port, workers])
     return server.wait_for_line("egg is ready")[0]
-
-
-def install_egg(cache):
-    """The folder of egg's packages below `cache`, installed by npm if it is not there yet."""
-    folder = cache / "egg"
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copy(BENCH / "egg" / "package.json", folder)
-    wanted = json.loads((folder / "package.json").read_text())["dependencies"]["egg"]
-    installed = folder / "node_modules" / "egg" / "package.json"
-    if not installed.exists() or json.loads(installed.read_text())["version"] != wanted:
-        install(folder)
-    return folder / "node_modules"
-
-
-def install(folder):
-    if not tool("npm"):
-        raise Failed("npm is missing: apt-get install npm")
-    command = [tool("npm"), "install", "--omit=dev", "--no-audit", "--no-fund", "--ignore-scripts"]
-    try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=NPM_PATIENCE)
-    except subprocess.TimeoutExpired as error:
-        raise Failed(f"npm took more than {NPM_PATIENCE} s to install into {folder}") from error
-    if done.returncode != 0:
-        raise Failed(f"npm could not install into {folder}: {done.stderr.strip()[-300:]}")
 
 
 STARTS = {
