@@ -10,13 +10,18 @@ from installed import BENCH, REPOSITORY, tool
 from processes import Server, free_port
 
 TEMPLATE, NGINX, HYPER, REEXEC = "hatchery", "nginx", "bare hyper", "bare re-exec"
-STORM, NODE, EGG = "crash storm", "node cluster", "egg"
+STORM, NODE, EGG, PM2 = "crash storm", "node cluster", "egg", "PM2"
+PUMA, GUNICORN, HAPROXY = "Puma", "Gunicorn", "HAProxy"
 
 NEEDS = {
     TEMPLATE: (None, None),
     HYPER: (None, None),
     NGINX: ("nginx", None),
+    HAPROXY: ("haproxy", None),
+    PUMA: ("puma", None),
+    GUNICORN: ("gunicorn", None),
     NODE: ("node", None),
+    PM2: ("node", "pm2"),
     EGG: ("node", "egg"),
 }
 """The program of each server, and the folder of its npm packages."""
@@ -42,6 +47,22 @@ http {{
         location /whoami {{ return 200 '{{"pid":$pid}}'; }}
     }}
 }}
+"""
+
+
+HAPROXY_CONF = """
+global
+    nbthread {workers}
+    stats socket {folder}/admin.sock mode 660 level admin expose-fd listeners
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 50s
+    timeout server 50s
+frontend pages
+    bind 127.0.0.1:{port}
+    http-request return content-type application/json lf-string '{{"pid":%pid}}' if {{ path /whoami }}
+    http-request return content-type text/plain string "hello from worker 0\\n"
 """
 
 
@@ -118,12 +139,53 @@ def start_egg(server, _, workers, modules):
     return server.wait_for_line("egg is ready")[0]
 
 
+def start_pm2(server, _, workers, modules):
+    """PM2 as the first process of a container, which leaves no daemon behind, with a home in the server's folder."""
+    server.port = free_port()
+    app = [BENCH / "pm2" / "app.js", "--name", "pages", "-i", workers]
+    server.spawn(["env", f"PORT={server.port}", *pm2_command(server, modules, "pm2-runtime"), "start", *app])
+    return server.wait_for_answer()
+
+
+def pm2_command(server, modules, name):
+    return ["env", f"PM2_HOME={server.folder / 'pm2'}", tool("node"), modules / "pm2" / "bin" / name]
+
+
+def start_puma(server, _, workers):
+    server.port = free_port()
+    shutil.copy(BENCH / "puma" / "config.ru", server.folder)
+    address = f"tcp://127.0.0.1:{server.port}"
+    server.spawn([tool("puma"), "--quiet", "-e", "production", "-w", workers, "-b", address, "config.ru"])
+    return server.wait_for_answer()
+
+
+def start_gunicorn(server, _, workers, *options):
+    server.port = free_port()
+    shutil.copy(BENCH / "gunicorn" / "app.py", server.folder)
+    address = f"127.0.0.1:{server.port}"
+    server.spawn([tool("gunicorn"), "-w", workers, "-b", address, *options, "app:app"])
+    return server.wait_for_answer()
+
+
+def start_haproxy(server, _, workers):
+    """One process with as many threads as the others have workers: HAProxy has no more than one that serves."""
+    server.port = free_port()
+    text = HAPROXY_CONF.format(folder=server.folder, port=server.port, workers=workers)
+    (server.folder / "haproxy.cfg").write_text(text)
+    server.spawn([tool("haproxy"), "-W", "-f", server.folder / "haproxy.cfg"])
+    return server.wait_for_answer()
+
+
 STARTS = {
     TEMPLATE: start_template,
     STORM: start_storm,
     NGINX: start_nginx,
     NODE: start_node,
     EGG: start_egg,
+    PM2: start_pm2,
+    PUMA: start_puma,
+    GUNICORN: start_gunicorn,
+    HAPROXY: start_haproxy,
     HYPER: start_hyper,
     REEXEC: start_reexec,
 }
