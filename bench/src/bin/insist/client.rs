@@ -132,3 +132,74 @@ fn cut(error: &io::Error, said: &[u8]) -> Failure {
         _ => Failure::Other,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{\"pid\":7}";
+
+    /// How a server parts with a client.
+    #[derive(Debug, Clone, Copy)]
+    enum Farewell {
+        InOrder,
+        Rude,
+    }
+
+    /// What becomes of one request to a server that says `answer` and closes the connection.
+    async fn outcome(answer: &'static [u8], farewell: Farewell) -> Result<(Connection, u32), Failure> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            assert!(stream.read(&mut [0; 1024]).await.unwrap() > 0);
+            stream.write_all(answer).await.unwrap();
+            if let Farewell::Rude = farewell {
+                stream.set_zero_linger().unwrap();
+            }
+        });
+        let outcome = Client::new(address, Manner::KeepAlive).ask().await;
+        server.await.unwrap();
+        outcome.map(|(_, connection, pid)| (connection, pid))
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_told_by_what_came_before_the_end() {
+        let (none, part) = (&ANSWER[..0], &ANSWER[..40]);
+        assert_eq!(outcome(none, Farewell::InOrder).await, Err(Failure::ClosedUnanswered));
+        assert_eq!(outcome(none, Farewell::Rude).await, Err(Failure::ResetUnanswered));
+        assert_eq!(outcome(part, Farewell::InOrder).await, Err(Failure::Truncated));
+        assert_eq!(outcome(b"HTTP/1.1 500 No\r\n\r\n", Farewell::InOrder).await, Err(Failure::Wrong));
+        assert_eq!(outcome(ANSWER, Farewell::InOrder).await, Ok((Connection::Stays, 7)));
+    }
+
+    #[tokio::test]
+    async fn nobody_who_listens_is_refused() {
+        let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let outcome = Client::new(address, Manner::New).ask().await;
+        assert_eq!(outcome.map(drop), Err(Failure::Refused));
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_was_closed_before_the_next_request_is_no_failure() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move {
+            for _ in 0..2 {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                assert!(stream.read(&mut [0; 1024]).await.unwrap() > 0);
+                stream.write_all(ANSWER).await.unwrap();
+            }
+        });
+        let mut client = Client::new(address, Manner::KeepAlive);
+        let (stream, connection, _) = client.ask().await.unwrap();
+        // The server's farewell has come when there is something to read.
+        stream.readable().await.unwrap();
+        client.part(stream, connection).await;
+        client.ask().await.unwrap();
+        server.await.unwrap();
+        assert_eq!(client.tally.connections, 2);
+    }
+}
