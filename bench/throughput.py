@@ -120,7 +120,7 @@ def row(name, of_kind):
         f"{median(note['of workers']):.0%}",
         f"{median(least):.2f} ({min(least):.2f} – {max(least):.2f})",
         sum(note["errors"]),
-        ", ".join(together),
+        *([", ".join(together)] if together else []),
     ]
 
 
@@ -151,10 +151,11 @@ def main():
     notes = measure(programs, servers, arguments)
     print(f"before: {before}\nafter:  {machine()}\n{arguments.rounds} rounds, {arguments.seconds} s under load\n")
     to_floors = [f"this / {floor}" for floor in FLOORS]
-    header = ["server", "req/CPU-s", "range", *to_floors, "req/s", "of workers", "least / most CPU", "errors", "held"]
+    header = ["server", "req/CPU-s", "range", *to_floors, "req/s", "of workers", "least / most CPU", "errors"]
     for kind, of_kind in notes.items():
         title = f"HTTP, {kind}: requests per server CPU-second, {CONNECTIONS} connections at a time"
-        print(render(title, header, [row(name, of_kind) for name in servers]))
+        rows = [row(name, of_kind) for name in servers]
+        print(render(title, [*header, "held"][: len(rows[0])], rows))
 
 
 if __name__ == "__main__":
