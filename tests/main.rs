@@ -11,6 +11,7 @@
 //! | `state` | states across restarts of their publishers and observers |
 //! | `configuration` | changes on disk, mistakes on disk, layers |
 //! | `commands` | the command line, the control socket, the run dir |
+//! | `listeners` | where a cluster listens: names, families, Unix sockets and their rights |
 //! | `balance` | how connections are spread over the workers |
 //! | `heavy` | the pool for heavy work of a worker |
 //! | `hung` | processes that do not answer, a master that slept, budgets of restarts |
@@ -41,6 +42,7 @@ mod exits;
 mod harness;
 mod heavy;
 mod hung;
+mod listeners;
 mod load;
 mod logs;
 mod reload;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 mod accounts;
 mod taking;
 
-pub(crate) use accounts::{find, resolve, whoami};
+pub(crate) use accounts::{find, group_id, resolve, user_id, whoami};
 pub(crate) use taking::take;
 
 /// The environment variable that tells a child whom to become: an [`Identity`] as text. Without it a child

@@ -4,6 +4,7 @@
 
 mod announcement;
 mod autopsy;
+mod bind;
 mod budget;
 mod cluster;
 mod control;

@@ -3,10 +3,12 @@
 use std::fmt;
 
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
+use super::mode::SocketMode;
 use crate::balance::Policy;
+use crate::identity::Account;
 
 /// One place to listen. In the configuration an address alone stands for a table with nothing else in it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -23,7 +25,19 @@ pub struct Listen {
     /// For the policy `weighted`: how much each worker gets, by index. Who has none counts as 1.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub weights: Vec<u32>,
+    /// For a Unix socket: the mode of its file. Default what the umask of the master leaves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<SocketMode>,
+    /// For a Unix socket: the owner of its file. Default the master's user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Account>,
+    /// For a Unix socket: the group of its file. Default the master's group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<Account>,
 }
+
+/// What the address of a Unix socket begins with.
+pub(crate) const UNIX: &str = "unix:";
 
 /// The table in full.
 #[derive(Deserialize)]
@@ -36,6 +50,21 @@ struct Table {
     policy: Option<Policy>,
     #[serde(default)]
     weights: Vec<u32>,
+    #[serde(default)]
+    mode: Option<SocketMode>,
+    #[serde(default)]
+    owner: Option<Account>,
+    #[serde(default)]
+    group: Option<Account>,
+}
+
+impl Listen {
+    /// What in the table does not go with its address.
+    fn contradiction(&self) -> Option<&'static str> {
+        let of_a_file = self.mode.is_some() || self.owner.is_some() || self.group.is_some();
+        (of_a_file && !self.address.starts_with(UNIX))
+            .then_some("`mode`, `owner` and `group` are for Unix sockets: an address that begins with unix:")
+    }
 }
 
 impl From<&str> for Listen {
@@ -64,8 +93,10 @@ impl<'de> Visitor<'de> for AddressOrTable {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Listen, A::Error> {
-        let Table { address, name, policy, weights } = Table::deserialize(MapAccessDeserializer::new(map))?;
-        Ok(Listen { address, name, policy, weights })
+        let Table { address, name, policy, weights, mode, owner, group } =
+            Table::deserialize(MapAccessDeserializer::new(map))?;
+        let place = Listen { address, name, policy, weights, mode, owner, group };
+        place.contradiction().map_or(Ok(place), |problem| Err(A::Error::custom(problem)))
     }
 }
 
@@ -89,7 +120,7 @@ mod tests {
         let [first, second] = read(mixed).unwrap().try_into().unwrap();
         assert_eq!(first, "a:1".into());
         let (name, policy) = (Some("api".to_owned()), Some(Policy::Weighted));
-        assert_eq!(second, Listen { address: "b:2".to_owned(), name, policy, weights: vec![2] });
+        assert_eq!(second, Listen { name, policy, weights: vec![2], ..Listen::from("b:2") });
     }
 
     #[test]
@@ -99,6 +130,8 @@ mod tests {
             ("listen = [{ name = \"api\" }]", "missing field `address`"),
             ("listen = [{ address = \"a:1\", polity = \"shared\" }]", "unknown field `polity`"),
             ("listen = [{ address = \"a:1\", policy = \"fair\" }]", "unknown variant `fair`"),
+            ("listen = [{ address = \"a:1\", mode = \"0660\" }]", "are for Unix sockets"),
+            ("listen = [{ address = \"unix:a\", mode = 660 }]", "a mode in quotes"),
         ] {
             let error = read(text).unwrap_err();
             assert!(error.contains(complaint), "{error}");
@@ -107,7 +140,11 @@ mod tests {
 
     #[test]
     fn a_place_survives_being_sent() {
-        for place in [Listen::from("a:1"), Listen { policy: Some(Policy::IpHash), ..Listen::from("b:2") }] {
+        let mode = toml::from_str::<Section>("listen = [{ address = 'unix:a', mode = '0660', owner = 7 }]");
+        let unix = mode.unwrap().listen.remove(0);
+        for place in
+            [Listen::from("a:1"), Listen { policy: Some(Policy::IpHash), ..Listen::from("b:2") }, unix]
+        {
             let bytes = rmp_serde::to_vec_named(&place).unwrap();
             assert_eq!(rmp_serde::from_slice::<Listen>(&bytes).unwrap(), place);
         }

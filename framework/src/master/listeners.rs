@@ -2,26 +2,19 @@
 //! inherit them.
 
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
-
+use super::bind::{self, BindError};
 use super::desk::Door;
 use super::plan::Doors;
 use crate::balance::{Chooser, Policy};
 use crate::bus::frame::MAX_DESCRIPTORS;
-use crate::http::Listen;
+use crate::http::{Listen, UNIX};
 use crate::role::WEB;
 use crate::status::ListenerStatus;
 use crate::systemd::{ChosenBy, InheritError, Inherited, Missing, PREFIX, Remark, Source, choose};
-
-/// How many connections may wait to be accepted; the kernel lowers it to `net.core.somaxconn`.
-const BACKLOG: i32 = 4096;
 
 /// How many sockets a group may have: a welcome carries them, and a bell.
 const MAX_SOCKETS: usize = MAX_DESCRIPTORS - 1;
@@ -38,14 +31,6 @@ pub(crate) struct Listener {
     pub(crate) weights: Vec<u32>,
     /// The file of a Unix socket that we made, removed at the end.
     file: Option<PathBuf>,
-}
-
-/// Why an address cannot be listened on.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {problem}")]
-pub(crate) struct BindError {
-    address: String,
-    problem: String,
 }
 
 /// Why there are no listeners.
@@ -95,25 +80,26 @@ fn open(
     let (sources, remark) = choose(&addresses, chosen_by, &names)?;
     if sources.len() > MAX_SOCKETS {
         let address = addresses.last().cloned().unwrap_or_default();
-        let problem = format!("{MAX_SOCKETS} sockets are the most");
-        return Err(BindError { address, problem }.into());
+        return Err(BindError::new(&address, format!("{MAX_SOCKETS} sockets are the most")).into());
     }
     let mut places = doors.places.iter();
     let mut left: Vec<Option<Inherited>> = inherited.drain(..).map(Some).collect();
     for source in sources {
-        let mut listener = match source {
+        let found = match source {
             // In the order of the places, so that two that read the same, as with port 0, are told apart.
             Source::Address(address) => match places.find(|place| place.address == address) {
-                Some(place) => bind_one(doors, place)?,
+                Some(place) => bind_all(doors, place)?,
                 None => continue,
             },
             Source::Inherited(place) => match left.get_mut(place).and_then(Option::take) {
-                Some(socket) => take_over(doors, socket)?,
+                Some(socket) => vec![take_over(doors, socket)?],
                 None => continue,
             },
         };
-        listener.status.name = unique(&listener.status.name, listeners);
-        listeners.push(listener);
+        for mut listener in found {
+            listener.status.name = unique(&listener.status.name, listeners);
+            listeners.push(listener);
+        }
     }
     inherited.extend(left.into_iter().flatten());
     Ok(remark)
@@ -146,23 +132,17 @@ fn take_over(doors: &Doors<'_>, inherited: Inherited) -> Result<Listener, Inheri
     Ok(Listener::new(doors, place, name, address, socket, None))
 }
 
-fn bind_one(doors: &Doors<'_>, place: &Listen) -> Result<Listener, BindError> {
-    let address = place.address.as_str();
-    let failed = |problem| BindError { address: address.to_owned(), problem };
-    let (socket, bound, file) = match address.strip_prefix("unix:") {
-        Some("") => return Err(failed("write the path of the socket: unix:PATH".to_owned())),
-        Some(path) => (
-            bind_unix(Path::new(path)).map_err(|e| failed(explain(&e)))?,
-            address.to_owned(),
-            Some(path.into()),
-        ),
-        None => {
-            let target = resolve(address).map_err(failed)?;
-            let (socket, bound) = bind_tcp(target).map_err(|e| failed(explain(&e)))?;
-            (socket, bound.to_string(), None)
-        }
+/// A name may have several addresses; all of them are bound.
+fn bind_all(doors: &Doors<'_>, place: &Listen) -> Result<Vec<Listener>, BindError> {
+    let listener = |address, socket, file| {
+        Listener::new(doors, Some(place), doors.name.to_owned(), address, socket, file)
     };
-    Ok(Listener::new(doors, Some(place), doors.name.to_owned(), bound, socket, file))
+    if let Some(path) = place.address.strip_prefix(UNIX) {
+        let socket = bind::unix(place, Path::new(path))?;
+        return Ok(vec![listener(place.address.clone(), socket, Some(path.into()))]);
+    }
+    let bound = bind::tcp(&place.address)?;
+    Ok(bound.into_iter().map(|(socket, address)| listener(address.to_string(), socket, None)).collect())
 }
 
 impl Listener {
@@ -192,59 +172,6 @@ impl Listener {
     }
 }
 
-fn resolve(address: &str) -> Result<SocketAddr, String> {
-    let advice = "write host:port, such as 127.0.0.1:7001, unix:PATH or systemd:NAME";
-    let mut found = address.to_socket_addrs().map_err(|error| format!("{error}; {advice}"))?;
-    found.next().ok_or_else(|| format!("the name has no address; {advice}"))
-}
-
-fn bind_tcp(address: SocketAddr) -> io::Result<(OwnedFd, SocketAddr)> {
-    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
-    sockopt::set_socket_reuseaddr(&socket, true)?;
-    bind(&socket, &address)?;
-    listen(&socket, BACKLOG)?;
-    let bound = std::net::TcpListener::from(socket);
-    let address = bound.local_addr()?;
-    Ok((bound.into(), address))
-}
-
-/// A file that nobody answers behind is what a dead server left; it is replaced.
-fn bind_unix(path: &Path) -> io::Result<OwnedFd> {
-    match UnixStream::connect(path) {
-        Ok(_) => return Err(io::ErrorKind::AddrInUse.into()),
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => remove_socket(path)?,
-        Err(_) => {}
-    }
-    let listener = UnixListener::bind(path)?;
-    listener.set_nonblocking(true)?;
-    Ok(listener.into())
-}
-
-/// What refuses connections may also be somebody's file.
-fn remove_socket(path: &Path) -> io::Result<()> {
-    if std::fs::symlink_metadata(path)?.file_type().is_socket() {
-        return std::fs::remove_file(path);
-    }
-    Err(io::Error::new(
-        io::ErrorKind::AlreadyExists,
-        "a file that is no socket lies there; choose another path",
-    ))
-}
-
-fn explain(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            "another process listens there; stop it or choose another address".to_owned()
-        }
-        io::ErrorKind::AddrNotAvailable => "this machine does not have that address".to_owned(),
-        io::ErrorKind::PermissionDenied => {
-            format!("{error}; ports below 1024 and other people's folders need more rights")
-        }
-        _ => error.to_string(),
-    }
-}
-
 impl Drop for Listener {
     fn drop(&mut self) {
         if let Some(file) = &self.file {
@@ -255,6 +182,8 @@ impl Drop for Listener {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixListener;
+
     use super::*;
 
     fn bound(address: &str) -> Result<Listener, String> {
