@@ -4,7 +4,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use serde::{Deserialize, Deserializer, Serialize, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::listen::Listen;
 use super::trust::{ProxyHeader, TrustedProxy};
@@ -17,8 +17,9 @@ const LEAST_HEADER_LIMIT: u32 = 8 * 1024;
 const MOST_HEADER_LIMIT: u64 = 16 * 1024 * 1024;
 
 /// The section `[http]`: where to listen, and what a client may ask of a worker.
+// What serde makes of it are plain functions, called below: so it can be looked at as a whole when it is read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, remote = "Self")]
 pub struct HttpSettings {
     /// Where to listen.
     #[serde(deserialize_with = "some_places")]
@@ -101,7 +102,28 @@ impl Default for HttpSettings {
     }
 }
 
+impl Serialize for HttpSettings {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for HttpSettings {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let settings = Self::deserialize(deserializer)?;
+        settings.contradiction().map_or(Ok(settings), |problem| Err(de::Error::custom(problem)))
+    }
+}
+
 impl HttpSettings {
+    /// Keys that do not go together.
+    fn contradiction(&self) -> Option<&'static str> {
+        (self.proxy_protocol && self.trusted_proxies.is_empty()).then_some(
+            "with `proxy_protocol` only trusted proxies may connect, and there are none: name them in \
+             `trusted_proxies`, such as [\"127.0.0.1\"]",
+        )
+    }
+
     /// [`header_limit`](Self::header_limit), which was checked when it was read.
     pub(super) fn header_bytes(&self) -> u32 {
         u32::try_from(self.header_limit.as_u64()).unwrap_or(u32::MAX).max(LEAST_HEADER_LIMIT)
