@@ -181,6 +181,9 @@ pub struct WorkerStatus {
     pub accepted: u64,
     /// The requests that it has refused with 413.
     pub refused: u64,
+    /// The connections that it has closed at once, because their clients held as many as they may.
+    #[serde(default)]
+    pub turned_away: u64,
     /// The connections that a time-out has ended.
     pub timed_out: u64,
     /// The handlers that have panicked.

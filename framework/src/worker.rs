@@ -229,6 +229,7 @@ impl Worker {
             accepted: gauges.accepted(),
             requests: gauges.requests(),
             refused: gauges.refused(),
+            turned_away: gauges.turned_away(),
             timed_out: gauges.timed_out(),
             panics: gauges.panics(),
             lost_log_lines: self.process.lost_log_lines(),

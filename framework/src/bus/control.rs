@@ -40,6 +40,7 @@ pub(crate) struct Pulse {
     pub(crate) accepted: u64,
     pub(crate) requests: u64,
     pub(crate) refused: u64,
+    pub(crate) turned_away: u64,
     pub(crate) timed_out: u64,
     pub(crate) panics: u64,
     pub(crate) lost_log_lines: u64,
