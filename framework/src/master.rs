@@ -10,6 +10,7 @@ mod cluster;
 mod control;
 mod count;
 mod crew;
+mod departure;
 mod desk;
 mod dispatcher;
 mod entrance;
@@ -59,7 +60,7 @@ use self::event::{Action, ChildId, Event};
 use self::host::Host;
 use self::programs::Programs;
 use self::spawn::{Care, Handle};
-use crate::bus::control::Answer;
+use crate::bus::control::{ANNOUNCEMENT, Answer};
 use crate::bus::frame::{Frame, Kind};
 use crate::bus::link::SendError;
 use crate::cgroup::Cgroup;
@@ -254,7 +255,7 @@ impl Master {
             return;
         };
         let is_news = frame.kind() == Kind::News;
-        if frame.kind() == Kind::Shutdown {
+        if frame.kind() == Kind::Shutdown && frame.payload() != ANNOUNCEMENT {
             self.entrance.leave(to);
         }
         match child.sender.push(frame) {

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use crate::bus::control::Pulse;
 use crate::bus::{Topic, topic};
 use crate::cpu::{Cancelled, CpuError, CpuPool};
-use crate::http::{self, Door, Drain, Gauges, Readiness, Standing};
+use crate::http::{self, Door, Gauges, Readiness, Standing};
 use crate::news::ClusterEvents;
 use crate::process::{MasterGone, Process};
 use crate::state::{ObserveError, Observed};
@@ -181,13 +181,11 @@ impl Worker {
     pub async fn serve(&self, router: Router) -> Result<(), ServeError> {
         let doors = self.take_doors()?;
         let Shared { gauges, readiness, .. } = &*self.shared;
-        let drain = Drain::new();
+        let drain = self.process.drain().clone();
         let settings = &self.process.launch().http;
         let (counted, standing) = (Arc::clone(gauges), Arc::clone(readiness));
         let serving = async {
-            http::serve(doors, router, settings, counted, standing, drain.clone())
-                .await
-                .map_err(ServeError::Socket)
+            http::serve(doors, router, settings, counted, standing, drain).await.map_err(ServeError::Socket)
         };
         let telling = async {
             self.ready().await?;
@@ -198,13 +196,16 @@ impl Worker {
             }
             Ok(())
         };
-        let leaving = async {
-            self.draining().await;
-            drain.begin(self.process.occasion(), self.process.grace());
+        let warning = async {
+            let announced = self.process.announced().cancelled();
+            if self.process.shutdown().run_until_cancelled(announced).await.is_some() {
+                // Load balancers hear of it, and nothing else changes yet.
+                readiness.set(Standing::Draining);
+            }
             Ok(())
         };
         // Serving ends without having been asked to only when it fails, and then at once.
-        let (drained, (), ()) = tokio::try_join!(serving, telling, leaving)?;
+        let (drained, (), ()) = tokio::try_join!(serving, telling, warning)?;
         if drained.cut > 0 {
             tracing::warn!("{} connections were cut at the deadline for draining", drained.cut);
         }

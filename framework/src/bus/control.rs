@@ -23,6 +23,9 @@ pub(crate) struct Hello {
 /// The body of an order to leave when others serve on; at a stop there is none.
 pub(crate) const SUCCESSION: &[u8] = b"succession";
 
+/// The body of an order to leave that comes later: until then everything goes on, and only `/readyz` tells of it.
+pub(crate) const ANNOUNCEMENT: &[u8] = b"announcement";
+
 /// A process's last words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Failure {

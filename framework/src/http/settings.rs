@@ -68,6 +68,10 @@ pub struct HttpSettings {
     /// How long requests in flight may take when the worker leaves, where the master names no other time.
     #[serde(with = "crate::duration")]
     pub drain_timeout: Duration,
+    /// How long everything goes on at a stop before the listeners close, while `/readyz` says 503 already: time for load
+    /// balancers to look elsewhere. It is part of the time that the stop may take, and at most half of it.
+    #[serde(with = "crate::duration")]
+    pub stop_delay: Duration,
     /// How long a worker that is replaced leaves idle connections alone, so that their clients hear of it with their
     /// next answer. What is idle after that is closed, spread over the rest of the drain.
     #[serde(with = "crate::duration")]
@@ -96,6 +100,7 @@ impl Default for HttpSettings {
             http2_ping_interval: Duration::from_secs(30),
             body_limit: ByteSize::mib(1),
             drain_timeout: Duration::from_secs(30),
+            stop_delay: Duration::ZERO,
             idle_grace: Duration::from_secs(15),
             health_routes: true,
         }

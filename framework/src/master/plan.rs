@@ -73,6 +73,7 @@ impl Plan {
             let rules = CrewRules::new(&settings.over(&self.cluster), drain_timeout);
             Crew::workers(name, self.count(group, processors), rules, now)
         });
-        Supervisor::new(Rules::from(&self.cluster), agent, crews)
+        let rules = Rules { stop_delay: self.launch.http.stop_delay, ..Rules::from(&self.cluster) };
+        Supervisor::new(rules, agent, crews)
     }
 }
