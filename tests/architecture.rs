@@ -28,6 +28,7 @@ const FLOORS: &[&[&str]] = &[
 const PURE: &[&str] = &[
     "backoff.rs",
     "balance.rs",
+    "balance/target.rs",
     "bus/codec.rs",
     "bus/control.rs",
     "bus/frame.rs",

@@ -199,6 +199,7 @@ async fn serve(worker: Worker) -> hatchery::Result {
     let pages = Router::new()
         .route("/", get(async |State(probe): State<Probe>| probe.config.get().greeting.clone()))
         .route("/whoami", get(whoami))
+        .route("/whoami/{name}", get(whoami))
         .route("/config", get(config_in_force))
         .route("/flags", get(flags_in_force))
         .route("/slow", get(slow))

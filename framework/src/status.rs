@@ -225,6 +225,9 @@ pub struct ListenerStatus {
     pub address: String,
     /// How connections are spread over the workers.
     pub policy: String,
+    /// The connections that were spread by turns, because the path that `url-hash` chooses by was not known in time.
+    #[serde(default)]
+    pub by_turns: u64,
 }
 
 /// One state that the master keeps.

@@ -39,6 +39,11 @@ pub struct Listen {
 /// What the address of a Unix socket begins with.
 pub(crate) const UNIX: &str = "unix:";
 
+/// Whether it is an address that is bound as TCP.
+fn is_tcp(address: &str) -> bool {
+    ![UNIX, "systemd:"].iter().any(|prefix| address.starts_with(prefix))
+}
+
 /// The table in full.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -61,6 +66,9 @@ struct Table {
 impl Listen {
     /// What in the table does not go with its address.
     fn contradiction(&self) -> Option<&'static str> {
+        if self.policy.is_some_and(Policy::has_slots) && !is_tcp(&self.address) {
+            return Some("the policy `reuseport` is for TCP addresses: give this place another one");
+        }
         let of_a_file = self.mode.is_some() || self.owner.is_some() || self.group.is_some();
         (of_a_file && !self.address.starts_with(UNIX))
             .then_some("`mode`, `owner` and `group` are for Unix sockets: an address that begins with unix:")
@@ -130,6 +138,7 @@ mod tests {
             ("listen = [{ name = \"api\" }]", "missing field `address`"),
             ("listen = [{ address = \"a:1\", polity = \"shared\" }]", "unknown field `polity`"),
             ("listen = [{ address = \"a:1\", policy = \"fair\" }]", "unknown variant `fair`"),
+            ("listen = [{ address = \"unix:a\", policy = \"reuseport\" }]", "is for TCP addresses"),
             ("listen = [{ address = \"a:1\", mode = \"0660\" }]", "are for Unix sockets"),
             ("listen = [{ address = \"unix:a\", mode = 660 }]", "a mode in quotes"),
         ] {

@@ -26,6 +26,9 @@ pub struct HttpSettings {
     pub listen: Vec<Listen>,
     /// How connections are spread over the workers, where a listener says nothing else.
     pub policy: Policy,
+    /// For the policy `url-hash`: how long the first line of a connection is waited for. Then it goes to a worker by turns.
+    #[serde(with = "crate::duration::positive")]
+    pub peek_timeout: Duration,
     /// How many connections one worker holds at a time; further ones wait in the queue for any worker.
     pub max_connections: NonZeroUsize,
     /// How many connections of one client address a worker holds at a time; further ones are closed at once. 0 is no
@@ -85,6 +88,7 @@ impl Default for HttpSettings {
         Self {
             listen: vec!["127.0.0.1:7001".into()],
             policy: Policy::default(),
+            peek_timeout: Duration::from_secs(1),
             max_connections: NonZeroUsize::new(10_000).unwrap_or(NonZeroUsize::MIN),
             max_connections_per_client: 0,
             trusted_proxies: vec![],

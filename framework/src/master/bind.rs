@@ -3,26 +3,15 @@
 use std::fmt::Display;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::path::Path;
+use std::os::fd::OwnedFd;
 
-use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Uid, chownat, openat};
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with, sockopt,
-};
-
-use crate::http::{Listen, SocketMode};
-use crate::identity::{Account, group_id, user_id, whoami};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
 
 /// How many connections may wait to be accepted; the kernel lowers it to `net.core.somaxconn`.
-const BACKLOG: i32 = 4096;
+pub(super) const BACKLOG: i32 = 4096;
 
-/// The longest path of a Unix socket, in bytes.
-const MAX_PATH: usize = 107;
-
-const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
+pub(super) const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
 
 /// Why an address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +19,15 @@ const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
 pub(crate) struct BindError {
     address: String,
     problem: String,
+}
+
+/// Where connections to an address wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Queue {
+    /// In one queue for all workers.
+    One,
+    /// Each slot has a socket, and a queue, of its own.
+    OfEachSlot,
 }
 
 impl BindError {
@@ -40,7 +38,7 @@ impl BindError {
 
 /// Binds all addresses that `host:port` stands for, and tells them. With port 0 they get one and the same. Those of a
 /// name that this machine does not have are left out, as long as there are others.
-pub(super) fn tcp(text: &str) -> Result<Vec<(OwnedFd, SocketAddr)>, BindError> {
+pub(super) fn tcp(text: &str, queue: Queue) -> Result<Vec<(OwnedFd, SocketAddr)>, BindError> {
     let failed = |address: &SocketAddr, error: &io::Error| {
         let place = if address.to_string() == text { text.to_owned() } else { format!("{text} ({address})") };
         BindError::new(&place, explain(error))
@@ -51,7 +49,7 @@ pub(super) fn tcp(text: &str) -> Result<Vec<(OwnedFd, SocketAddr)>, BindError> {
         if let (0, Some((_, first))) = (address.port(), bound.first()) {
             address.set_port(first.port());
         }
-        match bind_tcp(&address) {
+        match bind_tcp(&address, queue) {
             Ok(one) => bound.push(one),
             Err(error) if is_absent(&error) => missing = Some(failed(&address, &error)),
             Err(error) => return Err(failed(&address, &error)),
@@ -85,110 +83,36 @@ fn is_absent(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|code| absent.contains(&Errno::from_raw_os_error(code)))
 }
 
-fn bind_tcp(address: &SocketAddr) -> io::Result<(OwnedFd, SocketAddr)> {
-    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let socket = socket_with(family, SocketType::STREAM, FLAGS, None)?;
-    sockopt::set_socket_reuseaddr(&socket, true)?;
+fn bind_tcp(address: &SocketAddr, queue: Queue) -> io::Result<(OwnedFd, SocketAddr)> {
+    let socket = tcp_socket(address)?;
     bind(&socket, address)?;
+    if queue == Queue::OfEachSlot {
+        // Only now: before, it would have shared the address with a stranger.
+        sockopt::set_socket_reuseport(&socket, true)?;
+    }
     listen(&socket, BACKLOG)?;
     let bound = std::net::TcpListener::from(socket);
     let address = bound.local_addr()?;
     Ok((bound.into(), address))
 }
 
-/// Binds a Unix socket with the rights that `place` wants. A file that nobody answers behind is what a dead server
-/// left; it is replaced.
-pub(super) fn unix(place: &Listen, path: &Path) -> Result<OwnedFd, BindError> {
-    let failed = |problem: String| BindError::new(&place.address, problem);
-    let length = path.as_os_str().len();
-    if length == 0 {
-        return Err(failed("write the path of the socket: unix:PATH".to_owned()));
-    }
-    if length > MAX_PATH {
-        let advice = format!("{MAX_PATH} are the most: choose a shorter one, or a relative one");
-        return Err(failed(format!("the path has {length} bytes, and {advice}")));
-    }
-    // Before anything is bound: a wrong name must leave no file.
-    let owner = place.owner.as_ref().map(user_id).transpose().map_err(failed)?;
-    let group = place.group.as_ref().map(group_id).transpose().map_err(failed)?;
-    let socket = bind_unix(path).map_err(|error| failed(explain(&error)))?;
-    let settled = set_rights(path, owner, group, place.mode).map_err(|error| explain_rights(place, &error));
-    // Nobody can connect before this, whatever the rights were until now.
-    let open = settled.and_then(|()| listen(&socket, BACKLOG).map_err(|error| explain(&error.into())));
-    if let Err(problem) = open {
-        let _ = std::fs::remove_file(path);
-        return Err(failed(problem));
-    }
+/// Binds once more what was bound as the queue of each slot: the kernel chooses among those that listen.
+pub(super) fn join(address: &SocketAddr) -> io::Result<OwnedFd> {
+    let socket = tcp_socket(address)?;
+    sockopt::set_socket_reuseport(&socket, true)?;
+    bind(&socket, address)?;
+    listen(&socket, BACKLOG)?;
     Ok(socket)
 }
 
-fn bind_unix(path: &Path) -> io::Result<OwnedFd> {
-    let address = SocketAddrUnix::new(path)?;
-    let new = || socket_with(AddressFamily::UNIX, SocketType::STREAM, FLAGS, None);
-    match connect(&new()?, &address) {
-        // One that cannot take the connection now is there as well.
-        Ok(()) | Err(Errno::AGAIN) => return Err(io::ErrorKind::AddrInUse.into()),
-        Err(Errno::CONNREFUSED) => remove_socket(path)?,
-        Err(_) => {}
-    }
-    let socket = new()?;
-    bind(&socket, &address)?;
+fn tcp_socket(address: &SocketAddr) -> io::Result<OwnedFd> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = socket_with(family, SocketType::STREAM, FLAGS, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
     Ok(socket)
 }
 
-/// What refuses connections may also be somebody's file.
-fn remove_socket(path: &Path) -> io::Result<()> {
-    if std::fs::symlink_metadata(path)?.file_type().is_socket() {
-        return std::fs::remove_file(path);
-    }
-    Err(io::Error::new(
-        io::ErrorKind::AlreadyExists,
-        "a file that is no socket lies there; choose another path",
-    ))
-}
-
-/// By a descriptor of the file, which nobody can exchange for a link to another one.
-fn set_rights(
-    path: &Path,
-    owner: Option<u32>,
-    group: Option<u32>,
-    mode: Option<SocketMode>,
-) -> io::Result<()> {
-    if owner.is_none() && group.is_none() && mode.is_none() {
-        return Ok(());
-    }
-    let file = openat(CWD, path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
-    let by_number = format!("/proc/self/fd/{}", file.as_raw_fd());
-    if !std::fs::metadata(&by_number)?.file_type().is_socket() {
-        return Err(io::Error::other("somebody has put another file in its place"));
-    }
-    let (owner, group) = (owner.map(Uid::from_raw), group.map(Gid::from_raw));
-    if owner.is_some() || group.is_some() {
-        chownat(&file, "", owner, group, AtFlags::EMPTY_PATH)?;
-    }
-    match mode {
-        Some(mode) => std::fs::set_permissions(&by_number, PermissionsExt::from_mode(mode.bits())),
-        None => Ok(()),
-    }
-}
-
-fn explain_rights(place: &Listen, error: &io::Error) -> String {
-    let name = |account: &Option<Account>| account.as_ref().map(|account| format!("`{account}`"));
-    let wanted = [("owner", name(&place.owner)), ("group", name(&place.group))];
-    let wanted = wanted.iter().filter_map(|(key, name)| Some(format!("{key} {}", name.as_ref()?)));
-    let wanted: Vec<String> = wanted.collect();
-    if error.kind() == io::ErrorKind::PermissionDenied && !wanted.is_empty() {
-        let wanted = wanted.join(" and ");
-        return format!(
-            "{} may not give its file to the {wanted}: only root gives files away, others may choose among their own \
-             groups",
-            whoami()
-        );
-    }
-    format!("the rights of its file cannot be set: {error}")
-}
-
-fn explain(error: &io::Error) -> String {
+pub(super) fn explain(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
             "another process listens there; stop it or choose another address".to_owned()
@@ -203,60 +127,23 @@ fn explain(error: &io::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::MetadataExt;
-    use std::os::unix::net::UnixStream;
-
     use super::*;
 
-    fn place(folder: &tempfile::TempDir, name: &str, keys: &str) -> Listen {
-        let path = folder.path().join(name);
-        let text = format!("address = 'unix:{}'\n{keys}", path.display());
-        toml::from_str::<Listen>(&text).unwrap()
-    }
-
-    fn bound(place: &Listen) -> Result<OwnedFd, String> {
-        unix(place, Path::new(&place.address[5..])).map_err(|error| error.to_string())
-    }
-
     #[test]
-    fn a_unix_socket_has_the_rights_that_are_wanted() {
-        let folder = tempfile::tempdir().unwrap();
-        let own = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
-        let keys = format!("mode = '0620'\nowner = {}\ngroup = {}", own.0, own.1);
-        let _socket = bound(&place(&folder, "web.sock", &keys)).unwrap();
-        let path = folder.path().join("web.sock");
-        let file = std::fs::metadata(&path).unwrap();
-        assert_eq!((file.mode() & 0o7777, file.uid(), file.gid()), (0o620, own.0, own.1));
-        UnixStream::connect(path).unwrap();
-    }
-
-    #[test]
-    fn an_owner_that_is_nobody_leaves_no_file() {
-        let folder = tempfile::tempdir().unwrap();
-        for (keys, words) in [
-            ("owner = 'no-such-one'", "there is no user `no-such-one`"),
-            ("group = 'no-such-one'", "there is no group `no-such-one`"),
-        ] {
-            let error = bound(&place(&folder, "web.sock", keys)).unwrap_err();
-            assert!(error.contains(words), "{error}");
-            assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
-        }
-    }
-
-    #[test]
-    fn a_path_may_have_107_bytes() {
-        let folder = tempfile::tempdir().unwrap();
-        let room = MAX_PATH - folder.path().as_os_str().len() - 1;
-        assert!(bound(&place(&folder, &"x".repeat(room), "")).is_ok());
-        let error = bound(&place(&folder, &"x".repeat(room + 1), "")).unwrap_err();
-        assert!(error.contains("the path has 108 bytes, and 107 are the most"), "{error}");
-        assert!(bound(&Listen::from("unix:")).unwrap_err().contains("unix:PATH"));
+    fn each_slot_can_bind_what_no_stranger_listens_on() {
+        let [(first, address)] = tcp("127.0.0.1:0", Queue::OfEachSlot).unwrap().try_into().unwrap();
+        let _second = join(&address).unwrap();
+        assert!(tcp(&address.to_string(), Queue::OfEachSlot).is_err(), "the first of another cluster");
+        drop(first);
+        let (stranger, address) = tcp("127.0.0.1:0", Queue::One).unwrap().remove(0);
+        assert!(join(&address).is_err());
+        drop(stranger);
     }
 
     #[test]
     fn every_address_of_a_name_is_bound_with_the_same_port() {
         let addresses: Vec<SocketAddr> =
-            tcp("localhost:0").unwrap().into_iter().map(|(_, address)| address).collect();
+            tcp("localhost:0", Queue::One).unwrap().into_iter().map(|(_, address)| address).collect();
         let known = resolve("localhost:0").unwrap();
         assert!(!addresses.is_empty() && addresses.len() <= known.len());
         assert!(addresses.iter().all(|one| one.port() == addresses[0].port() && one.port() != 0));

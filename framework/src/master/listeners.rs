@@ -5,10 +5,14 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
-use super::bind::{self, BindError};
-use super::desk::Door;
+use super::bind::{self, BindError, Queue};
+use super::door::Door;
 use super::plan::Doors;
+use super::slots::{self, Slots};
+use super::unix;
 use crate::balance::{Chooser, Policy};
 use crate::bus::frame::MAX_DESCRIPTORS;
 use crate::http::{Listen, UNIX};
@@ -29,6 +33,13 @@ pub(crate) struct Listener {
     /// How connections are spread over them.
     pub(crate) policy: Policy,
     pub(crate) weights: Vec<u32>,
+    peek_timeout: Duration,
+    /// Its number among those of which the master accepts.
+    pub(super) door: Option<u8>,
+    /// The sockets, where each slot has its own.
+    slots: Option<Slots>,
+    /// How many connections the policy has spread by turns, because their path was not known.
+    by_turns: Arc<AtomicU64>,
     /// The file of a Unix socket that we made, removed at the end.
     file: Option<PathBuf>,
 }
@@ -121,7 +132,7 @@ fn unique(name: &str, taken: &[Listener]) -> String {
     names.find(|name| taken.iter().all(|listener| listener.status.name != *name)).unwrap_or_default()
 }
 
-fn take_over(doors: &Doors<'_>, inherited: Inherited) -> Result<Listener, InheritError> {
+fn take_over(doors: &Doors<'_>, inherited: Inherited) -> Result<Listener, ListenError> {
     let name = inherited.name.clone();
     let (socket, address) = inherited.into_listener()?;
     let asked = |name: &str| {
@@ -129,19 +140,30 @@ fn take_over(doors: &Doors<'_>, inherited: Inherited) -> Result<Listener, Inheri
         doors.places.iter().find(by)
     };
     let place = asked(&name).or_else(|| asked(""));
+    if place.and_then(|place| place.policy).unwrap_or(doors.policy).has_slots() {
+        return Err(BindError::new(&format!("{PREFIX}{name}"), NO_SLOTS).into());
+    }
     Ok(Listener::new(doors, place, name, address, socket, None))
 }
+
+/// Why a place cannot have a policy that wants a socket for each slot.
+const NO_SLOTS: &str =
+    "the policy reuseport is for TCP addresses that are bound here: give this place another one";
 
 /// A name may have several addresses; all of them are bound.
 fn bind_all(doors: &Doors<'_>, place: &Listen) -> Result<Vec<Listener>, BindError> {
     let listener = |address, socket, file| {
         Listener::new(doors, Some(place), doors.name.to_owned(), address, socket, file)
     };
+    let has_slots = place.policy.unwrap_or(doors.policy).has_slots();
     if let Some(path) = place.address.strip_prefix(UNIX) {
-        let socket = bind::unix(place, Path::new(path))?;
+        if has_slots {
+            return Err(BindError::new(&place.address, NO_SLOTS));
+        }
+        let socket = unix::bind(place, Path::new(path))?;
         return Ok(vec![listener(place.address.clone(), socket, Some(path.into()))]);
     }
-    let bound = bind::tcp(&place.address)?;
+    let bound = bind::tcp(&place.address, if has_slots { Queue::OfEachSlot } else { Queue::One })?;
     Ok(bound.into_iter().map(|(socket, address)| listener(address.to_string(), socket, None)).collect())
 }
 
@@ -158,17 +180,37 @@ impl Listener {
         let Listen { name: own_name, policy, weights, .. } = place.cloned().unwrap_or_default();
         let policy = policy.unwrap_or(doors.policy);
         let name = own_name.unwrap_or(name);
-        let status = ListenerStatus { name, address, policy: policy.name().to_owned() };
-        Self { status, group: doors.group.to_owned(), socket: Arc::new(socket), policy, weights, file }
+        let socket = Arc::new(socket);
+        let bound = address.parse().ok().filter(|_| policy.has_slots());
+        let slots = bound.map(|bound| Slots::new(bound, Arc::clone(&socket)));
+        let status = ListenerStatus { name, address, policy: policy.name().to_owned(), by_turns: 0 };
+        let (group, peek_timeout) = (doors.group.to_owned(), doors.peek_timeout);
+        let by_turns = Arc::default();
+        Self { status, group, socket, policy, weights, peek_timeout, door: None, slots, by_turns, file }
     }
 
-    /// The listener as one of which the master accepts.
-    ///
-    /// # Errors
-    /// When it cannot be made to accept without waiting.
-    pub(super) fn door(&self) -> io::Result<Door> {
+    /// The listener as one of which the master accepts under this number, if it does.
+    pub(super) fn door(&mut self, number: u8) -> Option<Door> {
+        if !self.policy.is_dispatched() && !self.policy.has_slots() {
+            return None;
+        }
+        self.door = Some(number);
         let chooser = Chooser::new(self.policy, self.weights.clone());
-        Door::new(Arc::clone(&self.socket), self.group.clone(), chooser)
+        let (group, by_turns) = (self.group.clone(), Arc::clone(&self.by_turns));
+        Some(Door { group, chooser, peek_timeout: self.peek_timeout, by_turns })
+    }
+
+    /// What the worker in a slot accepts from, and the sockets that were made for it.
+    pub(super) fn socket_of(&mut self, slot: u32) -> io::Result<(Arc<OwnedFd>, Vec<slots::Slot>)> {
+        match &mut self.slots {
+            Some(slots) => slots.socket(slot),
+            None => Ok((Arc::clone(&self.socket), Vec::new())),
+        }
+    }
+
+    /// What the status says of it now.
+    pub(super) fn status(&self) -> ListenerStatus {
+        ListenerStatus { by_turns: self.by_turns.load(Relaxed), ..self.status.clone() }
     }
 }
 
@@ -192,7 +234,13 @@ mod tests {
 
     fn opened(addresses: &[&str]) -> Result<Vec<Listener>, ListenError> {
         let places: Vec<Listen> = addresses.iter().map(|address| (*address).into()).collect();
-        let doors = Doors { group: WEB, name: "http", places: &places, policy: Policy::Shared };
+        let doors = Doors {
+            group: WEB,
+            name: "http",
+            places: &places,
+            policy: Policy::Shared,
+            peek_timeout: Duration::ZERO,
+        };
         open_all(std::iter::once(doors), ChosenBy::Configuration, Vec::new())
     }
 
