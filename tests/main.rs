@@ -12,6 +12,7 @@
 //! | `configuration` | changes on disk, mistakes on disk, layers |
 //! | `commands` | the command line, the control socket, the run dir |
 //! | `listeners` | where a cluster listens: names, families, Unix sockets and their rights |
+//! | `datagrams` | UDP sockets of groups: bound by the master, and nothing that waits there is lost |
 //! | `balance` | how connections are spread over the workers |
 //! | `heavy` | the pool for heavy work of a worker |
 //! | `hung` | processes that do not answer, a master that slept, budgets of restarts |
@@ -35,6 +36,7 @@ mod balance;
 mod boot;
 mod commands;
 mod configuration;
+mod datagrams;
 mod death;
 mod deaths;
 mod drain;

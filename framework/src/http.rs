@@ -58,7 +58,7 @@ pub(crate) use drain::{Drain, Drained};
 pub(crate) use gauges::{Gauges, Readiness, Standing};
 pub(crate) use inherited::{Door, take_over};
 pub use listen::Listen;
-pub(crate) use listen::UNIX;
+pub(crate) use listen::{UDP, UNIX};
 pub use mode::SocketMode;
 pub use settings::HttpSettings;
 pub use trust::{NoAddress, ProxyHeader, TrustedProxy};

@@ -131,11 +131,14 @@ impl Master {
         let listeners = listeners::open_all(plan.doors(), plan.chosen_by, inherited)
             .map_err(|error| Outcome::failed(Ending::Config, error))?;
         let entrance = Entrance::open(listeners).map_err(start_failed)?;
+        for group in &mut plan.launch.groups {
+            group.udp = entrance.udp_names(&group.name);
+        }
         let (events, inbox) = mpsc::channel(EVENTS);
         let socket = control::listen(&plan.run_dir.control_socket()).map_err(start_failed)?;
         tokio::spawn(control::serve(socket, events.clone()));
         tokio::spawn(wishes::forward(wishes::listen().map_err(start_failed)?, events.clone()));
-        let (app, dir, workers) = (&launch.app, launch.app_dir.display(), launch.workers);
+        let (app, dir, workers) = (&plan.launch.app, plan.launch.app_dir.display(), plan.launch.workers);
         tracing::info!("starting {app} in {dir}: {workers} workers, {host}");
         let console = log.console().map_err(start_failed)?;
         let care = Care::begin(events, console, cgroup);

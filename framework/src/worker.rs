@@ -1,13 +1,16 @@
 //! A worker as the author's function sees it: its place in the cluster, the states it follows, and serving.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use futures_util::{Stream, StreamExt as _};
+use rustix::net::{SocketType, sockopt};
 use serde::de::DeserializeOwned;
+use tokio::net::UdpSocket;
 
 use crate::bus::control::Pulse;
 use crate::bus::{Topic, topic};
@@ -29,6 +32,7 @@ pub struct Worker {
 struct Shared {
     /// The sockets and their bell, until they are served.
     sockets: Mutex<Option<Vec<Arc<OwnedFd>>>>,
+    udp: Vec<Arc<OwnedFd>>,
     cpu: CpuPool,
     gauges: Arc<Gauges>,
     readiness: Arc<Readiness>,
@@ -56,7 +60,10 @@ pub enum ServeError {
 impl Worker {
     pub(crate) fn new(process: Process, sockets: Vec<Arc<OwnedFd>>) -> Self {
         let launch = process.launch();
+        let is_udp = |socket: &Arc<OwnedFd>| sockopt::socket_type(socket) == Ok(SocketType::DGRAM);
+        let (udp, sockets) = sockets.into_iter().partition(is_udp);
         let shared = Shared {
+            udp,
             sockets: Mutex::new(Some(sockets)),
             cpu: CpuPool::new(&launch.cpu, launch.workers),
             gauges: Arc::default(),
@@ -210,6 +217,24 @@ impl Worker {
             tracing::warn!("{} connections were cut at the deadline for draining", drained.cut);
         }
         Ok(())
+    }
+
+    /// The UDP sockets of the group, by the names of their listeners. All workers of the group share each of them: a
+    /// datagram goes to one, whoever receives first. What nobody has received waits in the kernel, also while a worker is
+    /// replaced. To be called inside the runtime; it can be called again.
+    ///
+    /// # Errors
+    /// When there are no more descriptors.
+    pub fn udp_sockets(&self) -> io::Result<BTreeMap<String, UdpSocket>> {
+        let groups = &self.process.launch().groups;
+        let own = groups.iter().find(|group| group.name == self.group());
+        let names = own.map_or(&[][..], |group| &group.udp);
+        let open = |(name, socket): (&String, &Arc<OwnedFd>)| {
+            let socket = std::net::UdpSocket::from(socket.as_fd().try_clone_to_owned()?);
+            socket.set_nonblocking(true)?;
+            Ok((name.clone(), UdpSocket::from_std(socket)?))
+        };
+        names.iter().zip(&self.shared.udp).map(open).collect()
     }
 
     fn take_doors(&self) -> Result<Vec<Door>, ServeError> {

@@ -8,7 +8,7 @@ use super::places::Places;
 use super::words::{failed, with_runtime};
 use crate::config::{ConfigError, Layers, Merged};
 use crate::error::Ending;
-use crate::http::{HttpSettings, Listen};
+use crate::http::{HttpSettings, Listen, UDP};
 use crate::identity::{self, Identity};
 use crate::launch::{Group, Launch};
 use crate::log::{Level, LogSettings};
@@ -81,6 +81,8 @@ fn plan(about: &About, args: &Start, inherited: Vec<Inherited>) -> Result<Plan, 
     let known = |(name, settings): &(String, GroupSettings)| Group {
         name: name.clone(),
         on_panic: settings.on_panic.unwrap_or(cluster.on_panic),
+        // Known when they are bound.
+        udp: Vec::new(),
     };
     Ok(Plan {
         launch: Launch {
@@ -188,10 +190,10 @@ fn moved(places: &[Listen], port: u16) -> Vec<Listen> {
     }
 }
 
-/// The address with another port; a Unix socket has none.
+/// The address with another port; a Unix socket has none, and that of UDP is not meant.
 fn with_port(address: &str, port: u16) -> String {
     match address.rsplit_once(':') {
-        Some((host, _)) if host != "unix" => format!("{host}:{port}"),
+        Some((host, _)) if host != "unix" && !address.starts_with(UDP) => format!("{host}:{port}"),
         _ => address.to_owned(),
     }
 }
@@ -205,6 +207,7 @@ mod tests {
         assert_eq!(with_port("127.0.0.1:7001", 80), "127.0.0.1:80");
         assert_eq!(with_port("[::1]:7001", 80), "[::1]:80");
         assert_eq!(with_port("unix:run/web.sock", 80), "unix:run/web.sock");
+        assert_eq!(with_port("udp:127.0.0.1:53", 80), "udp:127.0.0.1:53");
     }
 
     #[test]

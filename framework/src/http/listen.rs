@@ -13,7 +13,7 @@ use crate::identity::Account;
 /// One place to listen. In the configuration an address alone stands for a table with nothing else in it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Listen {
-    /// `host:port`, `unix:PATH`, or `systemd:NAME` for inherited sockets of that name.
+    /// `host:port`, `unix:PATH`, `udp:host:port`, or `systemd:NAME` for inherited sockets of that name.
     pub address: String,
     /// What the status calls it. Default `http`, or the group's name, with a number where that is taken; for an
     /// inherited socket its own name.
@@ -39,9 +39,12 @@ pub struct Listen {
 /// What the address of a Unix socket begins with.
 pub(crate) const UNIX: &str = "unix:";
 
+/// What the address of a UDP socket begins with.
+pub(crate) const UDP: &str = "udp:";
+
 /// Whether it is an address that is bound as TCP.
 fn is_tcp(address: &str) -> bool {
-    ![UNIX, "systemd:"].iter().any(|prefix| address.starts_with(prefix))
+    ![UNIX, UDP, "systemd:"].iter().any(|prefix| address.starts_with(prefix))
 }
 
 /// The table in full.
@@ -66,6 +69,9 @@ struct Table {
 impl Listen {
     /// What in the table does not go with its address.
     fn contradiction(&self) -> Option<&'static str> {
+        if self.address.starts_with(UDP) && (self.policy.is_some() || !self.weights.is_empty()) {
+            return Some("a UDP socket is shared by all workers of its group: remove `policy` and `weights`");
+        }
         if self.policy.is_some_and(Policy::has_slots) && !is_tcp(&self.address) {
             return Some("the policy `reuseport` is for TCP addresses: give this place another one");
         }
@@ -139,6 +145,7 @@ mod tests {
             ("listen = [{ address = \"a:1\", polity = \"shared\" }]", "unknown field `polity`"),
             ("listen = [{ address = \"a:1\", policy = \"fair\" }]", "unknown variant `fair`"),
             ("listen = [{ address = \"unix:a\", policy = \"reuseport\" }]", "is for TCP addresses"),
+            ("listen = [{ address = \"udp:a:1\", policy = \"shared\" }]", "shared by all workers"),
             ("listen = [{ address = \"a:1\", mode = \"0660\" }]", "are for Unix sockets"),
             ("listen = [{ address = \"unix:a\", mode = 660 }]", "a mode in quotes"),
         ] {

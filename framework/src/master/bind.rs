@@ -36,20 +36,32 @@ impl BindError {
     }
 }
 
+/// A bound socket, and its address.
+type Bound = (OwnedFd, SocketAddr);
+
 /// Binds all addresses that `host:port` stands for, and tells them. With port 0 they get one and the same. Those of a
 /// name that this machine does not have are left out, as long as there are others.
-pub(super) fn tcp(text: &str, queue: Queue) -> Result<Vec<(OwnedFd, SocketAddr)>, BindError> {
+pub(super) fn tcp(text: &str, queue: Queue) -> Result<Vec<Bound>, BindError> {
+    all(text, |address| bind_tcp(address, queue))
+}
+
+/// The same for UDP.
+pub(super) fn udp(text: &str) -> Result<Vec<Bound>, BindError> {
+    all(text, bind_udp)
+}
+
+fn all(text: &str, bind: impl Fn(&SocketAddr) -> io::Result<Bound>) -> Result<Vec<Bound>, BindError> {
     let failed = |address: &SocketAddr, error: &io::Error| {
         let place = if address.to_string() == text { text.to_owned() } else { format!("{text} ({address})") };
         BindError::new(&place, explain(error))
     };
-    let mut bound: Vec<(OwnedFd, SocketAddr)> = Vec::new();
+    let mut bound: Vec<Bound> = Vec::new();
     let mut missing = None;
     for mut address in resolve(text).map_err(|problem| BindError::new(text, problem))? {
         if let (0, Some((_, first))) = (address.port(), bound.first()) {
             address.set_port(first.port());
         }
-        match bind_tcp(&address, queue) {
+        match bind(&address) {
             Ok(one) => bound.push(one),
             Err(error) if is_absent(&error) => missing = Some(failed(&address, &error)),
             Err(error) => return Err(failed(&address, &error)),
@@ -67,7 +79,7 @@ pub(super) fn tcp(text: &str, queue: Queue) -> Result<Vec<(OwnedFd, SocketAddr)>
 
 /// Each address once, in the order of the resolver.
 fn resolve(address: &str) -> Result<Vec<SocketAddr>, String> {
-    let advice = "write host:port, such as 127.0.0.1:7001, unix:PATH or systemd:NAME";
+    let advice = "write host:port, such as 127.0.0.1:7001, unix:PATH, udp:host:port or systemd:NAME";
     let mut found: Vec<SocketAddr> = Vec::new();
     for one in address.to_socket_addrs().map_err(|error| format!("{error}; {advice}"))? {
         if !found.contains(&one) {
@@ -83,7 +95,15 @@ fn is_absent(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|code| absent.contains(&Errno::from_raw_os_error(code)))
 }
 
-fn bind_tcp(address: &SocketAddr, queue: Queue) -> io::Result<(OwnedFd, SocketAddr)> {
+fn bind_udp(address: &SocketAddr) -> io::Result<Bound> {
+    let socket = socket_with(family(address), SocketType::DGRAM, FLAGS, None)?;
+    bind(&socket, address)?;
+    let bound = std::net::UdpSocket::from(socket);
+    let address = bound.local_addr()?;
+    Ok((bound.into(), address))
+}
+
+fn bind_tcp(address: &SocketAddr, queue: Queue) -> io::Result<Bound> {
     let socket = tcp_socket(address)?;
     bind(&socket, address)?;
     if queue == Queue::OfEachSlot {
@@ -105,9 +125,12 @@ pub(super) fn join(address: &SocketAddr) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
+fn family(address: &SocketAddr) -> AddressFamily {
+    if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 }
+}
+
 fn tcp_socket(address: &SocketAddr) -> io::Result<OwnedFd> {
-    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let socket = socket_with(family, SocketType::STREAM, FLAGS, None)?;
+    let socket = socket_with(family(address), SocketType::STREAM, FLAGS, None)?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
     Ok(socket)
 }

@@ -41,6 +41,12 @@ impl Entrance {
         Ok(Self { listeners, bell: Bell::new()?, dispatcher })
     }
 
+    /// The names of a group's UDP sockets, in the order in which its workers get them.
+    pub(crate) fn udp_names(&self, group: &str) -> Vec<String> {
+        let own = self.listeners.iter().filter(|listener| listener.is_udp() && listener.group == group);
+        own.map(|listener| listener.status.name.clone()).collect()
+    }
+
     pub(crate) fn listeners(&self) -> &[Listener] {
         &self.listeners
     }
@@ -51,7 +57,7 @@ impl Entrance {
     /// When there are no more descriptors, or an address cannot be bound once more.
     pub(crate) fn descriptors(&mut self, id: ChildId, slot: &Slot) -> io::Result<Vec<Arc<OwnedFd>>> {
         let mut descriptors = Vec::new();
-        let mut is_handed = false;
+        let (mut is_handed, mut is_shared) = (false, false);
         for listener in self.listeners.iter_mut().filter(|listener| listener.group == slot.group()) {
             is_handed |= listener.door.is_some();
             if listener.policy.is_dispatched() {
@@ -59,6 +65,7 @@ impl Entrance {
             }
             let (socket, made) = listener.socket_of(slot.index())?;
             descriptors.push(socket);
+            is_shared |= !listener.is_udp();
             for (index, socket) in made {
                 let opening = Opening::new(socket, listener.door.unwrap_or_default(), Some(index))?;
                 if let Some(dispatcher) = &self.dispatcher {
@@ -66,7 +73,7 @@ impl Entrance {
                 }
             }
         }
-        if !descriptors.is_empty() {
+        if is_shared {
             descriptors.push(self.bell.descriptor());
         }
         if let (true, Some(dispatcher)) = (is_handed, &self.dispatcher) {

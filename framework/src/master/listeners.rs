@@ -15,7 +15,7 @@ use super::slots::{self, Slots};
 use super::unix;
 use crate::balance::{Chooser, Policy};
 use crate::bus::frame::MAX_DESCRIPTORS;
-use crate::http::{Listen, UNIX};
+use crate::http::{Listen, UDP, UNIX};
 use crate::role::WEB;
 use crate::status::ListenerStatus;
 use crate::systemd::{ChosenBy, InheritError, Inherited, Missing, PREFIX, Remark, Source, choose};
@@ -119,7 +119,7 @@ fn open(
 /// Where to find us, for people.
 pub(crate) fn urls(listeners: &[Listener]) -> String {
     let url = |listener: &Listener| match listener.status.address.as_str() {
-        address if address.starts_with("unix:") => address.to_owned(),
+        address if [UNIX, UDP].iter().any(|prefix| address.starts_with(prefix)) => address.to_owned(),
         address => format!("http://{address}"),
     };
     listeners.iter().map(url).collect::<Vec<_>>().join(", ")
@@ -163,6 +163,12 @@ fn bind_all(doors: &Doors<'_>, place: &Listen) -> Result<Vec<Listener>, BindErro
         let socket = unix::bind(place, Path::new(path))?;
         return Ok(vec![listener(place.address.clone(), socket, Some(path.into()))]);
     }
+    if let Some(text) = place.address.strip_prefix(UDP) {
+        let bound = bind::udp(text)?.into_iter();
+        return Ok(bound
+            .map(|(socket, address)| listener(format!("{UDP}{address}"), socket, None))
+            .collect());
+    }
     let bound = bind::tcp(&place.address, if has_slots { Queue::OfEachSlot } else { Queue::One })?;
     Ok(bound.into_iter().map(|(socket, address)| listener(address.to_string(), socket, None)).collect())
 }
@@ -178,7 +184,9 @@ impl Listener {
         file: Option<PathBuf>,
     ) -> Self {
         let Listen { name: own_name, policy, weights, .. } = place.cloned().unwrap_or_default();
-        let policy = policy.unwrap_or(doors.policy);
+        // Nobody accepts from a UDP socket; everybody has it.
+        let datagrams = address.starts_with(UDP);
+        let policy = if datagrams { Policy::Shared } else { policy.unwrap_or(doors.policy) };
         let name = own_name.unwrap_or(name);
         let socket = Arc::new(socket);
         let bound = address.parse().ok().filter(|_| policy.has_slots());
@@ -198,6 +206,11 @@ impl Listener {
         let chooser = Chooser::new(self.policy, self.weights.clone());
         let (group, by_turns) = (self.group.clone(), Arc::clone(&self.by_turns));
         Some(Door { group, chooser, peek_timeout: self.peek_timeout, by_turns })
+    }
+
+    /// Whether datagrams come by it, and no connections.
+    pub(super) fn is_udp(&self) -> bool {
+        self.status.address.starts_with(UDP)
     }
 
     /// What the worker in a slot accepts from, and the sockets that were made for it.
@@ -283,15 +296,5 @@ mod tests {
         assert!(bound(&address).unwrap_err().contains("another process listens there"));
         drop(listener);
         assert!(!path.exists());
-    }
-
-    #[test]
-    fn a_file_that_is_no_socket_is_left_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("precious");
-        std::fs::write(&path, "words").unwrap();
-        let error = bound(&format!("unix:{}", path.display())).unwrap_err();
-        assert!(error.contains("no socket lies there"), "{error}");
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "words");
     }
 }

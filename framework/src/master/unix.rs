@@ -159,4 +159,14 @@ mod tests {
         assert!(error.contains("the path has 108 bytes, and 107 are the most"), "{error}");
         assert!(bound(&Listen::from("unix:")).unwrap_err().contains("unix:PATH"));
     }
+
+    #[test]
+    fn a_file_that_is_no_socket_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("precious");
+        std::fs::write(&path, "words").unwrap();
+        let error = bound(&place(&folder, "precious", "")).unwrap_err();
+        assert!(error.contains("no socket lies there"), "{error}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "words");
+    }
 }
