@@ -29,6 +29,7 @@ const FLOORS: &[&[&str]] = &[
 const PURE: &[&str] = &[
     "backoff.rs",
     "balance.rs",
+    "balance/target.rs",
     "bus/codec.rs",
     "bus/control.rs",
     "bus/frame.rs",
@@ -54,6 +55,7 @@ const PURE: &[&str] = &[
     "master/cluster/frames.rs",
     "master/count.rs",
     "master/crew.rs",
+    "master/departure.rs",
     "master/occupant.rs",
     "master/overview.rs",
     "master/pace.rs",
@@ -70,6 +72,7 @@ const PURE: &[&str] = &[
     "master/settings.rs",
     "master/supervisor.rs",
     "master/supervisor/generations.rs",
+    "master/supervisor/stopping.rs",
     "master/tail.rs",
     "number.rs",
     "status.rs",

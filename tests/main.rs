@@ -12,6 +12,8 @@
 //! | `configuration` | changes on disk, mistakes on disk, layers |
 //! | `commands` | the command line, the control socket, the run dir |
 //! | `show` | `config show`: every key, its origin, no secret |
+//! | `listeners` | where a cluster listens: names, families, Unix sockets and their rights |
+//! | `datagrams` | UDP sockets of groups: bound by the master, and nothing that waits there is lost |
 //! | `balance` | how connections are spread over the workers |
 //! | `heavy` | the pool for heavy work of a worker |
 //! | `hung` | processes that do not answer, a master that slept, budgets of restarts |
@@ -35,6 +37,7 @@ mod balance;
 mod boot;
 mod commands;
 mod configuration;
+mod datagrams;
 mod death;
 mod deaths;
 mod drain;
@@ -42,6 +45,7 @@ mod exits;
 mod harness;
 mod heavy;
 mod hung;
+mod listeners;
 mod load;
 mod logs;
 mod reload;

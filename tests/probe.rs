@@ -13,6 +13,7 @@ use axum::{Json, Router, body::Bytes};
 use hatchery::{Agent, App, Cancelled, ClusterEvents, CpuError, Duty, Observed, ServeError, Topic, Worker};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::net::UdpSocket;
 use tokio::time::sleep;
 
 #[path = "probe/streams.rs"]
@@ -140,6 +141,9 @@ async fn watch(mut events: ClusterEvents) {
 /// A worker of the group `jobs`: it serves if it has somewhere to listen.
 async fn work(worker: Worker) -> hatchery::Result {
     tracing::info!("worker {} is at work", worker.index());
+    for (name, socket) in worker.udp_sockets()? {
+        tokio::spawn(give_back(name, socket));
+    }
     let pages = Router::new().route("/whoami", get(whoami_in_jobs)).with_state(worker.clone());
     match worker.serve(pages).await {
         Err(ServeError::Nowhere(_)) => {}
@@ -148,6 +152,16 @@ async fn work(worker: Worker) -> hatchery::Result {
     worker.ready().await?;
     worker.draining().await;
     Ok(())
+}
+
+/// Answers each datagram with the name of its socket, our pid, and what it said.
+async fn give_back(name: String, socket: UdpSocket) {
+    let mut buffer = [0; 64];
+    while let Ok((length, client)) = socket.recv_from(&mut buffer).await {
+        let said = String::from_utf8_lossy(&buffer[..length]);
+        let answer = format!("{name} {} {said}", std::process::id());
+        let _ = socket.send_to(answer.as_bytes(), client).await;
+    }
 }
 
 /// Keeps a thread of the pool busy, unless nobody waits any more.
@@ -201,6 +215,7 @@ async fn serve(worker: Worker) -> hatchery::Result {
     let pages = Router::new()
         .route("/", get(async |State(probe): State<Probe>| probe.config.get().greeting.clone()))
         .route("/whoami", get(whoami))
+        .route("/whoami/{name}", get(whoami))
         .route("/config", get(config_in_force))
         .route("/flags", get(flags_in_force))
         .route("/slow", get(slow))

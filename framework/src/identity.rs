@@ -11,7 +11,7 @@ mod taking;
 
 use crate::number;
 
-pub(crate) use accounts::{find, resolve, whoami};
+pub(crate) use accounts::{find, group_id, resolve, user_id, whoami};
 pub(crate) use taking::take;
 
 /// The environment variable that tells a child whom to become: an [`Identity`] as text. Without it a child

@@ -47,6 +47,9 @@ pub(crate) struct Launch {
 pub(crate) struct Group {
     pub(crate) name: String,
     pub(crate) on_panic: OnPanic,
+    /// The names of its UDP sockets, in the order in which they come with the welcome.
+    #[serde(default)]
+    pub(crate) udp: Vec<String>,
 }
 
 /// What follows a panic in a worker, be it in a handler or in a task. That a handler's panic is answered with 500 is

@@ -78,7 +78,7 @@ pub use duty::Duty;
 pub use error::{BoxError, Ending, Result};
 pub use events::{ClusterEvent, Member};
 pub use exit::{Exit, Reason};
-pub use http::{ClientAddress, HttpSettings, Listen, NoAddress, ProxyHeader, TrustedProxy};
+pub use http::{ClientAddress, HttpSettings, Listen, NoAddress, ProxyHeader, SocketMode, TrustedProxy};
 pub use identity::Account;
 pub use launch::OnPanic;
 pub use log::{Level, LogSettings};

@@ -4,13 +4,16 @@
 
 mod announcement;
 mod autopsy;
+mod bind;
 mod budget;
 mod cluster;
 mod control;
 mod count;
 mod crew;
+mod departure;
 mod desk;
 mod dispatcher;
+mod door;
 mod entrance;
 mod event;
 mod family;
@@ -24,6 +27,7 @@ mod oom;
 mod output;
 mod overview;
 mod pace;
+mod peeking;
 mod plan;
 mod post;
 mod programs;
@@ -36,10 +40,12 @@ mod roster;
 mod rules;
 mod scaling;
 mod settings;
+mod slots;
 mod snapshot;
 mod spawn;
 mod supervisor;
 mod tail;
+mod unix;
 mod usage;
 mod wishes;
 
@@ -58,7 +64,7 @@ use self::event::{Action, ChildId, Event};
 use self::host::Host;
 use self::programs::Programs;
 use self::spawn::{Care, Handle};
-use crate::bus::control::Answer;
+use crate::bus::control::{ANNOUNCEMENT, Answer};
 use crate::bus::frame::{Frame, Kind};
 use crate::bus::link::SendError;
 use crate::cgroup::Cgroup;
@@ -125,11 +131,14 @@ impl Master {
         let listeners = listeners::open_all(plan.doors(), plan.chosen_by, inherited)
             .map_err(|error| Outcome::failed(Ending::Config, error))?;
         let entrance = Entrance::open(listeners).map_err(start_failed)?;
+        for group in &mut plan.launch.groups {
+            group.udp = entrance.udp_names(&group.name);
+        }
         let (events, inbox) = mpsc::channel(EVENTS);
         let socket = control::listen(&plan.run_dir.control_socket()).map_err(start_failed)?;
         tokio::spawn(control::serve(socket, events.clone()));
         tokio::spawn(wishes::forward(wishes::listen().map_err(start_failed)?, events.clone()));
-        let (app, dir, workers) = (&launch.app, launch.app_dir.display(), launch.workers);
+        let (app, dir, workers) = (&plan.launch.app, plan.launch.app_dir.display(), plan.launch.workers);
         tracing::info!("starting {app} in {dir}: {workers} workers, {host}");
         let console = log.console().map_err(start_failed)?;
         let care = Care::begin(events, console, cgroup);
@@ -253,7 +262,7 @@ impl Master {
             return;
         };
         let is_news = frame.kind() == Kind::News;
-        if frame.kind() == Kind::Shutdown {
+        if frame.kind() == Kind::Shutdown && frame.payload() != ANNOUNCEMENT {
             self.entrance.leave(to);
         }
         match child.sender.push(frame) {

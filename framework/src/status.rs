@@ -181,6 +181,9 @@ pub struct WorkerStatus {
     pub accepted: u64,
     /// The requests that it has refused with 413.
     pub refused: u64,
+    /// The connections that it has closed at once, because their clients held as many as they may.
+    #[serde(default)]
+    pub turned_away: u64,
     /// The connections that a time-out has ended.
     pub timed_out: u64,
     /// The handlers that have panicked.
@@ -222,6 +225,9 @@ pub struct ListenerStatus {
     pub address: String,
     /// How connections are spread over the workers.
     pub policy: String,
+    /// The connections that were spread by turns, because the path that `url-hash` chooses by was not known in time.
+    #[serde(default)]
+    pub by_turns: u64,
 }
 
 /// One state that the master keeps.

@@ -1,18 +1,21 @@
 //! A worker as the author's function sees it: its place in the cluster, the states it follows, and serving.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use futures_util::{Stream, StreamExt as _};
+use rustix::net::{SocketType, sockopt};
 use serde::de::DeserializeOwned;
+use tokio::net::UdpSocket;
 
 use crate::bus::control::Pulse;
 use crate::bus::{Topic, topic};
 use crate::cpu::{Cancelled, CpuError, CpuPool};
-use crate::http::{self, Door, Drain, Gauges, Readiness, Standing};
+use crate::http::{self, Door, Gauges, Readiness, Standing};
 use crate::news::ClusterEvents;
 use crate::process::{MasterGone, Process};
 use crate::state::{ObserveError, Observed};
@@ -29,6 +32,7 @@ pub struct Worker {
 struct Shared {
     /// The sockets and their bell, until they are served.
     sockets: Mutex<Option<Vec<Arc<OwnedFd>>>>,
+    udp: Vec<Arc<OwnedFd>>,
     cpu: CpuPool,
     gauges: Arc<Gauges>,
     readiness: Arc<Readiness>,
@@ -56,7 +60,10 @@ pub enum ServeError {
 impl Worker {
     pub(crate) fn new(process: Process, sockets: Vec<Arc<OwnedFd>>) -> Self {
         let launch = process.launch();
+        let is_udp = |socket: &Arc<OwnedFd>| sockopt::socket_type(socket) == Ok(SocketType::DGRAM);
+        let (udp, sockets) = sockets.into_iter().partition(is_udp);
         let shared = Shared {
+            udp,
             sockets: Mutex::new(Some(sockets)),
             cpu: CpuPool::new(&launch.cpu, launch.workers),
             gauges: Arc::default(),
@@ -181,13 +188,11 @@ impl Worker {
     pub async fn serve(&self, router: Router) -> Result<(), ServeError> {
         let doors = self.take_doors()?;
         let Shared { gauges, readiness, .. } = &*self.shared;
-        let drain = Drain::new();
+        let drain = self.process.drain().clone();
         let settings = &self.process.launch().http;
         let (counted, standing) = (Arc::clone(gauges), Arc::clone(readiness));
         let serving = async {
-            http::serve(doors, router, settings, counted, standing, drain.clone())
-                .await
-                .map_err(ServeError::Socket)
+            http::serve(doors, router, settings, counted, standing, drain).await.map_err(ServeError::Socket)
         };
         let telling = async {
             self.ready().await?;
@@ -198,17 +203,38 @@ impl Worker {
             }
             Ok(())
         };
-        let leaving = async {
-            self.draining().await;
-            drain.begin(self.process.occasion(), self.process.grace());
+        let warning = async {
+            let announced = self.process.announced().cancelled();
+            if self.process.shutdown().run_until_cancelled(announced).await.is_some() {
+                // Load balancers hear of it, and nothing else changes yet.
+                readiness.set(Standing::Draining);
+            }
             Ok(())
         };
         // Serving ends without having been asked to only when it fails, and then at once.
-        let (drained, (), ()) = tokio::try_join!(serving, telling, leaving)?;
+        let (drained, (), ()) = tokio::try_join!(serving, telling, warning)?;
         if drained.cut > 0 {
             tracing::warn!("{} connections were cut at the deadline for draining", drained.cut);
         }
         Ok(())
+    }
+
+    /// The UDP sockets of the group, by the names of their listeners. All workers of the group share each of them: a
+    /// datagram goes to one, whoever receives first. What nobody has received waits in the kernel, also while a worker is
+    /// replaced. To be called inside the runtime; it can be called again.
+    ///
+    /// # Errors
+    /// When there are no more descriptors.
+    pub fn udp_sockets(&self) -> io::Result<BTreeMap<String, UdpSocket>> {
+        let groups = &self.process.launch().groups;
+        let own = groups.iter().find(|group| group.name == self.group());
+        let names = own.map_or(&[][..], |group| &group.udp);
+        let open = |(name, socket): (&String, &Arc<OwnedFd>)| {
+            let socket = std::net::UdpSocket::from(socket.as_fd().try_clone_to_owned()?);
+            socket.set_nonblocking(true)?;
+            Ok((name.clone(), UdpSocket::from_std(socket)?))
+        };
+        names.iter().zip(&self.shared.udp).map(open).collect()
     }
 
     fn take_doors(&self) -> Result<Vec<Door>, ServeError> {
@@ -229,6 +255,7 @@ impl Worker {
             accepted: gauges.accepted(),
             requests: gauges.requests(),
             refused: gauges.refused(),
+            turned_away: gauges.turned_away(),
             timed_out: gauges.timed_out(),
             panics: gauges.panics(),
             lost_log_lines: self.process.lost_log_lines(),

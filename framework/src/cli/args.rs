@@ -132,7 +132,7 @@ pub(crate) struct Options {
     /// How many workers: a number, or auto for one per processor
     #[arg(long, value_name = "N|auto")]
     pub(crate) workers: Option<String>,
-    /// Where to listen: host:port, unix:PATH or systemd:NAME (repeatable)
+    /// Where to listen: host:port, unix:PATH, udp:host:port or systemd:NAME (repeatable)
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Vec<String>,
     /// The port to listen on, in place of the configured one

@@ -3,7 +3,7 @@
 use super::args::Options;
 use super::places::Places;
 use crate::config::{Layers, Merged};
-use crate::http::{HttpSettings, Listen};
+use crate::http::{HttpSettings, Listen, UDP};
 use crate::master::Outcome;
 use crate::systemd;
 
@@ -45,10 +45,10 @@ fn moved(places: &[Listen], port: u16) -> Vec<Listen> {
     }
 }
 
-/// The address with another port; a Unix socket has none.
+/// The address with another port; a Unix socket has none, and that of UDP is not meant.
 fn with_port(address: &str, port: u16) -> String {
     match address.rsplit_once(':') {
-        Some((host, _)) if host != "unix" => format!("{host}:{port}"),
+        Some((host, _)) if host != "unix" && !address.starts_with(UDP) => format!("{host}:{port}"),
         _ => address.to_owned(),
     }
 }
@@ -62,6 +62,7 @@ mod tests {
         assert_eq!(with_port("127.0.0.1:7001", 80), "127.0.0.1:80");
         assert_eq!(with_port("[::1]:7001", 80), "[::1]:80");
         assert_eq!(with_port("unix:run/web.sock", 80), "unix:run/web.sock");
+        assert_eq!(with_port("udp:127.0.0.1:53", 80), "udp:127.0.0.1:53");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::places::Places;
 use super::words::{failed, with_runtime};
 use crate::config::{ConfigError, Merged};
 use crate::error::Ending;
+use crate::http::HttpSettings;
 use crate::identity::{self, Identity};
 use crate::launch::{Group, Launch};
 use crate::log::{Level, LogSettings};
@@ -73,6 +74,8 @@ fn plan(about: &About, args: &Start, inherited: Vec<Inherited>) -> Result<Plan, 
     let known = |(name, settings): &(String, GroupSettings)| Group {
         name: name.clone(),
         on_panic: settings.on_panic.unwrap_or(cluster.on_panic),
+        // Known when they are bound.
+        udp: Vec::new(),
     };
     Ok(Plan {
         launch: Launch {
@@ -142,9 +145,16 @@ fn identity_of(cluster: &ClusterSettings, merged: &Merged) -> Result<Option<Iden
     identity.map_err(|error| merged.wrong(error.key, &error.problem))
 }
 
-/// Whether there are the user and the group that the configuration names; who asks need not be root.
+/// Whether there are the users and the groups that the configuration names; who asks need not be root.
 pub(super) fn check_accounts(merged: &Merged) -> Result<(), ConfigError> {
     let cluster: ClusterSettings = merged.section("cluster")?;
     let found = identity::find(cluster.user.as_ref(), cluster.group.as_ref());
-    found.map(drop).map_err(|error| merged.wrong(error.key, &error.problem))
+    found.map_err(|error| merged.wrong(error.key, &error.problem))?;
+    let http: HttpSettings = merged.section("http")?;
+    for place in &http.listen {
+        let owner = place.owner.as_ref().map_or(Ok(0), identity::user_id);
+        let group = place.group.as_ref().map_or(Ok(0), identity::group_id);
+        owner.and(group).map_err(|problem| merged.wrong("http.listen", &problem))?;
+    }
+    Ok(())
 }

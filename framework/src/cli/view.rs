@@ -19,7 +19,11 @@ pub(crate) fn render(status: &Status) -> String {
         duration(status.uptime_ms),
     );
     for listener in &status.listeners {
-        text += &format!("{}: {} ({})\n", listener.name, listener.address, listener.policy);
+        let by_turns = match listener.by_turns {
+            0 => String::new(),
+            count => format!("; {count} by turns"),
+        };
+        text += &format!("{}: {} ({}{by_turns})\n", listener.name, listener.address, listener.policy);
     }
     text += &format!("\n{}\n\n", processes(status));
     text += &groups(&status.groups);

@@ -33,6 +33,7 @@ const REQUEST_TIMEOUT: &[u8] =
 /// Serves one connection until it ends, in a task of its own. The connection counts from this call on.
 pub(super) fn spawn(stream: Stream, peer: Peer, house: &Arc<House>) {
     let Ok(admission) = house.admit(peer) else {
+        house.gauges.turned_away.fetch_add(1, Relaxed);
         tracing::debug!(?peer, "a client holds as many connections as it may");
         return;
     };

@@ -133,7 +133,7 @@ fn gone() -> io::Error {
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        self.seat.house.leave();
+        self.seat.house.exit();
     }
 }
 

@@ -82,7 +82,7 @@ impl Cluster {
             }
             Event::StopSignal { fast } => {
                 let again = self.supervisor.state() == ClusterState::Stopping;
-                self.supervisor.stop(fast || again, None, &mut actions);
+                self.supervisor.stop(fast || again, None, now, &mut actions);
             }
             Event::ScaleSignal { by } => scaling::obey(&mut self.supervisor, by, now, &mut actions),
             Event::ReloadSignal => self.reloading.ask(false, None, self.supervisor.state(), &mut actions),
@@ -127,7 +127,7 @@ impl Cluster {
             Request::Status => actions.push(Action::ReplyStatus { reply }),
             Request::Stop { fast, timeout_ms } => {
                 actions.push(Action::Reply { reply, answer: Answer::Stopping });
-                self.supervisor.stop(fast, timeout_ms.map(Duration::from_millis), actions);
+                self.supervisor.stop(fast, timeout_ms.map(Duration::from_millis), now, actions);
             }
             Request::Reload { agent } => {
                 self.reloading.ask(agent, Some(reply), self.supervisor.state(), actions);
