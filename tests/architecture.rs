@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[&[&str]] = &[
     &[
         "error", "duration", "size", "backoff", "role", "image", "cgroup", "signals", "identity", "pidfd",
-        "balance", "handover",
+        "balance", "handover", "tls",
     ],
     &["exit", "instance", "config", "log", "http", "exec", "cpu"],
     &["status", "sections", "launch", "events"],
@@ -16,7 +16,7 @@ const FLOORS: &[&[&str]] = &[
     &["master", "state"],
     &["process"],
     &["published", "child", "heartbeat", "news"],
-    &["desk"],
+    &["desk", "keyring", "vault"],
     &["agent", "worker"],
     &["duty"],
     &["lives"],
@@ -71,6 +71,10 @@ const PURE: &[&str] = &[
     "status.rs",
     "systemd/bulletin.rs",
     "systemd/choice.rs",
+    "tls/certificate.rs",
+    "tls/secrets.rs",
+    "tls/tickets.rs",
+    "tls/validity.rs",
 ];
 
 const IMPURE: &[&str] = &[

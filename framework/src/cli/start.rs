@@ -89,6 +89,8 @@ fn plan(about: &About, args: &Start, inherited: Vec<Inherited>) -> Result<Plan, 
             cpu: merged.section("cpu")?,
             // Known when the processors are counted.
             workers: 0,
+            // Known when they are open.
+            listeners: vec![],
             app: about.name.to_owned(),
             version: about.version.to_owned(),
             env: places.env,

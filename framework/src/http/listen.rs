@@ -3,10 +3,11 @@
 use std::fmt;
 
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use crate::balance::Policy;
+use crate::tls::CertificateFiles;
 
 /// One place to listen. In the configuration an address alone stands for a table with nothing else in it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -23,6 +24,10 @@ pub struct Listen {
     /// For the policy `weighted`: how much each worker gets, by index. Who has none counts as 1.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub weights: Vec<u32>,
+    /// With which certificates it speaks TLS; a client gets the first that holds for the name it asks for, or the first
+    /// of all. Default none: it does not.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<CertificateFiles>,
 }
 
 /// The table in full.
@@ -36,6 +41,17 @@ struct Table {
     policy: Option<Policy>,
     #[serde(default)]
     weights: Vec<u32>,
+    #[serde(default, deserialize_with = "some_certificates")]
+    certificates: Vec<CertificateFiles>,
+}
+
+/// Whoever writes the key wants TLS.
+fn some_certificates<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<CertificateFiles>, D::Error> {
+    let certificates = Vec::<CertificateFiles>::deserialize(deserializer)?;
+    if certificates.is_empty() {
+        return Err(de::Error::custom("no certificate: name the files of one, or leave the key out"));
+    }
+    Ok(certificates)
 }
 
 impl From<&str> for Listen {
@@ -64,8 +80,9 @@ impl<'de> Visitor<'de> for AddressOrTable {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Listen, A::Error> {
-        let Table { address, name, policy, weights } = Table::deserialize(MapAccessDeserializer::new(map))?;
-        Ok(Listen { address, name, policy, weights })
+        let Table { address, name, policy, weights, certificates } =
+            Table::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(Listen { address, name, policy, weights, certificates })
     }
 }
 
@@ -89,7 +106,7 @@ mod tests {
         let [first, second] = read(mixed).unwrap().try_into().unwrap();
         assert_eq!(first, "a:1".into());
         let (name, policy) = (Some("api".to_owned()), Some(Policy::Weighted));
-        assert_eq!(second, Listen { address: "b:2".to_owned(), name, policy, weights: vec![2] });
+        assert_eq!(second, Listen { name, policy, weights: vec![2], ..Listen::from("b:2") });
     }
 
     #[test]
@@ -99,6 +116,11 @@ mod tests {
             ("listen = [{ name = \"api\" }]", "missing field `address`"),
             ("listen = [{ address = \"a:1\", polity = \"shared\" }]", "unknown field `polity`"),
             ("listen = [{ address = \"a:1\", policy = \"fair\" }]", "unknown variant `fair`"),
+            ("listen = [{ address = \"a:1\", certificates = [] }]", "no certificate"),
+            (
+                "listen = [{ address = \"a:1\", certificates = [{ certificate = \"c\" }] }]",
+                "missing field `key`",
+            ),
         ] {
             let error = read(text).unwrap_err();
             assert!(error.contains(complaint), "{error}");
@@ -107,7 +129,12 @@ mod tests {
 
     #[test]
     fn a_place_survives_being_sent() {
-        for place in [Listen::from("a:1"), Listen { policy: Some(Policy::IpHash), ..Listen::from("b:2") }] {
+        let certificates = vec![CertificateFiles { certificate: "c.pem".into(), key: "c.key".into() }];
+        for place in [
+            Listen::from("a:1"),
+            Listen { policy: Some(Policy::IpHash), ..Listen::from("b:2") },
+            Listen { certificates, ..Listen::from("c:3") },
+        ] {
             let bytes = rmp_serde::to_vec_named(&place).unwrap();
             assert_eq!(rmp_serde::from_slice::<Listen>(&bytes).unwrap(), place);
         }

@@ -8,6 +8,7 @@ use super::dispatcher::Dispatcher;
 use super::event::{ChildId, Event};
 use super::listeners::Listener;
 use crate::http::Bell;
+use crate::launch::Place;
 use crate::role::Slot;
 
 /// The listeners of all groups.
@@ -30,6 +31,19 @@ impl Entrance {
         let doors = dispatched.map(Listener::door).collect::<io::Result<Vec<_>>>()?;
         let dispatcher = if doors.is_empty() { None } else { Some(Dispatcher::start(doors)?) };
         Ok(Self { listeners, bell: Bell::new()?, dispatcher })
+    }
+
+    /// The listeners, as the processes know them.
+    pub(crate) fn places(&self) -> Vec<Place> {
+        let mut doors = 0_u8..;
+        let place = |listener: &Listener| Place {
+            name: listener.status.name.clone(),
+            group: listener.group.clone(),
+            // Numbered as they were handed to the dispatcher.
+            door: listener.policy.is_dispatched().then(|| doors.next()).flatten(),
+            certificates: listener.certificates.clone(),
+        };
+        self.listeners.iter().map(place).collect()
     }
 
     pub(crate) fn listeners(&self) -> &[Listener] {

@@ -19,6 +19,7 @@ use crate::http::Listen;
 use crate::role::WEB;
 use crate::status::ListenerStatus;
 use crate::systemd::{ChosenBy, InheritError, Inherited, Missing, PREFIX, Remark, Source, choose};
+use crate::tls::CertificateFiles;
 
 /// How many connections may wait to be accepted; the kernel lowers it to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -36,6 +37,8 @@ pub(crate) struct Listener {
     /// How connections are spread over them.
     pub(crate) policy: Policy,
     pub(crate) weights: Vec<u32>,
+    /// With which certificates it speaks TLS, if it does.
+    pub(crate) certificates: Vec<CertificateFiles>,
     /// The file of a Unix socket that we made, removed at the end.
     file: Option<PathBuf>,
 }
@@ -123,6 +126,7 @@ fn open(
 pub(crate) fn urls(listeners: &[Listener]) -> String {
     let url = |listener: &Listener| match listener.status.address.as_str() {
         address if address.starts_with("unix:") => address.to_owned(),
+        address if listener.status.tls => format!("https://{address}"),
         address => format!("http://{address}"),
     };
     listeners.iter().map(url).collect::<Vec<_>>().join(", ")
@@ -175,11 +179,13 @@ impl Listener {
         socket: OwnedFd,
         file: Option<PathBuf>,
     ) -> Self {
-        let Listen { name: own_name, policy, weights, .. } = place.cloned().unwrap_or_default();
+        let Listen { name: own_name, policy, weights, certificates, .. } = place.cloned().unwrap_or_default();
         let policy = policy.unwrap_or(doors.policy);
         let name = own_name.unwrap_or(name);
-        let status = ListenerStatus { name, address, policy: policy.name().to_owned() };
-        Self { status, group: doors.group.to_owned(), socket: Arc::new(socket), policy, weights, file }
+        let (policy_name, tls) = (policy.name().to_owned(), !certificates.is_empty());
+        let status = ListenerStatus { name, address, policy: policy_name, tls };
+        let (group, socket) = (doors.group.to_owned(), Arc::new(socket));
+        Self { status, group, socket, policy, weights, certificates, file }
     }
 
     /// The listener as one of which the master accepts.

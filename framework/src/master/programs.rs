@@ -69,6 +69,8 @@ impl Programs {
         let newest = self.known.last_key_value().map(|(_, program)| program);
         // How many workers share the processors is known to the master alone.
         launch.workers = newest.map_or(1, |program| program.launch.workers);
+        // And the sockets stay those that there are, whatever the configuration says by now.
+        launch.listeners = newest.map(|program| program.launch.listeners.clone()).unwrap_or_default();
         let in_force = newest.and_then(|program| program.image.build().ok());
         let changed = in_force.as_ref() != Some(&build);
         let program = Program::new(image, launch).map_err(|error| error.to_string())?;
