@@ -139,7 +139,8 @@ fn check(about: &About, location: &Location, set: Vec<String>) -> Outcome {
     let checked = Places::of(location).and_then(|places| {
         let merged = places.layers(set)?.read()?.merge()?;
         about.sections.encode(&merged)?;
-        start::groups(about, &merged)?;
+        let groups = start::groups(about, &merged)?;
+        start::check_certificates(&merged, &groups, &places.app_dir)?;
         start::check_accounts(&merged)?;
         Ok(places)
     });

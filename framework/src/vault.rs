@@ -12,6 +12,7 @@ use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
+pub(crate) use self::files::check_files;
 use self::files::{Certificates, Held, check, read};
 use crate::bus::codec;
 use crate::bus::frame::{Frame, Kind};

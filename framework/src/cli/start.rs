@@ -1,5 +1,6 @@
 //! `start`: from the arguments and the configuration to a running master.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::args::{About, Start};
@@ -16,6 +17,7 @@ use crate::master::{self, ClusterSettings, GroupSettings, Outcome, Plan, Refresh
 use crate::role::WEB;
 use crate::signals;
 use crate::systemd::{self, ChosenBy, Inherited};
+use crate::vault::check_files;
 
 /// Starts in the foreground or in the background.
 pub(crate) fn run(about: &About, args: &Start) -> Outcome {
@@ -147,6 +149,22 @@ pub(super) fn check_accounts(merged: &Merged) -> Result<(), ConfigError> {
     let cluster: ClusterSettings = merged.section("cluster")?;
     let found = identity::find(cluster.user.as_ref(), cluster.group.as_ref());
     found.map(drop).map_err(|error| merged.wrong(error.key, &error.problem))
+}
+
+/// Whether the certificates of all listeners could be served, as far as who asks may read them.
+pub(super) fn check_certificates(
+    merged: &Merged,
+    groups: &[(String, GroupSettings)],
+    app_dir: &Path,
+) -> Result<(), ConfigError> {
+    let http: HttpSettings = merged.section("http")?;
+    let of_groups = groups.iter().map(|(name, settings)| (format!("groups.{name}.listen"), &settings.listen));
+    for (key, places) in std::iter::once(("http.listen".to_owned(), &http.listen)).chain(of_groups) {
+        for files in places.iter().flat_map(|place| &place.certificates) {
+            check_files(app_dir, files).map_err(|error| merged.wrong(&key, &error.to_string()))?;
+        }
+    }
+    Ok(())
 }
 
 /// The options that stand for keys become the last layer.

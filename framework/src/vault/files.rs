@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -40,6 +41,18 @@ pub(super) fn read(launch: &Launch) -> Result<Certificates, CertificateError> {
 
 fn read_pair(app_dir: &Path, files: &CertificateFiles) -> Result<Pair, CertificateError> {
     Ok(Pair { certificate: read_file(app_dir, &files.certificate)?, key: read_file(app_dir, &files.key)? })
+}
+
+/// Whether these files could be served, as far as whoever asks may know: a key need not be readable for everybody.
+pub(crate) fn check_files(app_dir: &Path, files: &CertificateFiles) -> Result<(), CertificateError> {
+    let hidden = |file: &Path| {
+        let opened = fs::File::open(app_dir.join(file));
+        opened.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+    };
+    if hidden(&files.certificate) || hidden(&files.key) {
+        return Ok(());
+    }
+    read_pair(app_dir, files)?.check(files).map(drop)
 }
 
 fn read_file(app_dir: &Path, file: &Path) -> Result<String, CertificateError> {
