@@ -95,6 +95,8 @@ impl Vault {
 
     /// Watches the files and renews the keys of tickets, until the agent leaves.
     pub(crate) async fn watch(&self) -> Result {
+        // What could not be published when this failed last.
+        self.publish(&*self.in_force.lock().await).await?;
         while self.process.shutdown().run_until_cancelled(sleep(INTERVAL)).await.is_some() {
             if self.renew_tickets().await? {
                 self.publish(&*self.in_force.lock().await).await?;

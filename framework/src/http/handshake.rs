@@ -52,29 +52,35 @@ pub(super) async fn shake_hands(stream: Stream, acceptor: Arc<Acceptor>, seat: &
 }
 
 async fn secure(mut stream: Stream, acceptor: &Acceptor, seat: &Seat) -> io::Result<Option<Line>> {
-    if seat.house.settings.proxy_protocol {
-        take_header(&mut stream, seat).await?;
-    }
-    let mut first = [0; 1];
-    let came = tokio::select! {
+    let first = tokio::select! {
         biased;
-        came = stream.peek(&mut first) => came?,
+        first = first_byte(&mut stream, seat) => first?,
         // A worker that leaves closes what nobody uses.
-        () = unused(seat) => return Ok(None),
+        () = unused(seat) => None,
     };
-    match came {
-        0 => Ok(None),
+    match first {
+        None => Ok(None),
         // A record of TLS begins with a number below 24, and a method of HTTP with a letter.
-        _ if first[0].is_ascii_uppercase() => {
+        Some(first) if first.is_ascii_uppercase() => {
             let _ = timeout(LINGER, answer_plain_http(stream)).await;
             Err(io::Error::other("the client speaks plain HTTP"))
         }
-        _ => {
+        Some(_) => {
             let acceptor = TlsAcceptor::from(acceptor.config());
             let stream = Box::pin(acceptor.accept(Counted::new(stream))).await?;
             Ok(Some(Line::Secured(Box::new(stream))))
         }
     }
+}
+
+/// The first byte behind a proxy's header, which stays to be read; none when the client closes before.
+async fn first_byte(stream: &mut Stream, seat: &Seat) -> io::Result<Option<u8>> {
+    if seat.house.settings.proxy_protocol {
+        take_header(stream, seat).await?;
+    }
+    let mut first = [0; 1];
+    let came = stream.peek(&mut first).await?;
+    Ok((came > 0).then_some(first[0]))
 }
 
 /// Until the drain closes a connection on which nothing has come.
