@@ -9,7 +9,7 @@ const FLOORS: &[&[&str]] = &[
     &["number"],
     &[
         "error", "duration", "size", "backoff", "role", "image", "cgroup", "signals", "identity", "pidfd",
-        "balance", "handover",
+        "balance", "handover", "tls",
     ],
     &["exit", "instance", "config", "log", "http", "exec", "cpu"],
     &["status", "sections", "launch", "events"],
@@ -17,7 +17,7 @@ const FLOORS: &[&[&str]] = &[
     &["master", "state"],
     &["process"],
     &["published", "child", "heartbeat", "news"],
-    &["desk"],
+    &["desk", "keyring", "vault"],
     &["agent", "worker"],
     &["duty"],
     &["lives"],
@@ -78,6 +78,10 @@ const PURE: &[&str] = &[
     "status.rs",
     "systemd/bulletin.rs",
     "systemd/choice.rs",
+    "tls/certificate.rs",
+    "tls/secrets.rs",
+    "tls/tickets.rs",
+    "tls/validity.rs",
 ];
 
 const IMPURE: &[&str] = &[

@@ -89,6 +89,13 @@ impl Running {
         Self(command.spawn().expect("the probe"))
     }
 
+    /// Starts the app where its configuration says, without waiting for anything.
+    pub(crate) fn as_configured(site: &Site) -> Self {
+        let mut command = site.command(&["start", "--workers", "2"]);
+        command.args(FAST).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self(command.spawn().expect("the probe"))
+    }
+
     /// What it has said when it has ended.
     pub(crate) fn await_output(mut self) -> Output {
         eventually("the command ends", || self.0.try_wait().expect("a child"));

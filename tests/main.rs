@@ -22,6 +22,7 @@
 //! | `succession` | successors first: panics, wishes, recycling; groups; growing and shrinking |
 //! | `serving` | HTTP as the template's users see it |
 //! | `load` | no promise but a tool: many clients, and every failure told by its kind |
+//! | `tls` | certificates, their renewal, names, tickets, handshakes that do not end |
 //! | `systemd` | what the service manager hears |
 //! | `activation` | sockets that a service manager hands down |
 //! | `logs` | rotation without a lost line |
@@ -58,3 +59,4 @@ mod stop;
 mod succession;
 mod surroundings;
 mod systemd;
+mod tls;

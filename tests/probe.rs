@@ -10,7 +10,9 @@ use axum::extract::{Query, State, WebSocketUpgrade};
 use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Json, Router, body::Bytes};
-use hatchery::{Agent, App, Cancelled, ClusterEvents, CpuError, Duty, Observed, ServeError, Topic, Worker};
+use hatchery::{
+    Agent, App, Cancelled, ClientAddress, ClusterEvents, CpuError, Duty, Observed, ServeError, Topic, Worker,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::net::UdpSocket;
@@ -216,6 +218,7 @@ async fn serve(worker: Worker) -> hatchery::Result {
         .route("/", get(async |State(probe): State<Probe>| probe.config.get().greeting.clone()))
         .route("/whoami", get(whoami))
         .route("/whoami/{name}", get(whoami))
+        .route("/client", get(client))
         .route("/config", get(config_in_force))
         .route("/flags", get(flags_in_force))
         .route("/slow", get(slow))
@@ -262,6 +265,10 @@ async fn block(Query(slow): Query<Slow>) -> &'static str {
         std::hint::spin_loop();
     }
     "busy, not dead"
+}
+
+async fn client(ClientAddress(client): ClientAddress) -> String {
+    client.map_or_else(String::new, |client| client.to_string())
 }
 
 async fn whoami(State(probe): State<Probe>) -> Json<Value> {

@@ -146,8 +146,9 @@ fn check(about: &About, location: &Location, options: &Options) -> Outcome {
     let checked = Places::of(location).and_then(|places| {
         let (_, merged) = options::layers(&places, options)?;
         about.sections.encode(&merged)?;
-        start::groups(about, &merged, options)?;
-        start::check_accounts(&merged)?;
+        let groups = start::groups(about, &merged, options)?;
+        start::check_certificates(&merged, &groups, &places.app_dir)?;
+        start::check_accounts(&merged, &groups)?;
         Ok(places)
     });
     let answer = checked.and_then(|places| {

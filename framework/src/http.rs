@@ -5,6 +5,7 @@
 //!           ▼
 //! serve ─▶ accept (a loop per listener) ─▶ connection (a task each) ─▶ answer ─▶ the author's router
 //!                                             │ attend, streams: HTTP/1 by default, HTTP/2 by its preface
+//!                                             │ handshake, line: TLS, where the listener speaks it
 //!                                             │ alarm: the phase lasted too long
 //!                                             │ watched, body: note the phase as bytes go through
 //!             house: what all of them share, and the stage: serving, draining, cut
@@ -24,8 +25,10 @@ mod crowd;
 mod drain;
 mod gauges;
 mod handed;
+mod handshake;
 mod house;
 mod inherited;
+mod line;
 mod listen;
 mod listener;
 mod mode;
@@ -56,7 +59,7 @@ pub(crate) use bell::Bell;
 pub use client::ClientAddress;
 pub(crate) use drain::{Drain, Drained};
 pub(crate) use gauges::{Gauges, Readiness, Standing};
-pub(crate) use inherited::{Door, take_over};
+pub(crate) use inherited::{Door, Entry, take_over};
 pub use listen::Listen;
 pub(crate) use listen::{UDP, UNIX};
 pub use mode::SocketMode;

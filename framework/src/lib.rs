@@ -15,6 +15,7 @@
 //! | [`config`], `log`, `http` | layers of configuration; log files; serving HTTP |
 //! | [`exec`], `cpu` | helper processes; threads for heavy work |
 //! | `balance`, `handover` | which worker gets the next connection; how it gets there |
+//! | `tls` | certificates, tickets, how handshakes are answered |
 //! | `image`, `cgroup`, `instance`, `signals` | the executable held open; the control group; the run dir; what signals mean |
 //! | `identity`, `pidfd` | as whom to run; the end of a child |
 //! | `bus` | frames, links, the bodies of the framework's own frames |
@@ -22,6 +23,7 @@
 //! | `events`, `launch`, `sections` | what can happen; what a child is told; who owns which part of the configuration |
 //! | `master` | supervision and relay; runs none of the author's code |
 //! | `state`, `process`, `published`, `child`, `heartbeat`, `news` | a child's states, its link, its life, its signs of life, what it hears |
+//! | `vault`, `keyring` | the certificates in the agent; how a worker follows them |
 //! | `desk`, `agent`, `duty`, `worker`, `lives` | the two roles that run the author's code |
 //! | `cli`, `app` | the command line; what an author puts together |
 //! | [`testing`] | a cluster of real processes for an app's own tests |
@@ -49,6 +51,7 @@ mod http;
 mod identity;
 mod image;
 mod instance;
+mod keyring;
 mod launch;
 mod lives;
 mod log;
@@ -66,6 +69,8 @@ mod state;
 pub mod status;
 mod systemd;
 pub mod testing;
+mod tls;
+mod vault;
 mod worker;
 
 pub use agent::{Agent, ReopenError};
@@ -87,4 +92,5 @@ pub use news::ClusterEvents;
 pub use process::MasterGone;
 pub use published::{PublishError, Published};
 pub use state::{ObserveError, Observed, Snapshot};
+pub use tls::{CertificateFiles, TlsVersion};
 pub use worker::{ServeError, Worker};

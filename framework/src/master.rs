@@ -134,11 +134,13 @@ impl Master {
         for group in &mut plan.launch.groups {
             group.udp = entrance.udp_names(&group.name);
         }
+        plan.launch.listeners = entrance.places();
         let (events, inbox) = mpsc::channel(EVENTS);
         let socket = control::listen(&plan.run_dir.control_socket()).map_err(start_failed)?;
         tokio::spawn(control::serve(socket, events.clone()));
         tokio::spawn(wishes::forward(wishes::listen().map_err(start_failed)?, events.clone()));
-        let (app, dir, workers) = (&plan.launch.app, plan.launch.app_dir.display(), plan.launch.workers);
+        let launch = &plan.launch;
+        let (app, dir, workers) = (&launch.app, launch.app_dir.display(), launch.workers);
         tracing::info!("starting {app} in {dir}: {workers} workers, {host}");
         let console = log.console().map_err(start_failed)?;
         let care = Care::begin(events, console, cgroup);

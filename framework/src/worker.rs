@@ -11,11 +11,13 @@ use futures_util::{Stream, StreamExt as _};
 use rustix::net::{SocketType, sockopt};
 use serde::de::DeserializeOwned;
 use tokio::net::UdpSocket;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::bus::control::Pulse;
 use crate::bus::{Topic, topic};
 use crate::cpu::{Cancelled, CpuError, CpuPool};
-use crate::http::{self, Door, Gauges, Readiness, Standing};
+use crate::http::{self, Gauges, Readiness, Standing};
+use crate::keyring::Keyring;
 use crate::news::ClusterEvents;
 use crate::process::{MasterGone, Process};
 use crate::state::{ObserveError, Observed};
@@ -52,6 +54,9 @@ pub enum ServeError {
     /// An inherited socket cannot be used.
     #[error("an inherited socket cannot be used: {0}")]
     Socket(#[from] io::Error),
+    /// A listener speaks TLS, and the certificates cannot be used.
+    #[error("{0}")]
+    Tls(String),
     /// The master is gone.
     #[error(transparent)]
     MasterGone(#[from] MasterGone),
@@ -184,9 +189,14 @@ impl Worker {
     /// in flight are finished, up to the deadline.
     ///
     /// # Errors
-    /// When the worker serves already, a socket cannot be used, or the master is gone.
+    /// When the worker serves already, a socket or a certificate cannot be used, or the master is gone.
     pub async fn serve(&self, router: Router) -> Result<(), ServeError> {
-        let doors = self.take_doors()?;
+        let sockets = self.take_sockets()?;
+        let keyring =
+            Keyring::open(&self.process).await.map_err(|error| ServeError::Tls(error.to_string()))?;
+        let doors = http::take_over(sockets, keyring.entries(&self.process))?;
+        // Ends when it is dropped.
+        let _following = AbortOnDropHandle::new(tokio::spawn(keyring.follow()));
         let Shared { gauges, readiness, .. } = &*self.shared;
         let drain = self.process.drain().clone();
         let settings = &self.process.launch().http;
@@ -237,13 +247,13 @@ impl Worker {
         names.iter().zip(&self.shared.udp).map(open).collect()
     }
 
-    fn take_doors(&self) -> Result<Vec<Door>, ServeError> {
+    fn take_sockets(&self) -> Result<Vec<Arc<OwnedFd>>, ServeError> {
         let sockets = self.shared.sockets.lock().unwrap_or_else(PoisonError::into_inner).take();
         let sockets = sockets.ok_or(ServeError::Twice)?;
         if sockets.is_empty() {
             return Err(ServeError::Nowhere(self.group().to_owned()));
         }
-        Ok(http::take_over(sockets)?)
+        Ok(sockets)
     }
 
     /// The figures of this moment.

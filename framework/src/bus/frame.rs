@@ -91,6 +91,8 @@ kinds! {
     StandBy = 21,
     /// Master to agent: there is no other; lead.
     Lead = 22,
+    /// Agent to master: the certificates in force, and why newer ones were refused (`status::TlsStatus`).
+    Certificates = 23,
 }
 
 /// One frame. Clones share the payload and the descriptors.

@@ -1,5 +1,6 @@
 //! `start`: from the arguments and the configuration to a running master.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::args::{About, Options, Start};
@@ -9,7 +10,7 @@ use super::places::Places;
 use super::words::{failed, with_runtime};
 use crate::config::{ConfigError, Merged};
 use crate::error::Ending;
-use crate::http::HttpSettings;
+use crate::http::{HttpSettings, Listen};
 use crate::identity::{self, Identity};
 use crate::launch::{Group, Launch};
 use crate::log::{Level, LogSettings};
@@ -17,6 +18,7 @@ use crate::master::{self, ClusterSettings, GroupSettings, Outcome, Plan, Refresh
 use crate::role::WEB;
 use crate::signals;
 use crate::systemd::{self, ChosenBy, Inherited};
+use crate::vault::check_files;
 
 /// Starts in the foreground or in the background.
 pub(crate) fn run(about: &About, args: &Start) -> Outcome {
@@ -84,6 +86,8 @@ fn plan(about: &About, args: &Start, inherited: Vec<Inherited>) -> Result<Plan, 
             cpu: merged.section("cpu")?,
             // Known when the processors are counted.
             workers: 0,
+            // Known when they are open.
+            listeners: vec![],
             app: about.name.to_owned(),
             version: about.version.to_owned(),
             env: places.env,
@@ -146,15 +150,42 @@ fn identity_of(cluster: &ClusterSettings, merged: &Merged) -> Result<Option<Iden
 }
 
 /// Whether there are the users and the groups that the configuration names; who asks need not be root.
-pub(super) fn check_accounts(merged: &Merged) -> Result<(), ConfigError> {
+pub(super) fn check_accounts(merged: &Merged, groups: &[(String, GroupSettings)]) -> Result<(), ConfigError> {
     let cluster: ClusterSettings = merged.section("cluster")?;
     let found = identity::find(cluster.user.as_ref(), cluster.group.as_ref());
     found.map_err(|error| merged.wrong(error.key, &error.problem))?;
-    let http: HttpSettings = merged.section("http")?;
-    for place in &http.listen {
+    for (key, place) in places_of(merged, groups)? {
         let owner = place.owner.as_ref().map_or(Ok(0), identity::user_id);
         let group = place.group.as_ref().map_or(Ok(0), identity::group_id);
-        owner.and(group).map_err(|problem| merged.wrong("http.listen", &problem))?;
+        owner.and(group).map_err(|problem| merged.wrong(&key, &problem))?;
     }
     Ok(())
+}
+
+/// Whether the certificates of all listeners could be served, as far as who asks may read them.
+pub(super) fn check_certificates(
+    merged: &Merged,
+    groups: &[(String, GroupSettings)],
+    app_dir: &Path,
+) -> Result<(), ConfigError> {
+    for (key, place) in places_of(merged, groups)? {
+        for files in &place.certificates {
+            check_files(app_dir, files).map_err(|error| merged.wrong(&key, &error.to_string()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Every place to listen, behind the key that names it.
+fn places_of(
+    merged: &Merged,
+    groups: &[(String, GroupSettings)],
+) -> Result<Vec<(String, Listen)>, ConfigError> {
+    let http: HttpSettings = merged.section("http")?;
+    let web = http.listen.into_iter().map(|place| ("http.listen".to_owned(), place));
+    let of_group = |(name, settings): &(String, GroupSettings)| {
+        let key = format!("groups.{name}.listen");
+        settings.listen.clone().into_iter().map(move |place| (key.clone(), place))
+    };
+    Ok(web.chain(groups.iter().flat_map(of_group)).collect())
 }

@@ -184,7 +184,7 @@ impl House {
         self.gauges.accepted.fetch_add(1, Ordering::Relaxed)
     }
 
-    pub(super) fn exit(&self) {
+    fn exit(&self) {
         self.gauges.connections.fetch_sub(1, Ordering::Relaxed);
         self.open.fetch_sub(1, Ordering::Relaxed);
         self.left.notify_waiters();
@@ -197,6 +197,18 @@ pub(super) struct CutOnDrop(pub(super) Arc<House>);
 impl Drop for CutOnDrop {
     fn drop(&mut self) {
         self.0.advance(Stage::Cut);
+    }
+}
+
+/// A connection counts for as long as it holds this.
+pub(super) struct Stay {
+    house: Arc<House>,
+    _admission: Option<Admission>,
+}
+
+impl Drop for Stay {
+    fn drop(&mut self) {
+        self.house.exit();
     }
 }
 
@@ -226,10 +238,11 @@ impl Seat {
         trusts(&self.house.settings.trusted_proxies, self.hop())
     }
 
-    /// Takes a place; it is given back when the connection's stream is dropped.
-    pub(super) fn take(house: Arc<House>, peer: Peer) -> Arc<Self> {
+    /// Takes a place; it is given back when the stay is dropped.
+    pub(super) fn take(house: Arc<House>, peer: Peer, admission: Option<Admission>) -> (Arc<Self>, Stay) {
         let number = house.enter();
-        Arc::new(Self {
+        let stay = Stay { house: house.clone(), _admission: admission };
+        let seat = Arc::new(Self {
             client: OnceLock::new(),
             house,
             peer,
@@ -237,6 +250,7 @@ impl Seat {
             phase: PhaseCell::new(),
             unread: AtomicBool::new(false),
             slow: AtomicBool::new(false),
-        })
+        });
+        (seat, stay)
     }
 }

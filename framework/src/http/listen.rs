@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::mode::SocketMode;
 use crate::balance::Policy;
 use crate::identity::Account;
+use crate::tls::CertificateFiles;
 
 /// One place to listen. In the configuration an address alone stands for a table with nothing else in it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -28,6 +29,9 @@ pub struct Listen {
     pub owner: Option<Account>,
     /// For a Unix socket: the group of its file. Default the master's group.
     pub group: Option<Account>,
+    /// With which certificates it speaks TLS; a client gets the first that holds for the name it asks for, or the first
+    /// of all. Default none: it does not.
+    pub certificates: Vec<CertificateFiles>,
 }
 
 /// What the address of a Unix socket begins with.
@@ -58,6 +62,8 @@ struct Table {
     owner: Option<Account>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     group: Option<Account>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "some_certificates")]
+    certificates: Vec<CertificateFiles>,
 }
 
 impl Listen {
@@ -66,6 +72,11 @@ impl Listen {
         if self.address.starts_with(UDP) && (self.policy.is_some() || !self.weights.is_empty()) {
             return Some("a UDP socket is shared by all workers of its group: remove `policy` and `weights`");
         }
+        if self.address.starts_with(UDP) && !self.certificates.is_empty() {
+            return Some(
+                "a UDP socket speaks no TLS: remove `certificates`, or write the address without udp:",
+            );
+        }
         if self.policy.is_some_and(Policy::has_slots) && !is_tcp(&self.address) {
             return Some("the policy `reuseport` is for TCP addresses: give this place another one");
         }
@@ -73,6 +84,15 @@ impl Listen {
         (of_a_file && !self.address.starts_with(UNIX))
             .then_some("`mode`, `owner` and `group` are for Unix sockets: an address that begins with unix:")
     }
+}
+
+/// Whoever writes the key wants TLS.
+fn some_certificates<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<CertificateFiles>, D::Error> {
+    let certificates = Vec::<CertificateFiles>::deserialize(deserializer)?;
+    if certificates.is_empty() {
+        return Err(Error::custom("no certificate: name the files of one, or leave the key out"));
+    }
+    Ok(certificates)
 }
 
 impl From<&str> for Listen {
@@ -86,8 +106,8 @@ impl Serialize for Listen {
         if *self == Self::from(&*self.address) {
             return serializer.serialize_str(&self.address);
         }
-        let Self { address, name, policy, weights, mode, owner, group } = self.clone();
-        Table { address, name, policy, weights, mode, owner, group }.serialize(serializer)
+        let Self { address, name, policy, weights, mode, owner, group, certificates } = self.clone();
+        Table { address, name, policy, weights, mode, owner, group, certificates }.serialize(serializer)
     }
 }
 
@@ -111,9 +131,9 @@ impl<'de> Visitor<'de> for AddressOrTable {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Listen, A::Error> {
-        let Table { address, name, policy, weights, mode, owner, group } =
+        let Table { address, name, policy, weights, mode, owner, group, certificates } =
             Table::deserialize(MapAccessDeserializer::new(map))?;
-        let place = Listen { address, name, policy, weights, mode, owner, group };
+        let place = Listen { address, name, policy, weights, mode, owner, group, certificates };
         place.contradiction().map_or(Ok(place), |problem| Err(A::Error::custom(problem)))
     }
 }
@@ -150,8 +170,17 @@ mod tests {
             ("listen = [{ address = \"a:1\", policy = \"fair\" }]", "unknown variant `fair`"),
             ("listen = [{ address = \"unix:a\", policy = \"reuseport\" }]", "is for TCP addresses"),
             ("listen = [{ address = \"udp:a:1\", policy = \"shared\" }]", "shared by all workers"),
+            (
+                "listen = [{ address = \"udp:a:1\", certificates = [{ certificate = \"c\", key = \"k\" }] }]",
+                "speaks no TLS",
+            ),
             ("listen = [{ address = \"a:1\", mode = \"0660\" }]", "are for Unix sockets"),
             ("listen = [{ address = \"unix:a\", mode = 660 }]", "a mode in quotes"),
+            ("listen = [{ address = \"a:1\", certificates = [] }]", "no certificate"),
+            (
+                "listen = [{ address = \"a:1\", certificates = [{ certificate = \"c\" }] }]",
+                "missing field `key`",
+            ),
         ] {
             let error = read(text).unwrap_err();
             assert!(error.contains(complaint), "{error}");
@@ -162,9 +191,13 @@ mod tests {
     fn a_place_survives_being_sent() {
         let mode = toml::from_str::<Section>("listen = [{ address = 'unix:a', mode = '0660', owner = 7 }]");
         let unix = mode.unwrap().listen.remove(0);
-        for place in
-            [Listen::from("a:1"), Listen { policy: Some(Policy::IpHash), ..Listen::from("b:2") }, unix]
-        {
+        let certificates = vec![CertificateFiles { certificate: "c.pem".into(), key: "c.key".into() }];
+        for place in [
+            Listen::from("a:1"),
+            Listen { policy: Some(Policy::IpHash), ..Listen::from("b:2") },
+            Listen { certificates, ..Listen::from("c:3") },
+            unix,
+        ] {
             let bytes = rmp_serde::to_vec_named(&place).unwrap();
             assert_eq!(rmp_serde::from_slice::<Listen>(&bytes).unwrap(), place);
         }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use super::listen::Listen;
 use super::trust::{ProxyHeader, TrustedProxy};
 use crate::balance::Policy;
+use crate::tls::TlsVersion;
 
 /// What the parser needs at least.
 const LEAST_HEADER_LIMIT: u32 = 8 * 1024;
@@ -44,6 +45,11 @@ pub struct HttpSettings {
     /// How long a new connection may stay silent.
     #[serde(with = "crate::duration::positive")]
     pub first_byte_timeout: Duration,
+    /// How long a client may take for a TLS handshake, from the moment it connects. Default 10 s.
+    #[serde(with = "crate::duration::positive")]
+    pub handshake_timeout: Duration,
+    /// The oldest version of TLS that is spoken. Default 1.2.
+    pub min_tls_version: TlsVersion,
     /// How long the body of a request may pause. Altogether it may be waited for so long, and a second more for each 512
     /// bytes; a slower one is answered with 408.
     #[serde(with = "crate::duration::positive")]
@@ -95,6 +101,8 @@ impl Default for HttpSettings {
             proxy_header: ProxyHeader::default(),
             proxy_protocol: false,
             first_byte_timeout: Duration::from_secs(10),
+            handshake_timeout: Duration::from_secs(10),
+            min_tls_version: TlsVersion::default(),
             body_timeout: Duration::from_secs(20),
             header_timeout: Duration::from_secs(10),
             keep_alive_timeout: Duration::from_secs(75),

@@ -21,7 +21,7 @@ use super::supervisor::Supervisor;
 use crate::bus::control::{Answer, Request};
 use crate::bus::topic::CONFIG;
 use crate::role::Slot;
-use crate::status::{BusStatus, ClusterState, ConfigStatus, DutyState, DutyStatus, StateStatus};
+use crate::status::{BusStatus, ClusterState, ConfigStatus, DutyState, DutyStatus, StateStatus, TlsStatus};
 
 /// All that the master knows and decides.
 #[derive(Debug)]
@@ -37,6 +37,7 @@ pub(crate) struct Cluster {
     builds: BTreeMap<u64, String>,
     duties: Vec<DutyStatus>,
     config_refused: Option<String>,
+    tls: TlsStatus,
     /// When the last event came.
     awake_at: Instant,
 }
@@ -56,6 +57,7 @@ impl Cluster {
             builds: BTreeMap::from([(FIRST, build)]),
             duties: Vec::new(),
             config_refused: None,
+            tls: TlsStatus::default(),
             awake_at: now,
         }
     }
@@ -201,6 +203,10 @@ impl Cluster {
 
     pub(crate) fn config_status(&self) -> ConfigStatus {
         ConfigStatus { version: self.relay.version(CONFIG), refused: self.config_refused.clone() }
+    }
+
+    pub(crate) fn tls_status(&self) -> &TlsStatus {
+        &self.tls
     }
 
     /// The traffic; `queued_bytes` and `dropped` are the links' to tell.

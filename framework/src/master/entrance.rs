@@ -9,6 +9,7 @@ use super::door::Opening;
 use super::event::{ChildId, Event};
 use super::listeners::Listener;
 use crate::http::Bell;
+use crate::launch::Place;
 use crate::role::Slot;
 
 /// The listeners of all groups.
@@ -45,6 +46,18 @@ impl Entrance {
     pub(crate) fn udp_names(&self, group: &str) -> Vec<String> {
         let own = self.listeners.iter().filter(|listener| listener.is_udp() && listener.group == group);
         own.map(|listener| listener.status.name.clone()).collect()
+    }
+
+    /// The listeners by which connections come, as the processes know them.
+    pub(crate) fn places(&self) -> Vec<Place> {
+        let place = |listener: &Listener| Place {
+            name: listener.status.name.clone(),
+            group: listener.group.clone(),
+            door: listener.door,
+            inherited: !listener.policy.is_dispatched(),
+            certificates: listener.certificates.clone(),
+        };
+        self.listeners.iter().filter(|listener| !listener.is_udp()).map(place).collect()
     }
 
     pub(crate) fn listeners(&self) -> &[Listener] {

@@ -19,6 +19,7 @@ use crate::http::{Listen, UDP, UNIX};
 use crate::role::WEB;
 use crate::status::ListenerStatus;
 use crate::systemd::{ChosenBy, InheritError, Inherited, Missing, PREFIX, Remark, Source, choose};
+use crate::tls::CertificateFiles;
 
 /// How many sockets a group may have: a welcome carries them, and a bell.
 const MAX_SOCKETS: usize = MAX_DESCRIPTORS - 1;
@@ -40,6 +41,8 @@ pub(crate) struct Listener {
     slots: Option<Slots>,
     /// How many connections the policy has spread by turns, because their path was not known.
     by_turns: Arc<AtomicU64>,
+    /// With which certificates it speaks TLS, if it does.
+    pub(crate) certificates: Vec<CertificateFiles>,
     /// The file of a Unix socket that we made, removed at the end.
     file: Option<PathBuf>,
 }
@@ -120,6 +123,7 @@ fn open(
 pub(crate) fn urls(listeners: &[Listener]) -> String {
     let url = |listener: &Listener| match listener.status.address.as_str() {
         address if [UNIX, UDP].iter().any(|prefix| address.starts_with(prefix)) => address.to_owned(),
+        address if listener.status.tls => format!("https://{address}"),
         address => format!("http://{address}"),
     };
     listeners.iter().map(url).collect::<Vec<_>>().join(", ")
@@ -183,18 +187,33 @@ impl Listener {
         socket: OwnedFd,
         file: Option<PathBuf>,
     ) -> Self {
-        let Listen { name: own_name, policy, weights, .. } = place.cloned().unwrap_or_default();
+        let Listen { name: own_name, policy, weights, certificates, .. } = place.cloned().unwrap_or_default();
         // Nobody accepts from a UDP socket; everybody has it.
         let datagrams = address.starts_with(UDP);
         let policy = if datagrams { Policy::Shared } else { policy.unwrap_or(doors.policy) };
         let name = own_name.unwrap_or(name);
         let socket = Arc::new(socket);
         let bound = address.parse().ok().filter(|_| policy.has_slots());
-        let slots = bound.map(|bound| Slots::new(bound, Arc::clone(&socket)));
-        let status = ListenerStatus { name, address, policy: policy.name().to_owned(), by_turns: 0 };
         let (group, peek_timeout) = (doors.group.to_owned(), doors.peek_timeout);
-        let by_turns = Arc::default();
-        Self { status, group, socket, policy, weights, peek_timeout, door: None, slots, by_turns, file }
+        Self {
+            status: ListenerStatus {
+                name,
+                address,
+                policy: policy.name().to_owned(),
+                by_turns: 0,
+                tls: !certificates.is_empty(),
+            },
+            slots: bound.map(|bound| Slots::new(bound, Arc::clone(&socket))),
+            by_turns: Arc::default(),
+            door: None,
+            group,
+            socket,
+            policy,
+            weights,
+            peek_timeout,
+            certificates,
+            file,
+        }
     }
 
     /// The listener as one of which the master accepts under this number, if it does.

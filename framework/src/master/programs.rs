@@ -77,6 +77,8 @@ impl Programs {
                 .map(|known| known.udp.clone())
                 .unwrap_or_default();
         }
+        // And the sockets stay those that there are, whatever the configuration says by now.
+        launch.listeners = newest.map(|program| program.launch.listeners.clone()).unwrap_or_default();
         let in_force = newest.and_then(|program| program.image.build().ok());
         let changed = in_force.as_ref() != Some(&build);
         let program = Program::new(image, launch).map_err(|error| error.to_string())?;

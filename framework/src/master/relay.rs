@@ -7,7 +7,8 @@ use super::event::{Action, ChildId};
 use crate::bus::codec;
 use crate::bus::control::PublishAnswer;
 use crate::bus::frame::{Frame, Kind};
-use crate::bus::topic::RESERVED_PREFIX;
+use crate::bus::topic::{self, RESERVED_PREFIX};
+use crate::role::Slot;
 use crate::status::StateStatus;
 
 /// The most bytes of all retained states together.
@@ -26,9 +27,20 @@ pub(crate) struct Relay {
 
 #[derive(Debug)]
 struct Member {
-    may_publish: bool,
+    slot: Slot,
     /// The version of each state that it runs.
     runs: BTreeMap<String, u64>,
+}
+
+impl Member {
+    fn may_publish(&self) -> bool {
+        self.slot.is_agent()
+    }
+
+    /// Whether a state of this name concerns it.
+    fn may_have(&self, topic: &str) -> bool {
+        self.slot.is_agent() || topic::is_for(self.slot.group(), topic)
+    }
 }
 
 impl Default for Relay {
@@ -38,13 +50,14 @@ impl Default for Relay {
 }
 
 impl Relay {
-    /// A process said hello: it gets the latest version of every state, and each new one from now on.
-    pub(crate) fn join(&mut self, id: ChildId, may_publish: bool, actions: &mut Vec<Action>) {
-        self.members.insert(id, Member { may_publish, runs: BTreeMap::new() });
-        for frame in self.states.values().filter(|frame| may_publish || !is_private(frame.topic())) {
+    /// A process said hello: it gets the latest version of every state that concerns it, and each new one from now on.
+    pub(crate) fn join(&mut self, id: ChildId, slot: &Slot, actions: &mut Vec<Action>) {
+        let member = Member { slot: slot.clone(), runs: BTreeMap::new() };
+        for frame in self.states.values().filter(|frame| member.may_have(frame.topic())) {
             self.relayed += 1;
             actions.push(Action::Send { to: id, frame: frame.clone() });
         }
+        self.members.insert(id, member);
     }
 
     pub(crate) fn leave(&mut self, id: ChildId) {
@@ -78,7 +91,7 @@ impl Relay {
         if topic.is_empty() {
             return Err("a state needs a topic".to_owned());
         }
-        if !self.members.get(&from).is_some_and(|member| member.may_publish) {
+        if !self.members.get(&from).is_some_and(Member::may_publish) {
             return Err(format!("only the agent may publish the state `{topic}`"));
         }
         let others: usize =
@@ -96,7 +109,7 @@ impl Relay {
         for (&to, member) in &mut self.members {
             if to == publisher {
                 member.runs.insert(state.topic().to_owned(), state.number());
-            } else if member.may_publish || !is_private(state.topic()) {
+            } else if member.may_have(state.topic()) {
                 self.relayed += 1;
                 actions.push(Action::Send { to, frame: state.clone() });
             }
@@ -131,7 +144,7 @@ impl Relay {
             |id, topic| self.members.get(id).and_then(|member: &Member| member.runs.get(topic)).copied();
         self.states
             .iter()
-            .filter(|(name, _)| !is_private(name))
+            .filter(|(name, _)| !name.starts_with(RESERVED_PREFIX))
             .map(|(name, frame)| StateStatus {
                 name: name.clone(),
                 version: frame.number(),
@@ -141,11 +154,6 @@ impl Relay {
             })
             .collect()
     }
-}
-
-/// What one agent leaves for the next concerns nobody else.
-fn is_private(topic: &str) -> bool {
-    topic.starts_with(RESERVED_PREFIX)
 }
 
 #[cfg(test)]
@@ -165,7 +173,7 @@ mod tests {
 
     fn join(relay: &mut Relay, id: ChildId, may_publish: bool) -> Vec<Action> {
         let mut actions = Vec::new();
-        relay.join(id, may_publish, &mut actions);
+        relay.join(id, &if may_publish { Slot::Agent } else { Slot::worker("web", 0) }, &mut actions);
         actions
     }
 
@@ -211,6 +219,21 @@ mod tests {
         assert_eq!(sends(&join(&mut relay, ChildId(3), false)), []);
         relay.leave(AGENT);
         assert_eq!(sends(&join(&mut relay, NEXT_AGENT, true)), [(9, Kind::State, 1)]);
+        assert!(relay.states(&[ChildId(2)]).is_empty());
+    }
+
+    #[test]
+    fn secrets_go_to_the_workers_of_their_group_and_are_not_listed() {
+        let mut relay = Relay::default();
+        join(&mut relay, AGENT, true);
+        join(&mut relay, ChildId(2), false);
+        relay.join(ChildId(3), &Slot::worker("jobs", 0), &mut Vec::new());
+        let topic = topic::secrets_of("web");
+        assert_eq!(
+            sends(&publish(&mut relay, AGENT, &topic, b"a")),
+            [(2, Kind::State, 1), (1, Kind::Published, 77)]
+        );
+        assert_eq!(sends(&join(&mut relay, ChildId(4), false)), [(4, Kind::State, 1)]);
         assert!(relay.states(&[ChildId(2)]).is_empty());
     }
 

@@ -32,6 +32,7 @@ pub(crate) fn take(master: &Master) -> Status {
         listeners: master.entrance.listeners().iter().map(Listener::status).collect(),
         states: master.cluster.state_statuses(),
         config: master.cluster.config_status(),
+        tls: master.cluster.tls_status().clone(),
         bus,
     }
 }

@@ -77,6 +77,14 @@ impl Cluster {
                 self.reopening.begin(Some((from, frame.number())), self.relay.members(), actions);
             }
             Kind::Duties => self.duties = read(frame)?,
+            Kind::Certificates => {
+                let earlier = std::mem::replace(&mut self.tls, read(frame)?);
+                if let Some(problem) =
+                    self.tls.refused.clone().filter(|_| self.tls.refused != earlier.refused)
+                {
+                    actions.push(Action::Report(Report::CertificatesRefused { problem }));
+                }
+            }
             Kind::ConfigRefused => {
                 self.config_refused = read(frame)?;
                 if let Some(problem) = self.config_refused.clone() {
@@ -106,7 +114,7 @@ impl Cluster {
         if hello.slot != *slot || self.builds.get(&hello.generation) != Some(&hello.build) {
             return Err(format!("it says that it is {} of build {}", hello.slot, hello.build));
         }
-        self.relay.join(from, slot.is_agent(), actions);
+        self.relay.join(from, slot, actions);
         let replaces = slot.is_agent() && self.supervisor.agent().occupants.len() > 1;
         let (slot, generation) = (slot.clone(), hello.generation);
         actions.push(Action::Welcome { to: from, slot, generation, replaces });
