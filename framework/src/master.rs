@@ -131,10 +131,7 @@ impl Master {
         let listeners = listeners::open_all(plan.doors(), plan.chosen_by, inherited)
             .map_err(|error| Outcome::failed(Ending::Config, error))?;
         let entrance = Entrance::open(listeners).map_err(start_failed)?;
-        for group in &mut plan.launch.groups {
-            group.udp = entrance.udp_names(&group.name);
-        }
-        plan.launch.listeners = entrance.places();
+        entrance.describe(&mut plan.launch);
         let (events, inbox) = mpsc::channel(EVENTS);
         let socket = control::listen(&plan.run_dir.control_socket()).map_err(start_failed)?;
         tokio::spawn(control::serve(socket, events.clone()));
@@ -192,7 +189,8 @@ impl Master {
         let scene = || {
             let (ready, wanted) = cluster.ready_workers();
             let gave_up = cluster.has_given_up();
-            Scene { state: cluster.state(), ready, wanted, alive, gave_up, bounded: cluster.is_bounded() }
+            let (reloads, bounded) = (cluster.reloads(), cluster.is_bounded());
+            Scene { state: cluster.state(), ready, wanted, alive, gave_up, reloads, bounded }
         };
         self.notifier.after(scene, Instant::now());
     }

@@ -164,6 +164,11 @@ impl Cluster {
         }
     }
 
+    /// How many reloads were asked for, whatever became of them.
+    pub(crate) fn reloads(&self) -> u64 {
+        self.reloading.asked()
+    }
+
     /// How many workers are ready, and how many should be.
     pub(crate) fn ready_workers(&self) -> (u32, u32) {
         let groups = self.supervisor.groups();

@@ -9,7 +9,7 @@ use super::door::Opening;
 use super::event::{ChildId, Event};
 use super::listeners::Listener;
 use crate::http::Bell;
-use crate::launch::Place;
+use crate::launch::{Launch, Place};
 use crate::role::Slot;
 
 /// The listeners of all groups.
@@ -42,14 +42,22 @@ impl Entrance {
         Ok(Self { listeners, bell: Bell::new()?, dispatcher })
     }
 
+    /// Tells a generation's launch what was bound.
+    pub(crate) fn describe(&self, launch: &mut Launch) {
+        for group in &mut launch.groups {
+            group.udp = self.udp_names(&group.name);
+        }
+        launch.listeners = self.places();
+    }
+
     /// The names of a group's UDP sockets, in the order in which its workers get them.
-    pub(crate) fn udp_names(&self, group: &str) -> Vec<String> {
+    fn udp_names(&self, group: &str) -> Vec<String> {
         let own = self.listeners.iter().filter(|listener| listener.is_udp() && listener.group == group);
         own.map(|listener| listener.status.name.clone()).collect()
     }
 
     /// The listeners by which connections come, as the processes know them.
-    pub(crate) fn places(&self) -> Vec<Place> {
+    fn places(&self) -> Vec<Place> {
         let place = |listener: &Listener| Place {
             name: listener.status.name.clone(),
             group: listener.group.clone(),
