@@ -128,6 +128,17 @@ fn a_group_shows_what_holds_for_it() {
 }
 
 #[test]
+fn the_files_of_certificates_are_no_secrets() {
+    let place =
+        "{ address = \"a:443\", certificates = [{ certificate = \"shop.pem\", key = \"shop.key\" }] }";
+    let site = site(&format!("[http]\nmin_tls_version = '1.3'\nlisten = [{place}]\n"));
+    let lines = lines(&show(&site, &[]));
+    assert_eq!(line(&lines, "http", "listen"), format!("listen = [{place}]"));
+    assert_eq!(line(&lines, "http", "min_tls_version"), "min_tls_version = \"1.3\"");
+    assert_eq!(line(&lines, "http", "handshake_timeout"), "handshake_timeout = \"10s\"");
+}
+
+#[test]
 fn no_form_of_the_answer_tells_a_secret() {
     let secrets = "[upstream]\nurl = 'redis://user:hunter2@cache/0'\napi_key = 'hunter2'\n\
                    [upstream.login]\npassword = 'hunter2'\n[[upstream.others]]\ntoken = 'hunter2'\nname = 'other'\n";

@@ -1,6 +1,7 @@
 //! TLS: what clients see of it.
 
 mod client;
+mod places;
 mod renewal;
 
 use std::io::{ErrorKind, Read, Write};
@@ -221,6 +222,7 @@ fn a_proxy_names_the_client_before_the_handshake() {
         let more = "proxy_protocol = true\ntrusted_proxies = [\"127.0.0.1\"]";
         let (cluster, authority) = start(&listener(policy, more));
         let mut stream = TcpStream::connect(cluster.address()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         // In two pieces, of which the second may come together with what follows.
         stream.write_all(b"PROXY TCP4 203.0.113").unwrap();
         stream.write_all(b".9 10.0.0.1 4711 443\r\n").unwrap();

@@ -1,7 +1,7 @@
 //! The other side of TLS: an authority that issues certificates, and a client that trusts it.
 
 use std::fs;
-use std::io::{BufReader, Write};
+use std::io::{BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
@@ -80,22 +80,21 @@ pub(super) fn replace(file: &Path, text: &str) {
 }
 
 /// One connection with TLS, kept open.
-pub(super) struct Secure {
-    stream: BufReader<StreamOwned<ClientConnection, TcpStream>>,
+pub(super) struct Secure<S: Read + Write = TcpStream> {
+    stream: BufReader<StreamOwned<ClientConnection, S>>,
 }
 
 impl Secure {
     /// Connects and shakes hands, asking for `name`.
     pub(super) fn open(address: &str, config: &Arc<ClientConfig>, name: &str) -> std::io::Result<Self> {
-        Self::over(TcpStream::connect(address)?, config, name)
-    }
-
-    pub(super) fn over(
-        mut stream: TcpStream,
-        config: &Arc<ClientConfig>,
-        name: &str,
-    ) -> std::io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(PATIENCE))?;
+        Self::over(stream, config, name)
+    }
+}
+
+impl<S: Read + Write> Secure<S> {
+    pub(super) fn over(mut stream: S, config: &Arc<ClientConfig>, name: &str) -> std::io::Result<Self> {
         let name = ServerName::try_from(name.to_owned()).unwrap();
         let mut connection = ClientConnection::new(Arc::clone(config), name).unwrap();
         while connection.is_handshaking() {
@@ -118,7 +117,7 @@ impl Secure {
     }
 
     /// The stream itself, for what is no request.
-    pub(super) fn raw(&mut self) -> &mut BufReader<StreamOwned<ClientConnection, TcpStream>> {
+    pub(super) fn raw(&mut self) -> &mut BufReader<StreamOwned<ClientConnection, S>> {
         &mut self.stream
     }
 
