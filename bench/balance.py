@@ -7,6 +7,7 @@
 Prints one line for each policy. Needs Linux, wrk, and a machine with little else to do.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -19,8 +20,12 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-POLICIES = ["shared", "round-robin", "least-busy", "ip-hash"]
-ASK = b"GET /whoami HTTP/1.1\r\nHost: bench\r\n\r\n"
+POLICIES = ["shared", "round-robin", "least-busy", "ip-hash", "url-hash", "reuseport"]
+
+# Every request is for another page, so that `url-hash` has something to choose by; whether there is such a page is
+# all the same here.
+LINE = "GET /{} HTTP/1.1\r\n"
+PAGES = 'request = function() return wrk.format("GET", "/" .. math.random(1000)) end'
 
 
 class Cluster:
@@ -39,6 +44,11 @@ class Cluster:
     def workers(self):
         said = subprocess.check_output([self.program, "status", "--json", "--app-dir", self.folder.name])
         return json.loads(said)["workers"]
+
+    def accepted(self):
+        """How many connections each worker has accepted, by its next sign of life, which comes each second."""
+        time.sleep(1.5)
+        return [worker["accepted"] for worker in sorted(self.workers(), key=lambda worker: worker["index"])]
 
     def processes(self):
         return [self.master.pid] + [worker["pid"] for worker in self.workers()]
@@ -68,61 +78,82 @@ def cpu_seconds(pids):
     return sum(int(field[11]) + int(field[12]) for field in fields) / os.sysconf("SC_CLK_TCK")
 
 
-def ask(connection):
-    connection.sendall(ASK)
-    return json.loads(connection.recv(4096).split(b"\r\n\r\n", 1)[1])["index"]
+def ask(connection, page):
+    connection.sendall((LINE.format(page) + "Host: bench\r\n\r\n").encode())
+    connection.recv(4096)
+
+
+def shares(cluster, connect):
+    """How many connections each worker got of those that `connect` opens."""
+    before = cluster.accepted()
+    kept = connect()
+    return [after - before for before, after in zip(before, cluster.accepted())], kept
 
 
 def idle(program, policy):
     """The least and the largest share of 10,000 sequential connections over 8 workers, and wake-ups per accept."""
     with Cluster(program, policy, 8) as cluster:
-        shares = [0] * 8
-        for _ in range(10_000):
-            with cluster.connect() as connection:
-                shares[ask(connection)] += 1
+
+        def one_by_one():
+            for page in range(10_000):
+                with cluster.connect() as connection:
+                    ask(connection, page)
+
+        got, _ = shares(cluster, one_by_one)
         pids, kept = cluster.processes(), []
         before = switches(pids)
-        for _ in range(800):
+        for page in range(800):
             kept.append(cluster.connect())
+            if policy == "url-hash":
+                kept[-1].sendall(LINE.format(page).encode())
             until = time.perf_counter() + 300e-6
             while time.perf_counter() < until:
                 pass
         woken = (switches(pids) - before) / len(kept)
-        return min(shares) / 100, max(shares) / 100, woken
+        return min(got) / 100, max(got) / 100, woken
 
 
 def held(program, policy):
     """How many of 100 connections that are opened at once each of 4 workers holds."""
     with Cluster(program, policy, 4) as cluster:
-        kept = [cluster.connect() for _ in range(100)]
-        shares = [0] * 4
-        for connection in kept:
-            shares[ask(connection)] += 1
-        return sorted(shares)
+
+        def all_at_once():
+            kept = [cluster.connect() for _ in range(100)]
+            for page, connection in enumerate(kept):
+                ask(connection, page)
+            return kept
+
+        got, _kept = shares(cluster, all_at_once)
+        return sorted(got)
 
 
 def beside_stopped(program, policy):
-    """The slowest of 200 requests on new connections while one of 4 workers is stopped, in milliseconds."""
+    """The slowest of 200 requests on new connections while one of 4 workers is stopped, in milliseconds. With
+    `reuseport` that is how long it takes until the worker counts as hung: its queue waits for it."""
     with Cluster(program, policy, 4) as cluster:
         pid = cluster.workers()[0]["pid"]
         os.kill(pid, signal.SIGSTOP)
         slowest = 0.0
-        for _ in range(200):
+        for page in range(200):
             began = time.perf_counter()
             with cluster.connect() as connection:
-                ask(connection)
+                ask(connection, page)
             slowest = max(slowest, time.perf_counter() - began)
-        os.kill(pid, signal.SIGCONT)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
         return slowest * 1000
 
 
 def throughput(program, policy):
     """New connections per second, and per CPU-second of the server, with 2 workers under wrk."""
-    with Cluster(program, policy, 2) as cluster:
+    with Cluster(program, policy, 2) as cluster, tempfile.NamedTemporaryFile("w", suffix=".lua") as pages:
+        pages.write(PAGES)
+        pages.flush()
         url = "http://{}:{}/".format(*cluster.address)
         pids = cluster.processes()
         before = cpu_seconds(pids)
-        said = subprocess.check_output(["wrk", "-t1", "-c64", "-d4s", "-H", "Connection: close", url], text=True)
+        command = ["wrk", "-t1", "-c64", "-d4s", "-s", pages.name, "-H", "Connection: close", url]
+        said = subprocess.check_output(command, text=True)
         requests = int(re.search(r"(\d+) requests in", said).group(1))
         return requests / 4, requests / (cpu_seconds(pids) - before)
 

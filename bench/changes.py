@@ -11,7 +11,8 @@ import signal
 import time
 from statistics import median
 
-from peers import TEMPLATE, build, started
+from installed import build
+from peers import TEMPLATE, started
 from processes import Failed
 from script import at_least_one, run
 from table import figure, render, spread

@@ -7,24 +7,22 @@ within a round. README.md tells how to read the figures.
 
 import argparse
 import json
-import re
-import subprocess
 import sys
 import time
 from collections import defaultdict
 from statistics import median
 
-from peers import HYPER, NGINX, REEXEC, TEMPLATE, build, check_tools, started, tool
+from installed import build, check_tools
+from peers import HYPER, NGINX, REEXEC, TEMPLATE, started
 from processes import Failed
 from script import at_least_one, machine, rotated, run
 from table import figure, ratio, ratios, render, spread, verdict
+from wrk import CONNECTIONS, LOADS, load
 
 WORKERS = 2
 MANY = 64
-CONNECTIONS = 64
 STARTS_A_ROUND = 4
 WEB = [TEMPLATE, NGINX, HYPER]
-LOADS = {"keep-alive": [], "new connections": ["-H", "Connection: close"]}
 
 # What we promise: see the tables' last column.
 START_MS, START_TO_FLOOR, START_MANY_MS = 15, 3, 300
@@ -38,40 +36,9 @@ def measure_starts(programs, order, samples):
             samples[f"{name}, {workers}"].append(took * 1000)
 
 
-def load(server, seconds, options):
-    """One run of the load generator: what it says, and the CPU time that each server process took."""
-    url = f"http://127.0.0.1:{server.port}/"
-    command = [tool("wrk"), "-t1", f"-c{CONNECTIONS}", *options, url]
-    run_wrk([*command, "-d1s"])
-    before = server.cpu_seconds()
-    said = run_wrk([*command, f"-d{seconds}s"])
-    after = server.cpu_seconds()
-    if before.keys() != after.keys():
-        raise Failed(f"{server.name}: a process ended or began under load")
-    return read_wrk(said), [after[process] - before[process] for process in before]
-
-
-def run_wrk(command):
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
-    if done.returncode != 0:
-        raise Failed(f"wrk ended with {done.returncode}: {' '.join(command)}")
-    return done.stdout
-
-
-def read_wrk(said):
-    requests, length = re.search(r"(\d+) requests in ([\d.]+)s", said).groups()
-    non_2xx = re.search(r"Non-2xx or 3xx responses: (\d+)", said)
-    errors = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", said)
-    return {
-        "requests": int(requests),
-        "seconds": float(length),
-        "non-2xx": int(non_2xx[1]) if non_2xx else 0,
-        "socket errors": sum(map(int, errors.groups())) if errors else 0,
-    }
-
-
 def measure_load(server, kind, seconds, samples):
-    said, cpu = load(server, seconds, LOADS[kind])
+    said, cpu_of = load(server, kind, seconds)
+    cpu = list(cpu_of.values())
     note = samples[kind][server.name]
     note["per CPU-second"].append(said["requests"] / sum(cpu))
     note["per second"].append(said["requests"] / said["seconds"])
@@ -190,7 +157,7 @@ def measure(programs, rounds, seconds):
 
 def main():
     arguments = parse_arguments()
-    check_tools()
+    check_tools("wrk", "nginx")
     programs = build()
     before = machine()
     found = measure(programs, arguments.rounds, arguments.seconds)

@@ -9,7 +9,8 @@ import time
 from collections import defaultdict
 from statistics import median
 
-from peers import TEMPLATE, build, started
+from installed import build
+from peers import TEMPLATE, started
 from script import at_least_one, machine, rotated, run
 from table import figure, render, spread, verdict
 

@@ -1,25 +1,30 @@
 """The servers that are compared: the template app and its peers, each started and ready."""
 
-import json
 import os
 import shutil
-import subprocess
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
-from processes import Failed, Server, free_port
-
-BENCH = Path(__file__).resolve().parent
-REPOSITORY = BENCH.parent
+from installed import BENCH, REPOSITORY, tool
+from processes import Server, free_port
 
 TEMPLATE, NGINX, HYPER, REEXEC = "hatchery", "nginx", "bare hyper", "bare re-exec"
-STORM, NODE, EGG = "crash storm", "node cluster", "egg"
+STORM, NODE, EGG, PM2 = "crash storm", "node cluster", "egg", "PM2"
+PUMA, GUNICORN, HAPROXY = "Puma", "Gunicorn", "HAProxy"
 
-NPM_PATIENCE = 300
-"""Seconds that the installation of a peer may take."""
-
-PACKAGES = {"wrk": "wrk", "nginx": "nginx-light"}
+NEEDS = {
+    TEMPLATE: (None, None),
+    HYPER: (None, None),
+    NGINX: ("nginx", None),
+    HAPROXY: ("haproxy", None),
+    PUMA: ("puma", None),
+    GUNICORN: ("gunicorn", None),
+    NODE: ("node", None),
+    PM2: ("node", "pm2"),
+    EGG: ("node", "egg"),
+}
+"""The program of each server, and the folder of its npm packages."""
 
 NGINX_CONF = """
 daemon off;
@@ -45,27 +50,20 @@ http {{
 """
 
 
-def tool(name):
-    """The path of a program; servers are often outside the PATH of a plain user."""
-    return shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin:/sbin")
-
-
-def check_tools():
-    missing = [package for name, package in PACKAGES.items() if not tool(name)]
-    if missing:
-        raise Failed(f"install what is missing: apt-get install {' '.join(missing)}")
-
-
-def build():
-    """Builds the template and the small peers for release; the folder of the programs."""
-    if not shutil.which("cargo"):
-        raise Failed("cargo is missing: install Rust")
-    command = ["cargo", "build", "--release", "--locked", "-p", "app-template", "-p", "hatchery-bench"]
-    if subprocess.run(command, cwd=REPOSITORY).returncode != 0:
-        raise Failed("the build failed")
-    metadata = ["cargo", "metadata", "--format-version", "1", "--no-deps"]
-    answer = subprocess.run(metadata, cwd=REPOSITORY, check=True, stdout=subprocess.PIPE)
-    return Path(json.loads(answer.stdout)["target_directory"]) / "release"
+HAPROXY_CONF = """
+global
+    nbthread {workers}
+    stats socket {folder}/admin.sock mode 660 level admin expose-fd listeners
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 50s
+    timeout server 50s
+frontend pages
+    bind 127.0.0.1:{port}
+    http-request return content-type application/json lf-string '{{"pid":%pid}}' if {{ path /whoami }}
+    http-request return content-type text/plain string "hello from worker 0\\n"
+"""
 
 
 @contextmanager
@@ -141,28 +139,41 @@ def start_egg(server, _, workers, modules):
     return server.wait_for_line("egg is ready")[0]
 
 
-def install_egg(cache):
-    """The folder of egg's packages below `cache`, installed by npm if it is not there yet."""
-    folder = cache / "egg"
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copy(BENCH / "egg" / "package.json", folder)
-    wanted = json.loads((folder / "package.json").read_text())["dependencies"]["egg"]
-    installed = folder / "node_modules" / "egg" / "package.json"
-    if not installed.exists() or json.loads(installed.read_text())["version"] != wanted:
-        install(folder)
-    return folder / "node_modules"
+def start_pm2(server, _, workers, modules):
+    """PM2 as the first process of a container, which leaves no daemon behind, with a home in the server's folder."""
+    server.port = free_port()
+    app = [BENCH / "pm2" / "app.js", "--name", "pages", "-i", workers]
+    server.spawn(["env", f"PORT={server.port}", *pm2_command(server, modules, "pm2-runtime"), "start", *app])
+    return server.wait_for_answer()
 
 
-def install(folder):
-    if not tool("npm"):
-        raise Failed("npm is missing: apt-get install npm")
-    command = [tool("npm"), "install", "--omit=dev", "--no-audit", "--no-fund", "--ignore-scripts"]
-    try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=NPM_PATIENCE)
-    except subprocess.TimeoutExpired as error:
-        raise Failed(f"npm took more than {NPM_PATIENCE} s to install into {folder}") from error
-    if done.returncode != 0:
-        raise Failed(f"npm could not install into {folder}: {done.stderr.strip()[-300:]}")
+def pm2_command(server, modules, name):
+    return ["env", f"PM2_HOME={server.folder / 'pm2'}", tool("node"), modules / "pm2" / "bin" / name]
+
+
+def start_puma(server, _, workers):
+    server.port = free_port()
+    shutil.copy(BENCH / "puma" / "config.ru", server.folder)
+    address = f"tcp://127.0.0.1:{server.port}"
+    server.spawn([tool("puma"), "--quiet", "-e", "production", "-w", workers, "-b", address, "config.ru"])
+    return server.wait_for_answer()
+
+
+def start_gunicorn(server, _, workers, *options):
+    server.port = free_port()
+    shutil.copy(BENCH / "gunicorn" / "app.py", server.folder)
+    address = f"127.0.0.1:{server.port}"
+    server.spawn([tool("gunicorn"), "-w", workers, "-b", address, *options, "app:app"])
+    return server.wait_for_answer()
+
+
+def start_haproxy(server, _, workers):
+    """One process with as many threads as the others have workers: HAProxy has no more than one that serves."""
+    server.port = free_port()
+    text = HAPROXY_CONF.format(folder=server.folder, port=server.port, workers=workers)
+    (server.folder / "haproxy.cfg").write_text(text)
+    server.spawn([tool("haproxy"), "-W", "-f", server.folder / "haproxy.cfg"])
+    return server.wait_for_answer()
 
 
 STARTS = {
@@ -171,6 +182,10 @@ STARTS = {
     NGINX: start_nginx,
     NODE: start_node,
     EGG: start_egg,
+    PM2: start_pm2,
+    PUMA: start_puma,
+    GUNICORN: start_gunicorn,
+    HAPROXY: start_haproxy,
     HYPER: start_hyper,
     REEXEC: start_reexec,
 }

@@ -44,7 +44,7 @@ def get(port):
 
 
 def stat(pid):
-    """The fields of /proc/PID/stat from the state on: [1] parent, [11] utime, [12] stime, [19] start."""
+    """The fields of /proc/PID/stat from the state on: [1] parent, [3] session, [11] utime, [12] stime, [19] start."""
     text = Path(f"/proc/{pid}/stat").read_text()
     return text[text.rindex(")") + 2 :].split()
 
@@ -174,6 +174,11 @@ class Server:
             family.extend(sorted(p for p, fields in everything.items() if int(fields[1]) == pid))
         return [Process(pid, everything[pid][19]) for pid in family if everything[pid][0] not in "ZX"]
 
+    def session(self):
+        """Who is in the sessions of the commands: also those whose parent has gone, so that nobody leads to them."""
+        leaders = {str(child.pid) for child in self.roots}
+        return [Process(pid, fields[19]) for pid, fields in stats_of_all().items() if fields[3] in leaders]
+
     def cpu_seconds(self):
         return {process: process.cpu_seconds() for process in self.processes()}
 
@@ -187,7 +192,7 @@ class Server:
         deadline = time.monotonic() + PATIENCE / 3
         while any(process.lives() for process in family) and time.monotonic() < deadline:
             time.sleep(0.005)
-        for process in family:
+        for process in [*family, *self.session()]:
             process.kill()
         for child in self.roots:
             child.kill()

@@ -6,14 +6,14 @@ cluster module and egg. README.md tells how to read the figures.
 import argparse
 import os
 import signal
-import sys
 import time
 from collections import defaultdict
 from pathlib import Path
 from statistics import median
 
 from asking import Asker
-from peers import EGG, NGINX, NODE, TEMPLATE, build, install_egg, started, tool
+from installed import CACHE, available, build
+from peers import EGG, NEEDS, NGINX, NODE, TEMPLATE, started
 from processes import PATIENCE, Failed
 from script import at_least_one, machine, rotated, run
 from table import figure, ratio, render, spread
@@ -51,19 +51,6 @@ def kill_worker(server):
     raise Failed(f"{server.name}: nobody has replaced {victim} in {PATIENCE:.0f} s")
 
 
-def installed(cache):
-    """The servers that can be measured here, with what their starts want to know; says which are left out."""
-    found = {TEMPLATE: []}
-    for name, program in [(NODE, "node"), (EGG, "node"), (NGINX, "nginx")]:
-        try:
-            if not tool(program):
-                raise Failed(f"{program} is missing")
-            found[name] = [install_egg(cache)] if name == EGG else []
-        except (Failed, OSError) as failure:
-            print(f"left out: {name}: {failure}", file=sys.stderr)
-    return found
-
-
 def measure(programs, servers, rounds):
     """A new cluster for each kill: only the first death of a slot is repaired at once."""
     took, lost = defaultdict(list), defaultdict(int)
@@ -79,14 +66,14 @@ def measure(programs, servers, rounds):
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=20, help="kills of each (default 20)")
-    cache = Path.home() / ".cache" / "hatchery-bench"
-    parser.add_argument("--cache", type=Path, default=cache, help=f"where npm installs egg (default {cache})")
+    parser.add_argument("--cache", type=Path, default=CACHE, help=f"where npm installs egg (default {CACHE})")
     return at_least_one(parser, parser.parse_args())
 
 
 def main():
     arguments = parse_arguments()
-    servers = installed(arguments.cache.resolve())
+    needs = {name: NEEDS[name] for name in [TEMPLATE, NODE, EGG, NGINX]}
+    servers = available(needs, arguments.cache.resolve())
     programs = build()
     before = machine()
     took, lost = measure(programs, servers, arguments.rounds)

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from statistics import median
 from subprocess import DEVNULL
 
-from peers import STORM, build, started
+from installed import build
+from peers import STORM, started
 from processes import Failed
 from script import at_least_one, machine, run
 from table import figure, render, spread, verdict

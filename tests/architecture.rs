@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 /// The rooms of the framework from the bottom up, in floors. A room imports only from floors below its own.
 const FLOORS: &[&[&str]] = &[
+    &["number"],
     &[
         "error", "duration", "size", "backoff", "role", "image", "cgroup", "signals", "identity", "pidfd",
-        "balance", "handover",
+        "balance", "handover", "tls",
     ],
     &["exit", "instance", "config", "log", "http", "exec", "cpu"],
     &["status", "sections", "events"],
@@ -18,7 +19,7 @@ const FLOORS: &[&[&str]] = &[
     &["gathered"],
     &["process"],
     &["published", "child", "heartbeat", "news", "messenger"],
-    &["desk", "keyed"],
+    &["desk", "keyed", "keyring", "vault"],
     &["agent", "worker"],
     &["duty"],
     &["lives"],
@@ -30,6 +31,7 @@ const FLOORS: &[&[&str]] = &[
 const PURE: &[&str] = &[
     "backoff.rs",
     "balance.rs",
+    "balance/target.rs",
     "bus/codec.rs",
     "bus/control.rs",
     "bus/decoder.rs",
@@ -40,6 +42,8 @@ const PURE: &[&str] = &[
     "bus/peer.rs",
     "bus/settings.rs",
     "bus/topic.rs",
+    "cli/listing.rs",
+    "cli/mask.rs",
     "cli/view.rs",
     "cpu/queue.rs",
     "cpu/settings.rs",
@@ -68,6 +72,7 @@ const PURE: &[&str] = &[
     "master/everywhere.rs",
     "master/gathering.rs",
     "master/keys.rs",
+    "master/departure.rs",
     "master/occupant.rs",
     "master/overview.rs",
     "master/pace.rs",
@@ -84,10 +89,16 @@ const PURE: &[&str] = &[
     "master/settings.rs",
     "master/supervisor.rs",
     "master/supervisor/generations.rs",
+    "master/supervisor/stopping.rs",
     "master/tail.rs",
+    "number.rs",
     "status.rs",
     "systemd/bulletin.rs",
     "systemd/choice.rs",
+    "tls/certificate.rs",
+    "tls/secrets.rs",
+    "tls/tickets.rs",
+    "tls/validity.rs",
 ];
 
 const IMPURE: &[&str] = &[

@@ -1,5 +1,8 @@
 //! How connections are spread over the workers, and that none waits for a worker that has no time for it.
 
+mod paths;
+mod slots;
+
 use std::fs;
 use std::io::{BufReader, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -118,7 +118,7 @@ fn connections_that_wait_in_the_queue_while_a_worker_leaves_are_answered() {
 
 /// Whichever way connections are spread, those that wait while a worker is made to leave by this command are answered.
 pub(crate) fn connections_in_the_queue_are_answered(begin: impl Fn(&Cluster) -> Running) {
-    for policy in ["http.policy=shared", "http.policy=round-robin"] {
+    for policy in ["http.policy=shared", "http.policy=round-robin", "http.policy=reuseport"] {
         connections_are_answered_by(policy, &begin);
     }
 }

@@ -1,13 +1,15 @@
 //! What several test files need: the probe app, and looking at processes from outside.
 
 use std::fs;
+use std::io::{BufReader, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use hatchery::ClusterEvent;
 use hatchery::status::Status;
-use hatchery::testing::{Cluster, Site, eventually, send_signal};
+use hatchery::testing::{Answer, Cluster, PATIENCE, Site, eventually, send_signal};
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -87,6 +89,13 @@ impl Running {
         Self(command.spawn().expect("the probe"))
     }
 
+    /// Starts the app where its configuration says, without waiting for anything.
+    pub(crate) fn as_configured(site: &Site) -> Self {
+        let mut command = site.command(&["start", "--workers", "2"]);
+        command.args(FAST).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self(command.spawn().expect("the probe"))
+    }
+
     /// What it has said when it has ended.
     pub(crate) fn await_output(mut self) -> Output {
         eventually("the command ends", || self.0.try_wait().expect("a child"));
@@ -104,6 +113,14 @@ impl Drop for Running {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// Asks for a page at an address, on a connection of its own.
+pub(crate) fn get(address: &str, path: &str) -> Answer {
+    let mut stream = TcpStream::connect(address).expect("a connection");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").expect("a request");
+    Answer::read(&mut BufReader::new(stream)).expect("an answer")
 }
 
 pub(crate) fn json(text: &str) -> Value {

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `report` | what has come of it, and the kinds of failure |
 //! | `answer` | reading answers of HTTP/1.1 from bytes |
-//! | `line` | a connection that is kept from one request to the next |
+//! | `target`, `line` | opening a connection; one that is kept from one request to the next |
 //! | `running` | the life of a load and of each of its clients |
 //! | `client` | one client of whatever mode |
 //! | `http1`, `http2`, `websocket`, `events` | the clients themselves |
@@ -18,15 +18,21 @@ mod http2;
 mod line;
 mod report;
 mod running;
+mod target;
 #[cfg(test)]
 mod tests;
 mod websocket;
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use tokio_rustls::rustls::ClientConfig;
 
 pub(crate) use report::{Failure, Report, Share};
 
 pub(crate) use running::Running;
+
+use target::Target;
 
 /// How the clients ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +53,7 @@ pub(crate) enum Mode {
 /// for at most two minutes.
 #[derive(Debug, Clone)]
 pub(crate) struct Load {
-    address: String,
+    target: Target,
     mode: Mode,
     clients: usize,
     requests: u64,
@@ -60,7 +66,7 @@ pub(crate) struct Load {
 impl Load {
     pub(crate) fn new(address: &str) -> Self {
         Self {
-            address: address.to_owned(),
+            target: Target::new(address),
             mode: Mode::KeepAlive,
             clients: 8,
             requests: u64::MAX,
@@ -73,6 +79,11 @@ impl Load {
 
     pub(crate) fn mode(self, mode: Mode) -> Self {
         Self { mode, ..self }
+    }
+
+    /// With TLS, by a client that brings this along and asks for this name.
+    pub(crate) fn secured(self, config: &Arc<ClientConfig>, name: &str) -> Self {
+        Self { target: self.target.secured(config, name), ..self }
     }
 
     /// How many ask at the same time.

@@ -15,6 +15,9 @@
 //! | `large` | states in sealed memory, stopped workers, and when a version is everywhere |
 //! | `configuration` | changes on disk, mistakes on disk, layers |
 //! | `commands` | the command line, the control socket, the run dir |
+//! | `show` | `config show`: every key, its origin, no secret |
+//! | `listeners` | where a cluster listens: names, families, Unix sockets and their rights |
+//! | `datagrams` | UDP sockets of groups: bound by the master, and nothing that waits there is lost |
 //! | `balance` | how connections are spread over the workers |
 //! | `heavy` | the pool for heavy work of a worker |
 //! | `hung` | processes that do not answer, a master that slept, budgets of restarts |
@@ -23,6 +26,7 @@
 //! | `succession` | successors first: panics, wishes, recycling; groups; growing and shrinking |
 //! | `serving` | HTTP as the template's users see it |
 //! | `load` | no promise but a tool: many clients, and every failure told by its kind |
+//! | `tls` | certificates, their renewal, names, tickets, handshakes that do not end |
 //! | `systemd` | what the service manager hears |
 //! | `activation` | sockets that a service manager hands down |
 //! | `logs` | rotation without a lost line |
@@ -39,6 +43,7 @@ mod balance;
 mod boot;
 mod commands;
 mod configuration;
+mod datagrams;
 mod death;
 mod deaths;
 mod drain;
@@ -48,6 +53,7 @@ mod heavy;
 mod hung;
 mod keyed;
 mod large;
+mod listeners;
 mod load;
 mod logs;
 mod messages;
@@ -55,8 +61,10 @@ mod reload;
 mod rights;
 mod scaffold;
 mod serving;
+mod show;
 mod state;
 mod stop;
 mod succession;
 mod surroundings;
 mod systemd;
+mod tls;

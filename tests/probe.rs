@@ -10,9 +10,12 @@ use axum::extract::{Query, State, WebSocketUpgrade};
 use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Json, Router, body::Bytes};
-use hatchery::{Agent, App, Cancelled, ClusterEvents, CpuError, Duty, Observed, ServeError, Topic, Worker};
+use hatchery::{
+    Agent, App, Cancelled, ClientAddress, ClusterEvents, CpuError, Duty, Observed, ServeError, Topic, Worker,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::net::UdpSocket;
 use tokio::time::sleep;
 
 #[path = "probe/states.rs"]
@@ -29,6 +32,8 @@ struct ProbeConfig {
     /// Has to fit a byte, to be out of range.
     small: u8,
     limits: Limits,
+    /// Whatever a test says; nobody reads it.
+    upstream: serde_json::Map<String, Value>,
     /// A worker from this index on waits until the file `go` exists, if it is not 0.
     late: u32,
     /// How long a worker takes to begin.
@@ -142,6 +147,9 @@ async fn watch(mut events: ClusterEvents) {
 /// A worker of the group `jobs`: it serves if it has somewhere to listen.
 async fn work(worker: Worker) -> hatchery::Result {
     tracing::info!("worker {} is at work", worker.index());
+    for (name, socket) in worker.udp_sockets()? {
+        tokio::spawn(give_back(name, socket));
+    }
     let pages = Router::new().route("/whoami", get(whoami_in_jobs)).with_state(worker.clone());
     match worker.serve(pages).await {
         Err(ServeError::Nowhere(_)) => {}
@@ -150,6 +158,16 @@ async fn work(worker: Worker) -> hatchery::Result {
     worker.ready().await?;
     worker.draining().await;
     Ok(())
+}
+
+/// Answers each datagram with the name of its socket, our pid, and what it said.
+async fn give_back(name: String, socket: UdpSocket) {
+    let mut buffer = [0; 64];
+    while let Ok((length, client)) = socket.recv_from(&mut buffer).await {
+        let said = String::from_utf8_lossy(&buffer[..length]);
+        let answer = format!("{name} {} {said}", std::process::id());
+        let _ = socket.send_to(answer.as_bytes(), client).await;
+    }
 }
 
 /// Keeps a thread of the pool busy, unless nobody waits any more.
@@ -204,6 +222,8 @@ async fn serve(worker: Worker) -> hatchery::Result {
     let pages = Router::new()
         .route("/", get(async |State(probe): State<Probe>| probe.config.get().greeting.clone()))
         .route("/whoami", get(whoami))
+        .route("/whoami/{name}", get(whoami))
+        .route("/client", get(client))
         .route("/config", get(config_in_force))
         .route("/flags", get(flags_in_force))
         .route("/slow", get(slow))
@@ -251,6 +271,10 @@ async fn block(Query(slow): Query<Slow>) -> &'static str {
         std::hint::spin_loop();
     }
     "busy, not dead"
+}
+
+async fn client(ClientAddress(client): ClientAddress) -> String {
+    client.map_or_else(String::new, |client| client.to_string())
 }
 
 async fn whoami(State(probe): State<Probe>) -> Json<Value> {

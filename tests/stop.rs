@@ -5,10 +5,11 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use hatchery::status::Status;
 use hatchery::testing::{Answer, Cluster, PATIENCE, eventually, is_running};
 use rustix::process::Signal;
 
-use crate::harness::{FAST, cluster, log_lines, pids, processes_in, site, stdout};
+use crate::harness::{FAST, cluster, json, log_lines, pids, processes_in, site, stdout};
 
 /// A request in flight: its answer comes after `milliseconds`.
 fn begin_slow(cluster: &Cluster, milliseconds: u64) -> thread::JoinHandle<std::io::Result<Answer>> {
@@ -44,14 +45,7 @@ fn a_stop_lets_requests_finish_and_says_that_they_are_the_last() {
 #[test]
 fn an_idle_cluster_stops_at_once_although_clients_keep_connections() {
     let mut cluster = cluster("");
-    let mut kept: Vec<BufReader<TcpStream>> = Vec::new();
-    for _ in 0..10 {
-        let mut stream = TcpStream::connect(cluster.address()).unwrap();
-        stream.write_all(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
-        let mut stream = BufReader::new(stream);
-        assert_eq!(Answer::read(&mut stream).unwrap().code, 200);
-        kept.push(stream);
-    }
+    let _kept: Vec<BufReader<TcpStream>> = (0..10).map(|_| asked_once(&cluster)).collect();
     let began = Instant::now();
     assert_eq!(cluster.stop().code(), Some(0));
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
@@ -119,6 +113,54 @@ fn a_start_can_be_interrupted() {
     let status = eventually("the master ends", || master.0.try_wait().unwrap());
     assert_eq!(status.code(), Some(0));
     assert_eq!(processes_in(site.dir()), [0; 0]);
+}
+
+#[test]
+fn load_balancers_hear_of_a_stop_before_it_begins() {
+    let options = [FAST, &["--set", "http.stop_delay=1h", "--set", "cluster.stop_timeout=1h"]].concat();
+    let mut cluster = Cluster::start_at(site(""), &options);
+    let state = || json(&cluster.get("/whoami").body);
+    assert_eq!(cluster.get("/readyz").code, 200);
+    cluster.signal(Signal::TERM);
+    eventually("both workers say so", || (0..10).all(|_| cluster.get("/readyz").code == 503).then_some(()));
+    assert!((0..10).all(|_| state()["pid"].is_u64()), "everything else goes on");
+    assert!(!cluster.site().dir().join("run/ready").exists());
+    cluster.signal(Signal::TERM);
+    assert_eq!(cluster.wait().code(), Some(0));
+}
+
+#[test]
+fn what_comes_before_an_announced_stop_begins_is_served() {
+    let options = [FAST, &["--set", "http.stop_delay=500ms"]].concat();
+    let mut cluster = Cluster::start_at(site(""), &options);
+    cluster.signal(Signal::TERM);
+    eventually("it is announced", || (cluster.get("/readyz").code == 503).then_some(()));
+    let answer = begin_slow(&cluster, 700);
+    assert_eq!(cluster.wait().code(), Some(0));
+    assert_eq!(answer.join().unwrap().unwrap().body, "slow but sure");
+}
+
+#[test]
+fn a_stop_does_not_wait_for_the_idle_clients_of_a_worker_that_leaves_already() {
+    let mut cluster = cluster("");
+    let mut idle: Vec<BufReader<TcpStream>> = (0..2).map(|_| asked_once(&cluster)).collect();
+    hatchery::testing::send_signal(pids(&cluster.status())[1], Signal::TERM);
+    let is_leaving = |status: &Status| status.workers.len() == 3;
+    let _ = cluster.wait_for("its successor is there", is_leaving);
+    let began = Instant::now();
+    assert_eq!(cluster.stop().code(), Some(0));
+    // It would leave them alone for 15 s.
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    idle.iter_mut().for_each(|idle| assert_eq!(idle.read(&mut [0]).unwrap(), 0));
+}
+
+/// A connection that was used once and stays open.
+fn asked_once(cluster: &Cluster) -> BufReader<TcpStream> {
+    let mut stream = TcpStream::connect(cluster.address()).unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+    let mut stream = BufReader::new(stream);
+    assert_eq!(Answer::read(&mut stream).unwrap().code, 200);
+    stream
 }
 
 /// A client of an answer without an end, that has read up to these last bytes of its begin.

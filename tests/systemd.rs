@@ -95,6 +95,28 @@ fn the_service_manager_hears_of_a_whole_life() {
 }
 
 #[test]
+fn the_service_manager_hears_when_a_reload_begins_and_when_it_is_over() {
+    let site = site("");
+    let mut ear = Ear::at_path(&site);
+    let master = ear.start(&site, &[]);
+    ear.until("READY=1");
+    let mut last = 0;
+    for failing in [false, true] {
+        if failing {
+            site.configure("default.toml", "greting = 'x'");
+        }
+        ear.heard.clear();
+        send_signal(master.0.id(), Signal::HUP);
+        let time = ear.until("MONOTONIC_USEC=");
+        assert_eq!(ear.heard[0], "RELOADING=1");
+        let time: u64 = time["MONOTONIC_USEC=".len()..].parse().unwrap();
+        assert!(time > last, "{time} after {last}");
+        last = time;
+        ear.until("READY=1");
+    }
+}
+
+#[test]
 fn an_abstract_socket_hears_the_same() {
     let site = site("");
     let mut ear = Ear::abstract_one(&site);

@@ -1,10 +1,14 @@
 //! Which worker gets the next connection: the policies, as decisions over those who can take it. Pure; who can is for
 //! the master to say, and to hand it over.
 
+mod target;
+
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde::{Deserialize, Serialize};
+
+pub(crate) use target::{MOST, Target, target};
 
 /// How the connections of a listener are spread over the workers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,13 +25,23 @@ pub enum Policy {
     IpHash,
     /// Whoever has the fewest connections gets the next.
     LeastBusy,
+    /// Connections whose first request is for one path go to one worker, for as long as it is there.
+    UrlHash,
+    /// Each slot has a queue of its own, among which the kernel chooses.
+    Reuseport,
 }
 
 impl Policy {
     /// Whether the master accepts, and hands over.
     #[must_use]
     pub(crate) fn is_dispatched(self) -> bool {
-        self != Self::Shared
+        !matches!(self, Self::Shared | Self::Reuseport)
+    }
+
+    /// Whether each slot has a socket of its own.
+    #[must_use]
+    pub(crate) fn has_slots(self) -> bool {
+        self == Self::Reuseport
     }
 
     /// Its name in the configuration.
@@ -39,6 +53,8 @@ impl Policy {
             Self::Weighted => "weighted",
             Self::IpHash => "ip-hash",
             Self::LeastBusy => "least-busy",
+            Self::UrlHash => "url-hash",
+            Self::Reuseport => "reuseport",
         }
     }
 }
@@ -50,6 +66,15 @@ pub(crate) struct Candidate {
     pub(crate) index: u32,
     /// The connections that it has.
     pub(crate) load: u64,
+}
+
+/// What a worker is chosen by, where it is by anything of the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum By {
+    /// The address of the client.
+    Client,
+    /// The path of the first request.
+    Path,
 }
 
 /// Chooses for one listener, and remembers whose turn it is.
@@ -68,16 +93,14 @@ impl Chooser {
         Self { policy, weights, last: None, credit: BTreeMap::new() }
     }
 
-    /// The place among `candidates` of the one who gets the connection of `client`, an address as bytes; it may be
+    /// The place among `candidates` of the one who gets the connection with this key, an address or a path; it may be
     /// empty. `None` only without candidates.
-    pub(crate) fn choose(&mut self, candidates: &[Candidate], client: &[u8]) -> Option<usize> {
+    pub(crate) fn choose(&mut self, candidates: &[Candidate], key: &[u8]) -> Option<usize> {
         let place = match self.policy {
-            Policy::IpHash if !client.is_empty() => by_hash(candidates, client),
+            Policy::IpHash | Policy::UrlHash if !key.is_empty() => by_hash(candidates, key),
             Policy::Weighted => self.by_weight(candidates),
             Policy::LeastBusy => by_key(candidates, |one| (one.load, self.distance(one.index))),
-            Policy::Shared | Policy::RoundRobin | Policy::IpHash => {
-                by_key(candidates, |one| self.distance(one.index))
-            }
+            _ => by_key(candidates, |one| self.distance(one.index)),
         }?;
         self.last = Some(candidates[place].index);
         Some(place)
@@ -85,7 +108,12 @@ impl Chooser {
 
     /// Whether clients should come back to the worker that they had.
     pub(crate) fn binds_clients(&self) -> bool {
-        self.policy == Policy::IpHash
+        matches!(self.policy, Policy::IpHash | Policy::UrlHash)
+    }
+
+    /// What `choose` wants to know.
+    pub(crate) fn chooses_by(&self) -> By {
+        if self.policy == Policy::UrlHash { By::Path } else { By::Client }
     }
 
     /// How many turns it is until the turn of `index`, if all indices were there.
@@ -119,11 +147,11 @@ fn by_key<K: Ord>(candidates: &[Candidate], key: impl Fn(&Candidate) -> K) -> Op
     (0..candidates.len()).min_by_key(|place| key(&candidates[*place]))
 }
 
-/// The highest of hashes that belong to client and worker alone: when a worker leaves, only its own clients move.
-fn by_hash(candidates: &[Candidate], client: &[u8]) -> Option<usize> {
+/// The highest of hashes that belong to key and worker alone: when a worker leaves, only its own clients move.
+fn by_hash(candidates: &[Candidate], key: &[u8]) -> Option<usize> {
     let score = |one: &Candidate| {
         let mut hasher = DefaultHasher::new();
-        (client, one.index).hash(&mut hasher);
+        (key, one.index).hash(&mut hasher);
         hasher.finish()
     };
     (0..candidates.len()).max_by_key(|place| score(&candidates[*place]))
@@ -175,9 +203,14 @@ mod tests {
 
     #[test]
     fn nobody_is_chosen_where_nobody_is() {
-        for policy in
-            [Policy::RoundRobin, Policy::Weighted, Policy::IpHash, Policy::LeastBusy, Policy::Shared]
-        {
+        for policy in [
+            Policy::RoundRobin,
+            Policy::Weighted,
+            Policy::IpHash,
+            Policy::UrlHash,
+            Policy::LeastBusy,
+            Policy::Shared,
+        ] {
             assert_eq!(Chooser::new(policy, vec![]).choose(&[], b"client"), None);
         }
     }
@@ -196,6 +229,17 @@ mod tests {
             moved += u32::from(before != after);
         }
         assert!(f64::from(moved) <= 4000.0 * 1.5 / 8.0, "{moved}");
+    }
+
+    #[test]
+    fn requests_for_one_path_go_to_one_worker_and_those_without_take_turns() {
+        let (mut chooser, all) = (Chooser::new(Policy::UrlHash, vec![]), workers(8));
+        let mut of = |path: &[u8]| chooser.choose(&all, path).unwrap();
+        let first: Vec<usize> = (0..100_u8).map(|path| of(&[b'/', path])).collect();
+        assert_eq!(first, (0..100_u8).map(|path| of(&[b'/', path])).collect::<Vec<_>>());
+        assert!((0..8).all(|place| first.contains(&place)), "{first:?}");
+        let turns = indices(&mut chooser, &all, 8);
+        assert!((0..8).all(|index| turns.contains(&index)), "{turns:?}");
     }
 
     proptest! {

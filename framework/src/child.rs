@@ -22,6 +22,7 @@ use crate::log::{self, Log};
 use crate::process::Process;
 use crate::role::{ROLE_VARIABLE, Role};
 use crate::signals::{Signals, Wish};
+use crate::tls::CertificateError;
 
 /// How long the master may take to welcome us.
 const WELCOME: Duration = Duration::from_secs(10);
@@ -207,8 +208,12 @@ async fn last_words(sender: &Sender, failure: &Failure) {
 }
 
 fn describe(error: &(dyn std::error::Error + Send + Sync + 'static)) -> (Ending, Failure) {
-    match error.downcast_ref::<ConfigError>() {
-        Some(wrong) => (Ending::Config, Failure { reason: wrong.to_string(), detail: wrong.detail() }),
-        None => (Ending::Failed, Failure { reason: chain(error), detail: String::new() }),
+    let failure = |reason| Failure { reason, detail: String::new() };
+    if let Some(wrong) = error.downcast_ref::<ConfigError>() {
+        return (Ending::Config, Failure { detail: wrong.detail(), ..failure(wrong.to_string()) });
+    }
+    match error.downcast_ref::<CertificateError>() {
+        Some(wrong) => (Ending::Config, failure(wrong.to_string())),
+        None => (Ending::Failed, failure(chain(error))),
     }
 }

@@ -3,7 +3,11 @@
 mod args;
 mod client;
 mod daemon;
+mod listing;
+mod mask;
+mod options;
 mod places;
+mod show;
 mod start;
 mod view;
 mod words;
@@ -14,7 +18,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches};
 
 pub(crate) use self::args::About;
-use self::args::{Args, Command, ConfigCommand, Location};
+use self::args::{Args, Command, ConfigCommand, Location, Options};
 use self::client::Client;
 use self::places::Places;
 use self::words::{failed, say, with_runtime};
@@ -44,7 +48,10 @@ pub(crate) fn run(about: &About) -> ExitCode {
         Command::Status { location, json } => with_runtime(status(&location, json)),
         Command::Reload { location, agent } => with_runtime(reload(&location, agent)),
         Command::Scale { location, wish } => scale(&location, &wish),
-        Command::Config { command: ConfigCommand::Check { location, set } } => check(about, &location, set),
+        Command::Config { command: ConfigCommand::Show(args) } => show::run(about, &args),
+        Command::Config { command: ConfigCommand::Check { location, options } } => {
+            check(about, &location, &options)
+        }
     };
     conclude(&outcome)
 }
@@ -135,12 +142,13 @@ fn unexpected(answer: &Answer) -> Outcome {
     }
 }
 
-fn check(about: &About, location: &Location, set: Vec<String>) -> Outcome {
+fn check(about: &About, location: &Location, options: &Options) -> Outcome {
     let checked = Places::of(location).and_then(|places| {
-        let merged = places.layers(set)?.read()?.merge()?;
+        let (_, merged) = options::layers(&places, options)?;
         about.sections.encode(&merged)?;
-        start::groups(about, &merged)?;
-        start::check_accounts(&merged)?;
+        let groups = start::groups(about, &merged, options)?;
+        start::check_certificates(&merged, &groups, &places.app_dir)?;
+        start::check_accounts(&merged, &groups)?;
         Ok(places)
     });
     let answer = checked.and_then(|places| {

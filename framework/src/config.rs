@@ -17,6 +17,7 @@ mod schema;
 mod spots;
 
 pub use error::{ConfigError, Place};
+pub(crate) use key_path::path_text;
 pub use layers::{Layers, NOT_KEYS, Reading};
 pub use merged::Merged;
 pub use schema::{Schema, SectionCheck};

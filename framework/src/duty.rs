@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::agent::Agent;
@@ -55,9 +56,9 @@ impl Duty {
     }
 
     /// Makes the top-level table `name` of the configuration this duty's own: it is validated as `T`, and
-    /// read with [`Agent::section`].
+    /// read with [`Agent::section`]; `config show` shows all its keys.
     #[must_use]
-    pub fn with_section<T: DeserializeOwned + 'static>(mut self, name: &'static str) -> Self {
+    pub fn with_section<T: Serialize + DeserializeOwned + 'static>(mut self, name: &'static str) -> Self {
         self.section = Some(SectionCheck::of::<T>(name));
         self
     }

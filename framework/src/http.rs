@@ -5,6 +5,7 @@
 //!           ▼
 //! serve ─▶ accept (a loop per listener) ─▶ connection (a task each) ─▶ answer ─▶ the author's router
 //!                                             │ attend, streams: HTTP/1 by default, HTTP/2 by its preface
+//!                                             │ handshake, line: TLS, where the listener speaks it
 //!                                             │ alarm: the phase lasted too long
 //!                                             │ watched, body: note the phase as bytes go through
 //!             house: what all of them share, and the stage: serving, draining, cut
@@ -24,10 +25,13 @@ mod crowd;
 mod drain;
 mod gauges;
 mod handed;
+mod handshake;
 mod house;
 mod inherited;
+mod line;
 mod listen;
 mod listener;
+mod mode;
 mod pace;
 mod phase;
 mod porter;
@@ -48,15 +52,17 @@ use std::time::Duration;
 
 use axum::Router;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 pub(crate) use accept::is_passing;
 pub(crate) use bell::Bell;
 pub use client::ClientAddress;
 pub(crate) use drain::{Drain, Drained};
 pub(crate) use gauges::{Gauges, Readiness, Standing};
-pub(crate) use inherited::{Door, take_over};
+pub(crate) use inherited::{Door, Entry, take_over};
 pub use listen::Listen;
+pub(crate) use listen::{UDP, UNIX};
+pub use mode::SocketMode;
 pub use settings::HttpSettings;
 pub use trust::{NoAddress, ProxyHeader, TrustedProxy};
 pub(crate) use window::Occasion;
@@ -64,7 +70,6 @@ pub(crate) use window::Occasion;
 use house::{CutOnDrop, House, Stage};
 use listener::Peer;
 use porter::Porter;
-use window::Window;
 
 /// How long connections that were told to go may take for it.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -97,16 +102,23 @@ pub(crate) async fn serve(
             Door::Handed(handed) => drop(watches.spawn(accept::take_up(handed, house.clone()))),
         }
     }
-    drain.begun().await;
-    let (occasion, patience) = drain.terms();
-    let patience = patience.unwrap_or(settings.drain_timeout);
+    let terms = drain.begun().await;
     readiness.set(Standing::Draining);
-    house.drain(Window::new(occasion, settings.idle_grace, patience));
+    let patience = house.drain(terms);
     let finished = async {
         while watches.join_next().await.is_some() {}
         house.empty().await;
     };
-    let cut = if timeout(patience, finished).await.is_ok() { 0 } else { house.open() };
+    let late_stop = async {
+        let patience = house.hurry(drain.begun_for_a_stop().await);
+        sleep(patience).await;
+    };
+    let cut = tokio::select! {
+        biased;
+        () = finished => 0,
+        () = sleep(patience) => house.open(),
+        () = late_stop, if terms.occasion == Occasion::Succession => house.open(),
+    };
     house.advance(Stage::Cut);
     // Bounded, because an upgraded connection is told only when its handler reads.
     let _ = timeout(FAREWELL, house.empty()).await;

@@ -4,12 +4,14 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 mod accounts;
 mod taking;
 
-pub(crate) use accounts::{find, resolve, whoami};
+use crate::number;
+
+pub(crate) use accounts::{find, group_id, resolve, user_id, whoami};
 pub(crate) use taking::take;
 
 /// The environment variable that tells a child whom to become: an [`Identity`] as text. Without it a child
@@ -45,46 +47,17 @@ impl Serialize for Account {
 
 impl<'de> Deserialize<'de> for Account {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AccountVisitor)
+        number::or_text(
+            deserializer,
+            "the name or the number of an account",
+            |id| u32::try_from(id).ok().filter(|id| *id != NOBODY_AT_ALL).map(Self::Id),
+            |name| (!name.is_empty() && !name.contains('\0')).then(|| Self::Name(name.to_owned())),
+        )
     }
 }
-
-struct AccountVisitor;
 
 /// The kernel takes this number for "leave it as it is".
 const NOBODY_AT_ALL: u32 = u32::MAX;
-
-impl de::Visitor<'_> for AccountVisitor {
-    type Value = Account;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the name or the number of an account")
-    }
-
-    fn visit_u64<E: de::Error>(self, id: u64) -> Result<Account, E> {
-        match u32::try_from(id) {
-            Ok(id) if id != NOBODY_AT_ALL => Ok(Account::Id(id)),
-            _ => Err(E::invalid_value(de::Unexpected::Unsigned(id), &self)),
-        }
-    }
-
-    fn visit_i64<E: de::Error>(self, id: i64) -> Result<Account, E> {
-        match u64::try_from(id) {
-            Ok(id) => self.visit_u64(id),
-            Err(_) => Err(E::invalid_value(de::Unexpected::Signed(id), &self)),
-        }
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Account, E> {
-        match text.parse() {
-            Ok(id) => self.visit_u64(id),
-            Err(_) if text.is_empty() || text.contains('\0') => {
-                Err(E::invalid_value(de::Unexpected::Str(text), &self))
-            }
-            Err(_) => Ok(Account::Name(text.to_owned())),
-        }
-    }
-}
 
 /// Whom to become. As text: `65534:65534:65534,100`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -11,6 +11,7 @@ use crate::cpu::CpuSettings;
 use crate::http::HttpSettings;
 use crate::identity::Identity;
 use crate::log::LogSettings;
+use crate::tls::CertificateFiles;
 
 /// The body of a welcome; the same for every child of a generation.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -45,6 +46,30 @@ pub(crate) struct Launch {
     pub(crate) roll: Vec<String>,
     /// What limits messages.
     pub(crate) bus: BusSettings,
+    /// Where connections come from, which UDP sockets are not. The master that began with them tells them to every generation.
+    #[serde(default)]
+    pub(crate) listeners: Vec<Place>,
+}
+
+impl Launch {
+    /// The listeners of a group that speak TLS.
+    pub(crate) fn secure<'a>(&'a self, group: &'a str) -> impl Iterator<Item = &'a Place> {
+        self.listeners.iter().filter(move |place| place.group == group && !place.certificates.is_empty())
+    }
+}
+
+/// What all processes know of a listener.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Place {
+    pub(crate) name: String,
+    /// The group of workers that it is for.
+    pub(crate) group: String,
+    /// By which number its connections are told apart, if the master accepts any.
+    pub(crate) door: Option<u8>,
+    /// Whether its workers have a socket of it, and accept themselves.
+    pub(crate) inherited: bool,
+    /// With which certificates it speaks TLS, if it does.
+    pub(crate) certificates: Vec<CertificateFiles>,
 }
 
 /// What all processes know of a group of workers.
@@ -52,6 +77,9 @@ pub(crate) struct Launch {
 pub(crate) struct Group {
     pub(crate) name: String,
     pub(crate) on_panic: OnPanic,
+    /// The names of its UDP sockets, in the order in which they come with the welcome.
+    #[serde(default)]
+    pub(crate) udp: Vec<String>,
 }
 
 /// What follows a panic in a worker, be it in a handler or in a task. That a handler's panic is answered with 500 is

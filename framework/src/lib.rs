@@ -9,11 +9,13 @@
 //!
 //! | room | answers for |
 //! |---|---|
+//! | `number` | settings that are a number or a text |
 //! | [`error`], [`duration`], [`size`], `role`, `backoff`, `exit` | words: endings, durations, slots, delays, reasons |
 //! | [`status`] | what `status --json` says |
 //! | [`config`], `log`, `http` | layers of configuration; log files; serving HTTP |
 //! | [`exec`], `cpu` | helper processes; threads for heavy work |
 //! | `balance`, `handover` | which worker gets the next connection; how it gets there |
+//! | `tls` | certificates, tickets, how handshakes are answered |
 //! | `image`, `cgroup`, `instance`, `signals` | the executable held open; the control group; the run dir; what signals mean |
 //! | `identity`, `pidfd` | as whom to run; the end of a child |
 //! | `bus` | frames, links, the bodies of the framework's own frames |
@@ -23,6 +25,7 @@
 //! | `state`, `wanted`, `gathered` | the states that a process observes; the keys that the agent is asked for; what workers contribute |
 //! | `process`, `published`, `child`, `heartbeat`, `news` | a child's link, its publishing, its life, its signs of life, what it hears |
 //! | `keyed` | the upstreams of keyed states |
+//! | `vault`, `keyring` | the certificates in the agent; how a worker follows them |
 //! | `desk`, `agent`, `duty`, `worker`, `lives` | the two roles that run the author's code |
 //! | `cli`, `app` | the command line; what an author puts together |
 //! | [`testing`] | a cluster of real processes for an app's own tests |
@@ -52,6 +55,7 @@ mod identity;
 mod image;
 mod instance;
 mod keyed;
+mod keyring;
 mod launch;
 mod lives;
 mod log;
@@ -59,6 +63,7 @@ mod mail;
 mod master;
 mod messenger;
 mod news;
+mod number;
 mod pidfd;
 mod process;
 mod published;
@@ -70,6 +75,8 @@ mod state;
 pub mod status;
 mod systemd;
 pub mod testing;
+mod tls;
+mod vault;
 mod wanted;
 mod worker;
 
@@ -84,7 +91,7 @@ pub use error::{BoxError, Ending, Result};
 pub use events::{ClusterEvent, Member};
 pub use exit::{Exit, Reason};
 pub use gathered::{Contributed, Gathered};
-pub use http::{ClientAddress, HttpSettings, Listen, NoAddress, ProxyHeader, TrustedProxy};
+pub use http::{ClientAddress, HttpSettings, Listen, NoAddress, ProxyHeader, SocketMode, TrustedProxy};
 pub use identity::Account;
 pub use keyed::KeyFeed;
 pub use launch::OnPanic;
@@ -98,4 +105,5 @@ pub use news::ClusterEvents;
 pub use process::MasterGone;
 pub use published::{PublishError, Published};
 pub use state::{ObserveError, Observed, Snapshot};
+pub use tls::{CertificateFiles, TlsVersion};
 pub use worker::{ServeError, Worker};

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
@@ -18,6 +19,7 @@ use crate::log;
 use crate::process::Process;
 use crate::role::{Role, Slot};
 use crate::sections::Sections;
+use crate::vault::Vault;
 use crate::worker::Worker;
 
 type Main<H> = Box<dyn FnOnce(H) -> Pin<Box<dyn Future<Output = Result> + Send>> + Send>;
@@ -47,13 +49,17 @@ pub(crate) fn live(role: Role, work: Work) -> ExitCode {
 /// The configuration first, then the duties, then the author's function; when that has returned, the duties
 /// go on until the process should leave.
 fn live_as_agent(role: Role, work: Work) -> ExitCode {
-    let Work { sections, duties, agent: main, .. } = work;
+    let Work { sections, mut duties, agent: main, .. } = work;
     child::live(role, |process, _| async move {
         tokio::spawn(beat(process.clone(), {
             let process = process.clone();
             move || Pulse { lost_log_lines: process.lost_log_lines(), ..Pulse::default() }
         }));
+        if process.replaces() {
+            Vault::inspect(&process)?;
+        }
         let desk = ConfigDesk::open(process.clone(), sections).await?;
+        duties.extend(Vault::open(process.clone()).await?.map(keep));
         let agent = Agent::new(process.clone(), desk);
         let board = Board::new(&duties);
         agent.report_duties(&board.statuses()).await;
@@ -68,6 +74,15 @@ fn live_as_agent(role: Role, work: Work) -> ExitCode {
         process.shutdown().cancelled().await;
         while supervised.join_next().await.is_some() {}
         Ok(())
+    })
+}
+
+/// The duty that every agent has whose cluster speaks TLS.
+fn keep(vault: Vault) -> Duty {
+    let vault = Arc::new(vault);
+    Duty::new("certificates", move |_| {
+        let vault = Arc::clone(&vault);
+        async move { vault.watch().await }
     })
 }
 

@@ -4,14 +4,17 @@
 
 mod announcement;
 mod autopsy;
+mod bind;
 mod budget;
 mod cluster;
 mod control;
 mod count;
 mod courier;
 mod crew;
+mod departure;
 mod desk;
 mod dispatcher;
+mod door;
 mod entrance;
 mod event;
 mod everywhere;
@@ -30,6 +33,7 @@ mod oom;
 mod output;
 mod overview;
 mod pace;
+mod peeking;
 mod plan;
 mod post;
 mod programs;
@@ -42,10 +46,12 @@ mod roster;
 mod rules;
 mod scaling;
 mod settings;
+mod slots;
 mod snapshot;
 mod spawn;
 mod supervisor;
 mod tail;
+mod unix;
 mod usage;
 mod wishes;
 
@@ -64,7 +70,7 @@ use self::event::{Action, ChildId, Event};
 use self::host::Host;
 use self::programs::Programs;
 use self::spawn::{Care, Handle};
-use crate::bus::control::Answer;
+use crate::bus::control::{ANNOUNCEMENT, Answer};
 use crate::bus::decoder::Parcel;
 use crate::bus::frame::{Frame, Kind};
 use crate::bus::link::{Fill, SendError, Sender};
@@ -135,10 +141,12 @@ impl Master {
         let listeners = listeners::open_all(plan.doors(), plan.chosen_by, inherited)
             .map_err(|error| Outcome::failed(Ending::Config, error))?;
         let entrance = Entrance::open(listeners).map_err(start_failed)?;
+        entrance.describe(&mut plan.launch);
         let (events, inbox) = mpsc::channel(EVENTS);
         let socket = control::listen(&plan.run_dir.control_socket()).map_err(start_failed)?;
         tokio::spawn(control::serve(socket, events.clone()));
         tokio::spawn(wishes::forward(wishes::listen().map_err(start_failed)?, events.clone()));
+        let launch = &plan.launch;
         let (app, dir, workers) = (&launch.app, launch.app_dir.display(), launch.workers);
         tracing::info!("starting {app} in {dir}: {workers} workers, {host}");
         let console = log.console().map_err(start_failed)?;
@@ -197,7 +205,8 @@ impl Master {
         let scene = || {
             let (ready, wanted) = cluster.ready_workers();
             let gave_up = cluster.has_given_up();
-            Scene { state: cluster.state(), ready, wanted, alive, gave_up, bounded: cluster.is_bounded() }
+            let (reloads, bounded) = (cluster.reloads(), cluster.is_bounded());
+            Scene { state: cluster.state(), ready, wanted, alive, gave_up, reloads, bounded }
         };
         self.notifier.after(scene, Instant::now());
     }
@@ -275,7 +284,7 @@ impl Master {
             return;
         };
         let is_news = frame.kind() == Kind::News;
-        if frame.kind() == Kind::Shutdown {
+        if frame.kind() == Kind::Shutdown && frame.payload() != ANNOUNCEMENT {
             self.entrance.leave(to);
         }
         match child.sender.push(frame) {

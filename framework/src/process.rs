@@ -5,7 +5,7 @@ mod states;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use tokio::sync::{broadcast, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::codec;
-use crate::bus::control::{Pulse, SUCCESSION};
+use crate::bus::control::{ANNOUNCEMENT, Pulse, SUCCESSION};
 use crate::bus::decoder::Parcel;
 use crate::bus::frame::{Frame, Kind};
 use crate::bus::link::{LinkError, Receiver, Sender};
@@ -21,7 +21,7 @@ use crate::bus::peer::{Address, Roll};
 use crate::error::BoxError;
 use crate::events::ClusterEvent;
 use crate::gathered::Contributions;
-use crate::http::Occasion;
+use crate::http::{Drain, Occasion};
 use crate::launch::Launch;
 use crate::log::Reopener;
 use crate::mail::Mail;
@@ -51,7 +51,10 @@ struct Shared {
     wanted: Wanted,
     contributions: Contributions,
     reopener: Reopener,
-    shutdown: CancellationToken,
+    /// Whether it should leave, why, and how long that may take.
+    drain: Drain,
+    /// Fires when a stop is announced.
+    announced: CancellationToken,
     /// Fires when there is no time left to finish anything.
     abort: CancellationToken,
     /// Fires when a panic should end this process.
@@ -60,8 +63,6 @@ struct Shared {
     leads: CancellationToken,
     /// Whether this agent comes to replace another.
     replaces: AtomicBool,
-    grace: OnceLock<Duration>,
-    occasion: OnceLock<Occasion>,
     events: broadcast::Sender<ClusterEvent>,
     watches: AtomicBool,
     cluster_ready: watch::Sender<bool>,
@@ -93,13 +94,12 @@ impl Process {
             wanted: Wanted::default(),
             contributions,
             reopener,
-            shutdown: CancellationToken::new(),
+            drain: Drain::new(),
+            announced: CancellationToken::new(),
             abort: CancellationToken::new(),
             collapse: CancellationToken::new(),
             leads: CancellationToken::new(),
             replaces: AtomicBool::new(false),
-            grace: OnceLock::new(),
-            occasion: OnceLock::new(),
             events: broadcast::Sender::new(EVENTS),
             watches: AtomicBool::new(false),
             cluster_ready: watch::Sender::new(false),
@@ -125,7 +125,17 @@ impl Process {
 
     /// Fires when this process should finish and leave.
     pub(crate) fn shutdown(&self) -> &CancellationToken {
-        &self.shared.shutdown
+        self.shared.drain.signal()
+    }
+
+    /// What tells a server that this process should leave.
+    pub(crate) fn drain(&self) -> &Drain {
+        &self.shared.drain
+    }
+
+    /// Fires when a stop is announced: everything goes on, but nobody should come anew.
+    pub(crate) fn announced(&self) -> &CancellationToken {
+        &self.shared.announced
     }
 
     /// Fires when this process should leave without finishing anything.
@@ -138,23 +148,10 @@ impl Process {
         &self.shared.collapse
     }
 
-    /// How long leaving may take; known once `shutdown` has fired.
-    pub(crate) fn grace(&self) -> Option<Duration> {
-        self.shared.grace.get().copied()
-    }
-
-    /// Why it leaves; known once `shutdown` has fired.
-    pub(crate) fn occasion(&self) -> Occasion {
-        self.shared.occasion.get().copied().unwrap_or_default()
-    }
-
-    /// Begins to leave, unless that has begun. Without a `grace` the configured one holds.
+    /// Begins to leave, unless that has begun; a stop shortens what began for a successor's sake. Without a `grace` the
+    /// configured one holds.
     pub(crate) fn leave(&self, occasion: Occasion, grace: Option<Duration>) {
-        let _ = self.shared.occasion.set(occasion);
-        if let Some(grace) = grace {
-            let _ = self.shared.grace.set(grace);
-        }
-        self.shared.shutdown.cancel();
+        self.shared.drain.begin(occasion, grace);
     }
 
     /// Says ready, once.
@@ -302,6 +299,7 @@ impl Process {
                     let _ = self.shared.events.send(event);
                 }
             }
+            Kind::Shutdown if frame.payload() == ANNOUNCEMENT => self.shared.announced.cancel(),
             // Who is not ready has nothing to finish.
             Kind::Shutdown if frame.number() == 0 || !self.said_ready() => {
                 self.leave(Occasion::Stop, None);

@@ -1,6 +1,8 @@
 //! Who owns which part of the configuration: the framework and the duties their sections, the author the
 //! rest.
 
+use serde_json::{Map, Value};
+
 use crate::config::{ConfigError, Merged, Schema, SectionCheck};
 
 /// Everything that is validated before a configuration is taken.
@@ -21,7 +23,23 @@ impl Sections {
         for check in &self.checks {
             check.check(merged)?;
         }
-        let names: Vec<&str> = self.checks.iter().map(SectionCheck::name).collect();
-        self.schema.encode(merged, &names)
+        self.schema.encode(merged, &self.names())
+    }
+
+    /// The values of all keys, the author's beside the sections, also of those that only defaults say.
+    pub(crate) fn values(&self, merged: &Merged) -> Result<Map<String, Value>, ConfigError> {
+        let mut values = match self.schema.values(merged, &self.names())? {
+            Value::Object(keys) => keys,
+            // The author has no configuration.
+            _ => Map::new(),
+        };
+        for section in &self.checks {
+            values.insert(section.name().to_owned(), section.values(merged)?);
+        }
+        Ok(values)
+    }
+
+    fn names(&self) -> Vec<&'static str> {
+        self.checks.iter().map(SectionCheck::name).collect()
     }
 }

@@ -1,7 +1,9 @@
 //! The status of a cluster, as `status --json` prints it. Field names are stable.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::exit::Exit;
@@ -35,6 +37,9 @@ pub struct Status {
     pub states: Vec<StateStatus>,
     /// The configuration.
     pub config: ConfigStatus,
+    /// The certificates.
+    #[serde(default)]
+    pub tls: TlsStatus,
     /// The traffic between the processes.
     pub bus: BusStatus,
 }
@@ -214,6 +219,9 @@ pub struct WorkerStatus {
     pub accepted: u64,
     /// The requests that it has refused with 413.
     pub refused: u64,
+    /// The connections that it has closed at once, because their clients held as many as they may.
+    #[serde(default)]
+    pub turned_away: u64,
     /// The connections that a time-out has ended.
     pub timed_out: u64,
     /// The handlers that have panicked.
@@ -255,6 +263,32 @@ pub struct ListenerStatus {
     pub address: String,
     /// How connections are spread over the workers.
     pub policy: String,
+    /// The connections that were spread by turns, because the path that `url-hash` chooses by was not known in time.
+    #[serde(default)]
+    pub by_turns: u64,
+    /// Whether it speaks TLS.
+    #[serde(default)]
+    pub tls: bool,
+}
+
+/// The certificates' part of the status.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TlsStatus {
+    /// The certificates in force, by listener.
+    pub certificates: Vec<CertificateStatus>,
+    /// Why what lies on disk now was refused, if it was.
+    pub refused: Option<String>,
+}
+
+/// One certificate that is in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateStatus {
+    /// The listener's name.
+    pub listener: String,
+    /// The file that it was read from.
+    pub file: PathBuf,
+    /// Until when it holds.
+    pub expires: DateTime<Utc>,
 }
 
 /// One state that the master keeps.

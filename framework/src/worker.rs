@@ -1,19 +1,24 @@
 //! A worker as the author's function sees it: its place in the cluster, the states it follows, and serving.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::ops::Deref;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use futures_util::{Stream, StreamExt as _};
+use rustix::net::{SocketType, sockopt};
 use serde::de::DeserializeOwned;
+use tokio::net::UdpSocket;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::bus::control::Pulse;
 use crate::bus::{Topic, topic};
 use crate::cpu::{Cancelled, CpuError, CpuPool};
-use crate::http::{self, Door, Drain, Gauges, Readiness, Standing};
+use crate::http::{self, Gauges, Readiness, Standing};
+use crate::keyring::Keyring;
 use crate::messenger::Messenger;
 use crate::news::ClusterEvents;
 use crate::process::{MasterGone, Process};
@@ -41,6 +46,7 @@ impl Deref for Worker {
 struct Shared {
     /// The sockets and their bell, until they are served.
     sockets: Mutex<Option<Vec<Arc<OwnedFd>>>>,
+    udp: Vec<Arc<OwnedFd>>,
     cpu: CpuPool,
     gauges: Arc<Gauges>,
     readiness: Arc<Readiness>,
@@ -60,6 +66,9 @@ pub enum ServeError {
     /// An inherited socket cannot be used.
     #[error("an inherited socket cannot be used: {0}")]
     Socket(#[from] io::Error),
+    /// A listener speaks TLS, and the certificates cannot be used.
+    #[error("{0}")]
+    Tls(String),
     /// The master is gone.
     #[error(transparent)]
     MasterGone(#[from] MasterGone),
@@ -68,7 +77,10 @@ pub enum ServeError {
 impl Worker {
     pub(crate) fn new(process: Process, sockets: Vec<Arc<OwnedFd>>) -> Self {
         let launch = process.launch();
+        let is_udp = |socket: &Arc<OwnedFd>| sockopt::socket_type(socket) == Ok(SocketType::DGRAM);
+        let (udp, sockets) = sockets.into_iter().partition(is_udp);
         let shared = Shared {
+            udp,
             sockets: Mutex::new(Some(sockets)),
             cpu: CpuPool::new(&launch.cpu, launch.workers),
             gauges: Arc::default(),
@@ -212,17 +224,20 @@ impl Worker {
     /// in flight are finished, up to the deadline.
     ///
     /// # Errors
-    /// When the worker serves already, a socket cannot be used, or the master is gone.
+    /// When the worker serves already, a socket or a certificate cannot be used, or the master is gone.
     pub async fn serve(&self, router: Router) -> Result<(), ServeError> {
-        let doors = self.take_doors()?;
+        let sockets = self.take_sockets()?;
+        let keyring =
+            Keyring::open(&self.process).await.map_err(|error| ServeError::Tls(error.to_string()))?;
+        let doors = http::take_over(sockets, keyring.entries(&self.process))?;
+        // Ends when it is dropped.
+        let _following = AbortOnDropHandle::new(tokio::spawn(keyring.follow()));
         let Shared { gauges, readiness, .. } = &*self.shared;
-        let drain = Drain::new();
+        let drain = self.process.drain().clone();
         let settings = &self.process.launch().http;
         let (counted, standing) = (Arc::clone(gauges), Arc::clone(readiness));
         let serving = async {
-            http::serve(doors, router, settings, counted, standing, drain.clone())
-                .await
-                .map_err(ServeError::Socket)
+            http::serve(doors, router, settings, counted, standing, drain).await.map_err(ServeError::Socket)
         };
         let telling = async {
             self.ready().await?;
@@ -233,26 +248,47 @@ impl Worker {
             }
             Ok(())
         };
-        let leaving = async {
-            self.draining().await;
-            drain.begin(self.process.occasion(), self.process.grace());
+        let warning = async {
+            let announced = self.process.announced().cancelled();
+            if self.process.shutdown().run_until_cancelled(announced).await.is_some() {
+                // Load balancers hear of it, and nothing else changes yet.
+                readiness.set(Standing::Draining);
+            }
             Ok(())
         };
         // Serving ends without having been asked to only when it fails, and then at once.
-        let (drained, (), ()) = tokio::try_join!(serving, telling, leaving)?;
+        let (drained, (), ()) = tokio::try_join!(serving, telling, warning)?;
         if drained.cut > 0 {
             tracing::warn!("{} connections were cut at the deadline for draining", drained.cut);
         }
         Ok(())
     }
 
-    fn take_doors(&self) -> Result<Vec<Door>, ServeError> {
+    /// The UDP sockets of the group, by the names of their listeners. All workers of the group share each of them: a
+    /// datagram goes to one, whoever receives first. What nobody has received waits in the kernel, also while a worker is
+    /// replaced. To be called inside the runtime; it can be called again.
+    ///
+    /// # Errors
+    /// When there are no more descriptors.
+    pub fn udp_sockets(&self) -> io::Result<BTreeMap<String, UdpSocket>> {
+        let groups = &self.process.launch().groups;
+        let own = groups.iter().find(|group| group.name == self.group());
+        let names = own.map_or(&[][..], |group| &group.udp);
+        let open = |(name, socket): (&String, &Arc<OwnedFd>)| {
+            let socket = std::net::UdpSocket::from(socket.as_fd().try_clone_to_owned()?);
+            socket.set_nonblocking(true)?;
+            Ok((name.clone(), UdpSocket::from_std(socket)?))
+        };
+        names.iter().zip(&self.shared.udp).map(open).collect()
+    }
+
+    fn take_sockets(&self) -> Result<Vec<Arc<OwnedFd>>, ServeError> {
         let sockets = self.shared.sockets.lock().unwrap_or_else(PoisonError::into_inner).take();
         let sockets = sockets.ok_or(ServeError::Twice)?;
         if sockets.is_empty() {
             return Err(ServeError::Nowhere(self.group().to_owned()));
         }
-        Ok(http::take_over(sockets)?)
+        Ok(sockets)
     }
 
     /// The figures of this moment.
@@ -264,6 +300,7 @@ impl Worker {
             accepted: gauges.accepted(),
             requests: gauges.requests(),
             refused: gauges.refused(),
+            turned_away: gauges.turned_away(),
             timed_out: gauges.timed_out(),
             panics: gauges.panics(),
             lost_log_lines: self.process.lost_log_lines(),

@@ -16,13 +16,13 @@ impl Client {
     pub(super) fn new(load: &Load) -> Self {
         let is_http1 = matches!(load.mode, Mode::NewConnection | Mode::KeepAlive);
         assert!(is_http1 || load.posted.is_none(), "{:?} cannot post", load.mode);
-        let address = load.address.clone();
+        let target = load.target.clone().speaking(load.mode);
         match load.mode {
-            Mode::NewConnection => Self::Http1(http1::Client::new(address, http1::Keep::Never, load.posted)),
-            Mode::KeepAlive => Self::Http1(http1::Client::new(address, http1::Keep::Always, load.posted)),
-            Mode::Http2 => Self::Http2(http2::Client::new(address)),
-            Mode::WebSocket => Self::WebSocket(Box::new(websocket::Client::new(address))),
-            Mode::Events => Self::Events(events::Client::new(address)),
+            Mode::NewConnection => Self::Http1(http1::Client::new(target, http1::Keep::Never, load.posted)),
+            Mode::KeepAlive => Self::Http1(http1::Client::new(target, http1::Keep::Always, load.posted)),
+            Mode::Http2 => Self::Http2(http2::Client::new(target)),
+            Mode::WebSocket => Self::WebSocket(Box::new(websocket::Client::new(target))),
+            Mode::Events => Self::Events(events::Client::new(target)),
         }
     }
 

@@ -1,39 +1,39 @@
 //! A client of server-sent events: it stays on one stream, and each event is an answer.
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
 use super::answer::{Reading, read};
-use super::line::{Line, broken, connect};
+use super::line::{Line, broken};
 use super::report::{Failure, Loss, Outcome, Worker};
+use super::target::{Target, Wire};
 
 const REQUEST: &[u8] = b"GET /events HTTP/1.1\r\nHost: load\r\nAccept: text/event-stream\r\n\r\n";
 
 #[derive(Debug)]
 pub(super) struct Client {
-    address: String,
+    target: Target,
     pub(super) line: Line<Stream>,
 }
 
 /// A stream of events, and what has come on it.
 #[derive(Debug)]
 pub(super) struct Stream {
-    connection: TcpStream,
+    connection: Wire,
     bytes: Vec<u8>,
     /// How many events were taken out of the bytes.
     taken: usize,
 }
 
 impl Client {
-    pub(super) fn new(address: String) -> Self {
-        Self { address, line: Line::new() }
+    pub(super) fn new(target: Target) -> Self {
+        Self { target, line: Line::new() }
     }
 
     /// Waits for the next event. A stream that ends in order has handed its client back.
     pub(super) async fn ask(&mut self) -> Outcome {
         let mut stream = match self.line.take() {
             Some(stream) => stream,
-            None => Stream::open(&self.address).await?,
+            None => Stream::open(&self.target).await?,
         };
         let worker = Worker::read(stream.next().await?.as_bytes())?;
         self.line.keep(stream, Some(worker));
@@ -42,8 +42,8 @@ impl Client {
 }
 
 impl Stream {
-    async fn open(address: &str) -> Result<Self, Loss> {
-        let mut connection = connect(address).await?;
+    async fn open(target: &Target) -> Result<Self, Loss> {
+        let mut connection = target.connect().await?;
         connection.write_all(REQUEST).await.map_err(|error| broken(Some(&error), 0))?;
         Ok(Self { connection, bytes: Vec::new(), taken: 0 })
     }

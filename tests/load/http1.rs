@@ -1,11 +1,11 @@
 //! A client of HTTP/1.1: one request after the other, each written and its answer read, nothing asked twice.
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
 use super::answer::{Answer, Reading, read};
-use super::line::{Line, broken, connect};
+use super::line::{Line, broken};
 use super::report::{Failure, Loss, Outcome, Worker};
+use super::target::{Target, Wire};
 
 /// Whether a connection is kept for the next request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,17 +17,17 @@ pub(super) enum Keep {
 
 #[derive(Debug)]
 pub(super) struct Client {
-    address: String,
+    target: Target,
     keep: Keep,
     request: Vec<u8>,
     /// What comes back of a request that posts it.
     posted: Option<Vec<u8>>,
-    pub(super) line: Line<TcpStream>,
+    pub(super) line: Line<Wire>,
 }
 
 impl Client {
     /// Asks for `/whoami`, or posts so many bytes to `/echo`.
-    pub(super) fn new(address: String, keep: Keep, posted: Option<usize>) -> Self {
+    pub(super) fn new(target: Target, keep: Keep, posted: Option<usize>) -> Self {
         let connection = if keep == Keep::Never { "close" } else { "keep-alive" };
         let posted = posted.map(|bytes| (b'a'..=b'z').cycle().take(bytes).collect::<Vec<_>>());
         let head = match &posted {
@@ -36,13 +36,13 @@ impl Client {
         };
         let head = format!("{head}Host: load\r\nConnection: {connection}\r\n\r\n");
         let request = [head.as_bytes(), posted.as_deref().unwrap_or_default()].concat();
-        Self { address, keep, request, posted, line: Line::new() }
+        Self { target, keep, request, posted, line: Line::new() }
     }
 
     pub(super) async fn ask(&mut self) -> Outcome {
         let mut stream = match self.line.take() {
             Some(stream) => stream,
-            None => connect(&self.address).await?,
+            None => self.target.connect().await?,
         };
         let answer = exchange(&mut stream, &self.request).await?;
         let worker = self.judge(&answer)?;
@@ -63,9 +63,13 @@ impl Client {
 }
 
 /// Sends a request and reads its whole answer.
-async fn exchange(stream: &mut TcpStream, request: &[u8]) -> Result<Answer, Loss> {
+async fn exchange(stream: &mut Wire, request: &[u8]) -> Result<Answer, Loss> {
     // A server may answer and close before it has read everything, so the answer is looked for all the same.
-    let unsent = stream.write_all(request).await.err();
+    let written = async {
+        stream.write_all(request).await?;
+        stream.flush().await
+    };
+    let unsent = written.await.err();
     let mut bytes = Vec::new();
     loop {
         let end = match stream.read_buf(&mut bytes).await {

@@ -5,18 +5,19 @@ use h2::client::SendRequest;
 use h2::{Reason, RecvStream};
 use http::{Request, StatusCode};
 
-use super::line::{Line, broken, connect};
+use super::line::{Line, broken};
 use super::report::{Failure, Loss, Outcome, Worker};
+use super::target::Target;
 
 #[derive(Debug)]
 pub(super) struct Client {
-    address: String,
+    target: Target,
     pub(super) line: Line<SendRequest<Bytes>>,
 }
 
 impl Client {
-    pub(super) fn new(address: String) -> Self {
-        Self { address, line: Line::new() }
+    pub(super) fn new(target: Target) -> Self {
+        Self { target, line: Line::new() }
     }
 
     pub(super) async fn ask(&mut self) -> Outcome {
@@ -26,7 +27,7 @@ impl Client {
         };
         let mut connection = match kept {
             Some(connection) => connection,
-            None => open(&self.address).await?,
+            None => open(&self.target).await?,
         };
         let worker = Worker::read(&exchange(&mut connection).await?)?;
         self.line.keep(connection, Some(worker));
@@ -42,8 +43,8 @@ fn told_to_go(error: &h2::Error) -> Result<(), Loss> {
     }
 }
 
-async fn open(address: &str) -> Result<SendRequest<Bytes>, Loss> {
-    let stream = connect(address).await?;
+async fn open(target: &Target) -> Result<SendRequest<Bytes>, Loss> {
+    let stream = target.connect().await?;
     let (sender, connection) = h2::client::handshake(stream).await.map_err(|error| loss(&error, 0))?;
     // It ends with its last stream and sender; its errors are told to those, too.
     tokio::spawn(async { drop(connection.await) });

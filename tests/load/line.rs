@@ -3,8 +3,6 @@
 
 use std::io;
 
-use tokio::net::TcpStream;
-
 use super::report::{Failure, Worker};
 
 /// What a connection had brought before a request.
@@ -46,18 +44,6 @@ impl<C> Line<C> {
     pub(super) fn past(&self) -> Past {
         self.taken
     }
-}
-
-pub(super) async fn connect(address: &str) -> Result<TcpStream, Failure> {
-    let stream = TcpStream::connect(address).await.map_err(|error| match error.kind() {
-        io::ErrorKind::ConnectionRefused => Failure::Refused,
-        io::ErrorKind::ConnectionReset => Failure::ResetBeforeAnswer,
-        io::ErrorKind::TimedOut => Failure::TimedOut,
-        // Such as a want of descriptors: the client's own trouble, which must not count as the server's.
-        _ => panic!("cannot connect to {address}: {error}"),
-    })?;
-    stream.set_nodelay(true).expect("an option of the socket");
-    Ok(stream)
 }
 
 /// What it means that a connection failed, or ended (`None`), when so many bytes of the answer had come.

@@ -1,18 +1,18 @@
 //! A client of WebSockets: it stays on one, says something and wants it back.
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-use super::line::{Line, broken, connect};
+use super::line::{Line, broken};
 use super::report::{Failure, Loss, Outcome, Worker};
+use super::target::{Target, Wire};
 
 #[derive(Debug)]
 pub(super) struct Client {
-    address: String,
+    target: Target,
     said: u64,
     pub(super) line: Line<Socket>,
 }
@@ -20,19 +20,19 @@ pub(super) struct Client {
 /// A WebSocket whose other end has said its name.
 #[derive(Debug)]
 pub(super) struct Socket {
-    stream: WebSocketStream<TcpStream>,
+    stream: WebSocketStream<Wire>,
     worker: Worker,
 }
 
 impl Client {
-    pub(super) fn new(address: String) -> Self {
-        Self { address, said: 0, line: Line::new() }
+    pub(super) fn new(target: Target) -> Self {
+        Self { target, said: 0, line: Line::new() }
     }
 
     pub(super) async fn ask(&mut self) -> Outcome {
         let mut socket = match self.line.take() {
             Some(socket) => socket,
-            None => Socket::open(&self.address).await?,
+            None => Socket::open(&self.target).await?,
         };
         self.said += 1;
         let words = format!("message {}", self.said);
@@ -48,8 +48,8 @@ impl Client {
 }
 
 impl Socket {
-    async fn open(address: &str) -> Result<Self, Loss> {
-        let stream = connect(address).await?;
+    async fn open(target: &Target) -> Result<Self, Loss> {
+        let (stream, address) = (target.connect().await?, &target.address);
         let handshake = client_async(format!("ws://{address}/socket"), stream).await;
         let (mut stream, _) = handshake.map_err(|error| loss(&error))?;
         let worker = Worker::read(hear(&mut stream).await?.as_bytes())?;
@@ -58,7 +58,7 @@ impl Socket {
 }
 
 /// The next words.
-async fn hear(stream: &mut WebSocketStream<TcpStream>) -> Result<String, Loss> {
+async fn hear(stream: &mut WebSocketStream<Wire>) -> Result<String, Loss> {
     loop {
         match stream.next().await {
             Some(Ok(Message::Text(words))) => return Ok(words.to_string()),

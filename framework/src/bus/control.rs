@@ -23,6 +23,9 @@ pub(crate) struct Hello {
 /// The body of an order to leave when others serve on; at a stop there is none.
 pub(crate) const SUCCESSION: &[u8] = b"succession";
 
+/// The body of an order to leave that comes later: until then everything goes on, and only `/readyz` tells of it.
+pub(crate) const ANNOUNCEMENT: &[u8] = b"announcement";
+
 /// A process's last words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Failure {
@@ -40,6 +43,7 @@ pub(crate) struct Pulse {
     pub(crate) accepted: u64,
     pub(crate) requests: u64,
     pub(crate) refused: u64,
+    pub(crate) turned_away: u64,
     pub(crate) timed_out: u64,
     pub(crate) panics: u64,
     pub(crate) lost_log_lines: u64,

@@ -95,6 +95,8 @@ kinds! {
     /// Agent to master (request): tell me when every worker runs the version of `topic` that the body says, or forget
     /// that request if there is no body; master to agent: it is so, or why that is not told.
     Everywhere = 37,
+    /// Agent to master: the certificates in force, and why newer ones were refused (`status::TlsStatus`).
+    Certificates = 38,
 }
 
 impl Kind {

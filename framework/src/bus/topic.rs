@@ -12,6 +12,19 @@ pub(crate) const READING: &str = "hatchery.reading";
 /// Names that begin so belong to the framework: what one agent leaves for the next.
 pub(crate) const RESERVED_PREFIX: &str = "hatchery.";
 
+/// Of these, what begins so and goes on with a group's name is for the workers of that group, too.
+const SECRETS_PREFIX: &str = "hatchery.secrets.";
+
+/// The state that carries what the workers of a group need to speak TLS.
+pub(crate) fn secrets_of(group: &str) -> String {
+    format!("{SECRETS_PREFIX}{group}")
+}
+
+/// Whether workers of this group may have the state of this name.
+pub(crate) fn is_for(group: &str, name: &str) -> bool {
+    !name.starts_with(RESERVED_PREFIX) || name.strip_prefix(SECRETS_PREFIX) == Some(group)
+}
+
 /// A type that travels on the bus, under a name.
 ///
 /// ```
@@ -96,6 +109,20 @@ pub(crate) fn check(name: &str) -> Result<(), BadTopic> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn secrets_are_for_one_group_and_what_agents_leave_for_none() {
+        for (group, name, allowed) in [
+            ("web", "flags", true),
+            ("web", CONFIG, true),
+            ("web", READING, false),
+            ("web", &secrets_of("web"), true),
+            ("we", &secrets_of("web"), false),
+            ("jobs", &secrets_of("web"), false),
+        ] {
+            assert_eq!(is_for(group, name), allowed, "{group} {name}");
+        }
+    }
 
     #[test]
     fn names_of_the_framework_are_refused() {

@@ -73,13 +73,14 @@ pub(crate) enum Command {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
+    /// Show every key with its value in force, secrets masked
+    Show(Box<Show>),
     /// Check the configuration without starting anything
     Check {
         #[command(flatten)]
         location: Location,
-        /// A key laid over everything else, such as http.body_limit=2MiB (repeatable)
-        #[arg(long, value_name = "KEY=VALUE")]
-        set: Vec<String>,
+        #[command(flatten)]
+        options: Options,
     },
 }
 
@@ -104,13 +105,34 @@ pub(crate) struct Location {
 pub(crate) struct Start {
     #[command(flatten)]
     pub(crate) location: Location,
+    #[command(flatten)]
+    pub(crate) options: Options,
     /// Start in the background; returns when the cluster is ready or has failed
     #[arg(long)]
     pub(crate) daemon: bool,
+}
+
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Show {
+    #[command(flatten)]
+    pub(crate) location: Location,
+    #[command(flatten)]
+    pub(crate) options: Options,
+    /// Where each key was set
+    #[arg(long)]
+    pub(crate) origin: bool,
+    /// For scripts
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What stands for keys of the configuration, and beats everything else that says them.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct Options {
     /// How many workers: a number, or auto for one per processor
     #[arg(long, value_name = "N|auto")]
     pub(crate) workers: Option<String>,
-    /// Where to listen: host:port, unix:PATH or systemd:NAME (repeatable)
+    /// Where to listen: host:port, unix:PATH, udp:host:port or systemd:NAME (repeatable)
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Vec<String>,
     /// The port to listen on, in place of the configured one

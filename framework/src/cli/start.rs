@@ -1,12 +1,14 @@
 //! `start`: from the arguments and the configuration to a running master.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use super::args::{About, Start};
+use super::args::{About, Options, Start};
 use super::daemon;
+use super::options;
 use super::places::Places;
 use super::words::{failed, with_runtime};
-use crate::config::{ConfigError, Layers, Merged};
+use crate::config::{ConfigError, Merged};
 use crate::error::Ending;
 use crate::http::{HttpSettings, Listen};
 use crate::identity::{self, Identity};
@@ -16,6 +18,7 @@ use crate::master::{self, ClusterSettings, GroupSettings, Outcome, Plan, Refresh
 use crate::role::WEB;
 use crate::signals;
 use crate::systemd::{self, ChosenBy, Inherited};
+use crate::vault::check_files;
 
 /// Starts in the foreground or in the background.
 pub(crate) fn run(about: &About, args: &Start) -> Outcome {
@@ -55,32 +58,26 @@ fn begin(about: &About, args: &Start, inherited: Vec<Inherited>) -> Outcome {
 
 /// An option that says where to listen beats everything else.
 fn chosen_by(args: &Start) -> ChosenBy {
-    let set = args.set.iter().any(|assignment| assignment.trim_start().starts_with("http.listen"));
-    if set || !args.listen.is_empty() || args.port.is_some() {
-        ChosenBy::CommandLine
-    } else {
-        ChosenBy::Configuration
-    }
+    let Options { set, listen, port, .. } = &args.options;
+    let set = set.iter().any(|assignment| assignment.trim_start().starts_with("http.listen"));
+    if set || !listen.is_empty() || port.is_some() { ChosenBy::CommandLine } else { ChosenBy::Configuration }
 }
 
 fn plan(about: &About, args: &Start, inherited: Vec<Inherited>) -> Result<Plan, Outcome> {
     let places = Places::of(&args.location)?;
-    let (layers, merged) = layers(&places, args)?;
+    let (layers, merged) = options::layers(&places, &args.options)?;
     let mut log: LogSettings = merged.section("log")?;
     if args.daemon {
         // In the background nobody sees stderr; what matters is in the files.
         log.console = Level::Off;
     }
     let cluster: ClusterSettings = merged.section("cluster")?;
-    let mut groups = groups(about, &merged)?;
-    for (name, settings) in &mut groups {
-        // The command line beats the files.
-        settings.workers = settings.workers.filter(|_| args.workers.is_none() || name != WEB);
-        settings.ready_timeout = settings.ready_timeout.filter(|_| args.ready_timeout.is_none());
-    }
+    let groups = groups(about, &merged, &args.options)?;
     let known = |(name, settings): &(String, GroupSettings)| Group {
         name: name.clone(),
         on_panic: settings.on_panic.unwrap_or(cluster.on_panic),
+        // Known when they are bound.
+        udp: Vec::new(),
     };
     Ok(Plan {
         launch: Launch {
@@ -91,6 +88,8 @@ fn plan(about: &About, args: &Start, inherited: Vec<Inherited>) -> Result<Plan, 
             roll: groups.iter().map(|(name, _)| name.clone()).collect(),
             // Known when the processors are counted.
             workers: 0,
+            // Known when they are open.
+            listeners: vec![],
             app: about.name.to_owned(),
             version: about.version.to_owned(),
             env: places.env,
@@ -120,7 +119,11 @@ fn refresh(about: About, args: Start) -> Refresh {
 }
 
 /// What each group that the app declares says of itself; what `web` has elsewhere it cannot say here.
-pub(super) fn groups(about: &About, merged: &Merged) -> Result<Vec<(String, GroupSettings)>, ConfigError> {
+pub(super) fn groups(
+    about: &About,
+    merged: &Merged,
+    options: &Options,
+) -> Result<Vec<(String, GroupSettings)>, ConfigError> {
     let mut settings = merged.tables::<GroupSettings>("groups", &about.groups)?;
     if let Some(web) = settings.get(WEB) {
         if !web.listen.is_empty() {
@@ -132,7 +135,13 @@ pub(super) fn groups(about: &About, merged: &Merged) -> Result<Vec<(String, Grou
             return Err(merged.wrong("groups.web.workers", "web needs at least 1 worker"));
         }
     }
-    let named = |&name: &&str| (name.to_owned(), settings.remove(name).unwrap_or_default());
+    let named = |&name: &&str| {
+        let mut settings = settings.remove(name).unwrap_or_default();
+        // The command line beats the files.
+        settings.workers = settings.workers.filter(|_| options.workers.is_none() || name != WEB);
+        settings.ready_timeout = settings.ready_timeout.filter(|_| options.ready_timeout.is_none());
+        (name.to_owned(), settings)
+    };
     Ok(about.groups.iter().map(named).collect())
 }
 
@@ -142,83 +151,43 @@ fn identity_of(cluster: &ClusterSettings, merged: &Merged) -> Result<Option<Iden
     identity.map_err(|error| merged.wrong(error.key, &error.problem))
 }
 
-/// Whether there are the user and the group that the configuration names; who asks need not be root.
-pub(super) fn check_accounts(merged: &Merged) -> Result<(), ConfigError> {
+/// Whether there are the users and the groups that the configuration names; who asks need not be root.
+pub(super) fn check_accounts(merged: &Merged, groups: &[(String, GroupSettings)]) -> Result<(), ConfigError> {
     let cluster: ClusterSettings = merged.section("cluster")?;
     let found = identity::find(cluster.user.as_ref(), cluster.group.as_ref());
-    found.map(drop).map_err(|error| merged.wrong(error.key, &error.problem))
+    found.map_err(|error| merged.wrong(error.key, &error.problem))?;
+    for (key, place) in places_of(merged, groups)? {
+        let owner = place.owner.as_ref().map_or(Ok(0), identity::user_id);
+        let group = place.group.as_ref().map_or(Ok(0), identity::group_id);
+        owner.and(group).map_err(|problem| merged.wrong(&key, &problem))?;
+    }
+    Ok(())
 }
 
-/// The options that stand for keys become the last layer.
-fn layers(places: &Places, args: &Start) -> Result<(Layers, Merged), Outcome> {
-    let mut overrides = args.set.clone();
-    overrides.extend(args.workers.as_ref().map(|workers| format!("cluster.workers={workers}")));
-    overrides
-        .extend(args.ready_timeout.map(|timeout| format!("cluster.ready_timeout={}ms", timeout.as_millis())));
-    if !args.listen.is_empty() {
-        overrides.push(listen_override(
-            &args.listen.iter().map(|address| address.as_str().into()).collect::<Vec<_>>(),
-        ));
+/// Whether the certificates of all listeners could be served, as far as who asks may read them.
+pub(super) fn check_certificates(
+    merged: &Merged,
+    groups: &[(String, GroupSettings)],
+    app_dir: &Path,
+) -> Result<(), ConfigError> {
+    for (key, place) in places_of(merged, groups)? {
+        for files in &place.certificates {
+            check_files(app_dir, files).map_err(|error| merged.wrong(&key, &error.to_string()))?;
+        }
     }
-    if let Some(port) = args.port {
-        let http: HttpSettings = places.layers(overrides.clone())?.read()?.merge()?.section("http")?;
-        overrides.push(listen_override(&moved(&http.listen, port)));
-    }
-    let layers = places.layers(overrides)?;
-    let merged = layers.read()?.merge()?;
-    Ok((layers, merged))
+    Ok(())
 }
 
-fn listen_override(places: &[Listen]) -> String {
-    let plain = |place: &Listen| *place == Listen::from(place.address.as_str());
-    let value = |place: &Listen| match toml::Value::try_from(place) {
-        Ok(table) if !plain(place) => table,
-        _ => place.address.clone().into(),
+/// Every place to listen, behind the key that names it.
+fn places_of(
+    merged: &Merged,
+    groups: &[(String, GroupSettings)],
+) -> Result<Vec<(String, Listen)>, ConfigError> {
+    let http: HttpSettings = merged.section("http")?;
+    let web = http.listen.into_iter().map(|place| ("http.listen".to_owned(), place));
+    let of_group = |(name, settings): &(String, GroupSettings)| {
+        let key = format!("groups.{name}.listen");
+        settings.listen.clone().into_iter().map(move |place| (key.clone(), place))
     };
-    format!("http.listen={}", toml::Value::Array(places.iter().map(value).collect()))
-}
-
-/// The places with another port. Inherited sockets have theirs and are left out; the default is better than nothing.
-fn moved(places: &[Listen], port: u16) -> Vec<Listen> {
-    let own = |places: &[Listen]| -> Vec<Listen> {
-        let own = places.iter().filter(|place| !place.address.starts_with(systemd::PREFIX));
-        own.map(|place| Listen { address: with_port(&place.address, port), ..place.clone() }).collect()
-    };
-    match own(places) {
-        none if none.is_empty() => own(&HttpSettings::default().listen),
-        some => some,
-    }
-}
-
-/// The address with another port; a Unix socket has none.
-fn with_port(address: &str, port: u16) -> String {
-    match address.rsplit_once(':') {
-        Some((host, _)) if host != "unix" => format!("{host}:{port}"),
-        _ => address.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_port_replaces_the_port_of_every_address() {
-        assert_eq!(with_port("127.0.0.1:7001", 80), "127.0.0.1:80");
-        assert_eq!(with_port("[::1]:7001", 80), "[::1]:80");
-        assert_eq!(with_port("unix:run/web.sock", 80), "unix:run/web.sock");
-    }
-
-    #[test]
-    fn a_port_on_the_command_line_is_bound_in_place_of_inherited_sockets() {
-        assert_eq!(moved(&["systemd:web".into(), "[::1]:7001".into()], 80), ["[::1]:80".into()]);
-        assert_eq!(moved(&["systemd:".into()], 80), ["127.0.0.1:80".into()]);
-    }
-
-    #[test]
-    fn a_port_on_the_command_line_leaves_the_rest_of_a_place() {
-        let named = Listen { name: Some("api".to_owned()), ..Listen::from("[::1]:7001") };
-        let text = listen_override(&moved(&["[::1]:7001".into(), named], 80));
-        assert_eq!(text, r#"http.listen=["[::1]:80", { address = "[::1]:80", name = "api" }]"#);
-    }
+    Ok(web.chain(groups.iter().flat_map(of_group)).collect())
 }

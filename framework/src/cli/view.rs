@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use comfy_table::{Cell, CellAlignment, Table, presets::NOTHING};
 
-use crate::status::{AgentStatus, GroupStatus, ProcessStatus, Status, Usage};
+use crate::status::{AgentStatus, CertificateStatus, GroupStatus, ProcessStatus, Status, TlsStatus, Usage};
 
 /// The whole status as text.
 pub(crate) fn render(status: &Status) -> String {
@@ -19,7 +19,12 @@ pub(crate) fn render(status: &Status) -> String {
         duration(status.uptime_ms),
     );
     for listener in &status.listeners {
-        text += &format!("{}: {} ({})\n", listener.name, listener.address, listener.policy);
+        let tls = if listener.tls { ", TLS" } else { "" };
+        let by_turns = match listener.by_turns {
+            0 => String::new(),
+            count => format!("; {count} by turns"),
+        };
+        text += &format!("{}: {} ({}{tls}{by_turns})\n", listener.name, listener.address, listener.policy);
     }
     text += &format!("\n{}\n\n", processes(status));
     text += &groups(&status.groups);
@@ -34,7 +39,16 @@ pub(crate) fn render(status: &Status) -> String {
     if let Some(problem) = &status.config.refused {
         text += &format!("config refused, version {} stays: {problem}\n", status.config.version);
     }
-    text
+    text + &certificates(&status.tls)
+}
+
+fn certificates(tls: &TlsStatus) -> String {
+    let certificate = |one: &CertificateStatus| {
+        format!("certificate {} of {}: until {}\n", one.file.display(), one.listener, one.expires)
+    };
+    let refused =
+        tls.refused.iter().map(|problem| format!("certificates refused, the old ones stay: {problem}\n"));
+    tls.certificates.iter().map(certificate).chain(refused).collect()
 }
 
 fn processes(status: &Status) -> Table {

@@ -16,6 +16,12 @@ pub(super) fn say(text: &str) -> Result<(), Outcome> {
     }
 }
 
+/// Writes to stderr what is worth knowing beside an answer.
+pub(super) fn remark(text: &str) {
+    // Who cannot read it has the answer all the same.
+    let _ = writeln!(io::stderr(), "note: {text}");
+}
+
 /// An outcome of one line.
 pub(super) fn failed(ending: Ending, reason: impl Into<String>) -> Outcome {
     Outcome { ending, reason: reason.into(), detail: String::new() }

@@ -18,9 +18,8 @@ const MAX_DEPTH: usize = 32;
 
 /// The layer that one environment variable makes: `HATCHERY_HTTP__BODY_LIMIT` sets `http.body_limit`.
 pub(super) fn from_variable(name: &str, value: &str) -> Result<Layer, ConfigError> {
-    let whence = format!("environment variable {name}");
     let key = name.strip_prefix(PREFIX).unwrap_or(name).to_lowercase();
-    layer(whence, &key.split("__").collect::<Vec<_>>(), value)
+    layer(Origin::Variable(name.to_owned()), &key.split("__").collect::<Vec<_>>(), value)
 }
 
 /// The layer that one `--set` makes.
@@ -30,12 +29,12 @@ pub(super) fn from_override(assignment: &str) -> Result<Layer, ConfigError> {
         return Err(ConfigError::new(whence, "there is no value: write it as key=value"));
     };
     let key = key.trim();
-    layer(format!("--set {key}=…"), &key.split('.').collect::<Vec<_>>(), value)
+    layer(Origin::Override(key.to_owned()), &key.split('.').collect::<Vec<_>>(), value)
 }
 
-fn layer(whence: String, keys: &[&str], text: &str) -> Result<Layer, ConfigError> {
-    check(keys).map_err(|message| ConfigError::new(Whence::Named(whence.clone()), &message))?;
-    let mut reader = Reader::new(Arc::new(Origin::Assignment(whence)));
+fn layer(origin: Origin, keys: &[&str], text: &str) -> Result<Layer, ConfigError> {
+    check(keys).map_err(|message| origin.refuse(0..0, &message))?;
+    let mut reader = Reader::new(Arc::new(origin));
     for depth in 1..keys.len() {
         reader.note(KeyPath::of_keys(keys[..depth].iter().copied()), 0..0, 0..0, true);
     }

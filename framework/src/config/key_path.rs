@@ -79,6 +79,11 @@ impl fmt::Display for KeyPath {
     }
 }
 
+/// The path through tables as errors and origins write it: `http.body_limit`.
+pub(crate) fn path_text(keys: &[&str]) -> String {
+    KeyPath::of_keys(keys.iter().copied()).to_string()
+}
+
 fn is_bare(key: &str) -> bool {
     let bare = |letter: char| letter.is_alphanumeric() || letter == '_' || letter == '-';
     !key.is_empty() && key.chars().all(bare)

@@ -77,8 +77,8 @@ impl Merged {
         self.read(ValueKind::Table(table), KeyPath::default(), sections)
     }
 
-    /// Where a key such as `http.body_limit` was set: a file with line and column, an environment variable,
-    /// or `--set`.
+    /// Where a key such as `http.body_limit` was set: a file with its line, such as `config/local.toml:12`, the name of
+    /// an environment variable, or `--set`. `None` if only a default says it.
     #[must_use]
     pub fn origin(&self, key: &str) -> Option<String> {
         self.spots.describe(key)

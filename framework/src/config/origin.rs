@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use super::error::{ConfigError, Excerpt, Whence};
+use super::error::{ConfigError, Excerpt, Place, Whence};
 
 /// A layer as errors know it.
 pub(super) enum Origin {
@@ -14,8 +14,10 @@ pub(super) enum Origin {
         /// What it holds.
         text: String,
     },
-    /// A single assignment, by the name that errors show.
-    Assignment(String),
+    /// The environment variable of this name.
+    Variable(String),
+    /// The `--set` of this key.
+    Override(String),
 }
 
 impl Origin {
@@ -23,16 +25,21 @@ impl Origin {
     pub(super) fn refuse(&self, span: Range<usize>, message: &str) -> ConfigError {
         let whence = match self {
             Self::File { name, text } => Whence::File(Box::new(Excerpt::cut(name, text, span))),
-            Self::Assignment(name) => Whence::Named(name.clone()),
+            Self::Variable(name) => Whence::Named(format!("environment variable {name}")),
+            Self::Override(key) => Whence::Named(format!("--set {key}=…")),
         };
         ConfigError::new(whence, message)
     }
 
-    /// The place of `span`, for people.
+    /// Where `span` is, in one word.
     pub(super) fn describe(&self, span: Range<usize>) -> String {
         match self {
-            Self::File { name, text } => Excerpt::cut(name, text, span).place().to_string(),
-            Self::Assignment(name) => name.clone(),
+            Self::File { name, text } => {
+                let Place { file, line, .. } = Excerpt::cut(name, text, span).place().clone();
+                format!("{file}:{line}")
+            }
+            Self::Variable(name) => name.clone(),
+            Self::Override(_) => "--set".to_owned(),
         }
     }
 }
@@ -40,7 +47,7 @@ impl Origin {
 /// Names the layer; its text may hold secrets.
 impl fmt::Debug for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::File { name, .. } | Self::Assignment(name)) = self;
+        let (Self::File { name, .. } | Self::Variable(name) | Self::Override(name)) = self;
         f.debug_tuple("Origin").field(name).finish()
     }
 }

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::error::{ConfigError, Whence};
 use super::merged::Merged;
@@ -10,13 +11,15 @@ use super::merged::Merged;
 #[derive(Debug, Clone, Copy)]
 pub struct Schema {
     encode: fn(&Merged, &[&str]) -> Result<Vec<u8>, ConfigError>,
+    values: fn(&Merged, &[&str]) -> Result<Value, ConfigError>,
 }
 
 impl Schema {
     /// The schema of `C`.
     #[must_use]
     pub fn of<C: Serialize + DeserializeOwned + 'static>() -> Self {
-        Self { encode: encode::<C> }
+        let values = |merged: &Merged, sections: &[&str]| values(&merged.without::<C>(sections)?);
+        Self { encode: encode::<C>, values }
     }
 
     /// Reads the author's type from all keys but the `sections`, and encodes it as MessagePack with named
@@ -26,6 +29,14 @@ impl Schema {
     /// When the keys do not fit the type, or the type cannot be encoded.
     pub fn encode(&self, merged: &Merged, sections: &[&str]) -> Result<Vec<u8>, ConfigError> {
         (self.encode)(merged, sections)
+    }
+
+    /// The values of all keys of the author's type, also of those that only its defaults say.
+    ///
+    /// # Errors
+    /// When the keys do not fit the type, or the type cannot be written as JSON.
+    pub fn values(&self, merged: &Merged, sections: &[&str]) -> Result<Value, ConfigError> {
+        (self.values)(merged, sections)
     }
 }
 
@@ -40,25 +51,43 @@ fn encode<C: Serialize + DeserializeOwned>(
     })
 }
 
+fn values<T: Serialize>(config: &T) -> Result<Value, ConfigError> {
+    serde_json::to_value(config).map_err(|error| {
+        let message = format!("the configuration cannot be shown: {error}: check how its type serializes");
+        ConfigError::new(Whence::Nowhere, &message)
+    })
+}
+
 /// A section's type erased, so that it can be checked by who does not know it.
 #[derive(Debug, Clone)]
 pub struct SectionCheck {
     name: &'static str,
     tables: Vec<&'static str>,
     check: fn(&Merged, &str, &[&'static str]) -> Result<(), ConfigError>,
+    values: fn(&Merged, &str, &[&'static str]) -> Result<Value, ConfigError>,
 }
 
 impl SectionCheck {
     /// The check that the section `name` is a `T`.
     #[must_use]
-    pub fn of<T: DeserializeOwned>(name: &'static str) -> Self {
-        Self { name, tables: Vec::new(), check: |merged, name, _| merged.section::<T>(name).map(drop) }
+    pub fn of<T: Serialize + DeserializeOwned>(name: &'static str) -> Self {
+        Self {
+            name,
+            tables: Vec::new(),
+            check: |merged, name, _| merged.section::<T>(name).map(drop),
+            values: |merged, name, _| values(&merged.section::<T>(name)?),
+        }
     }
 
     /// The check that the section `name` holds tables, each a `T`, under no other names than `tables`.
     #[must_use]
-    pub fn of_tables<T: DeserializeOwned>(name: &'static str, tables: Vec<&'static str>) -> Self {
-        Self { name, tables, check: |merged, name, tables| merged.tables::<T>(name, tables).map(drop) }
+    pub fn of_tables<T: Serialize + DeserializeOwned>(name: &'static str, tables: Vec<&'static str>) -> Self {
+        Self {
+            name,
+            tables,
+            check: |merged, name, tables| merged.tables::<T>(name, tables).map(drop),
+            values: |merged, name, tables| values(&merged.tables::<T>(name, tables)?),
+        }
     }
 
     /// The section.
@@ -73,5 +102,13 @@ impl SectionCheck {
     /// When the section does not fit its type.
     pub fn check(&self, merged: &Merged) -> Result<(), ConfigError> {
         (self.check)(merged, self.name, &self.tables)
+    }
+
+    /// The values of all keys of the section, also of those that only the type's defaults say.
+    ///
+    /// # Errors
+    /// When the section does not fit its type, or the type cannot be written as JSON.
+    pub fn values(&self, merged: &Merged) -> Result<Value, ConfigError> {
+        (self.values)(merged, self.name, &self.tables)
     }
 }

@@ -54,9 +54,14 @@ impl Spots {
         self.0.len()
     }
 
-    /// Where the value was set whose path reads `key`.
+    /// Where the value was set whose path reads `key`: there, or further up with all that it holds.
     pub(super) fn describe(&self, key: &str) -> Option<String> {
-        let (_, spot) = self.0.iter().find(|(path, _)| path.to_string() == key)?;
+        let says = |(path, spot): &(&KeyPath, &Spot)| match key.strip_prefix(&path.to_string()) {
+            Some(rest) => rest.is_empty() || (!spot.is_table && rest.starts_with(['.', '['])),
+            None => false,
+        };
+        // What is inside comes later.
+        let (_, spot) = self.0.iter().rfind(says)?;
         Some(spot.origin.describe(spot.key.clone()))
     }
 

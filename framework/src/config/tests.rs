@@ -162,7 +162,7 @@ fn keys_with_dots_and_brackets_are_plain_keys() {
     }
     let merged = Fixture::new("'a.b[9999999999]' = 3", "").merged();
     assert_eq!(merged.without::<Odd>(&[]).unwrap().odd, 3);
-    assert_eq!(merged.origin(r#""a.b[9999999999]""#).unwrap(), "config/default.toml:1:1");
+    assert_eq!(merged.origin(r#""a.b[9999999999]""#).unwrap(), "config/default.toml:1");
 }
 
 #[test]
@@ -180,12 +180,15 @@ fn every_key_knows_where_it_was_set() {
         .overrides(&["open=1"])
         .merged();
     for (key, origin) in [
-        ("port", Some("config/prod.toml:2:1")),
-        ("limits.header", Some("config/default.toml:4:1")),
-        ("limits.body", Some("environment variable HATCHERY_LIMITS__BODY")),
-        ("up[0].host", Some("config/default.toml:6:1")),
-        ("open", Some("--set open=…")),
+        ("port", Some("config/prod.toml:2")),
+        ("limits.header", Some("config/default.toml:4")),
+        ("limits.body", Some("HATCHERY_LIMITS__BODY")),
+        ("up[0].host", Some("config/default.toml:6")),
+        ("open", Some("--set")),
         ("greeting", None),
+        ("limits.footer", None),
+        ("port.number", Some("config/prod.toml:2")),
+        ("portal", None),
     ] {
         assert_eq!(merged.origin(key).as_deref(), origin, "{key}");
     }

@@ -1,9 +1,10 @@
 //! The section `[cpu]` of the configuration. Pure.
 
-use std::fmt;
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::number;
 
 /// The section `[cpu]`: how much heavy work a worker takes on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,39 +61,17 @@ impl Serialize for CpuThreads {
 
 impl<'de> Deserialize<'de> for CpuThreads {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ThreadsVisitor)
-    }
-}
-
-struct ThreadsVisitor;
-
-impl de::Visitor<'_> for ThreadsVisitor {
-    type Value = CpuThreads;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a number of threads from 1 to {MOST_THREADS}, or `auto`")
-    }
-
-    fn visit_u64<E: de::Error>(self, count: u64) -> Result<CpuThreads, E> {
-        match u16::try_from(count) {
-            Ok(count @ 1..=MOST_THREADS) => Ok(CpuThreads::Exactly(count)),
-            _ => Err(E::invalid_value(de::Unexpected::Unsigned(count), &self)),
-        }
-    }
-
-    fn visit_i64<E: de::Error>(self, count: i64) -> Result<CpuThreads, E> {
-        match u64::try_from(count) {
-            Ok(count) => self.visit_u64(count),
-            Err(_) => Err(E::invalid_value(de::Unexpected::Signed(count), &self)),
-        }
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<CpuThreads, E> {
-        match text.parse() {
-            Ok(count) => self.visit_u64(count),
-            Err(_) if text == "auto" => Ok(CpuThreads::Auto),
-            Err(_) => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
-        }
+        number::or_text(
+            deserializer,
+            format_args!("a number of threads from 1 to {MOST_THREADS}, or `auto`"),
+            |count| {
+                u16::try_from(count)
+                    .ok()
+                    .filter(|count| (1..=MOST_THREADS).contains(count))
+                    .map(Self::Exactly)
+            },
+            |text| (text == "auto").then_some(Self::Auto),
+        )
     }
 }
 

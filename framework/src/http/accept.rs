@@ -1,5 +1,6 @@
 //! Accepting connections until the server drains. No error of accept ends the loop.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use super::house::{House, Stage};
 use super::listener::{Listener, Peer, Stream};
 use super::porter::Porter;
 use crate::handover::Message;
+use crate::tls::Acceptor;
 
 /// How long to wait for descriptors or memory, unless a connection of ours closes sooner.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
@@ -60,7 +62,7 @@ pub(super) async fn run(listener: Listener, porter: Porter, house: Arc<House>) {
             }
             match next(&listener, &house) {
                 // One at a time, and then to the end of the queue.
-                Turn::Arrived(stream, peer) => connection::spawn(stream, peer, &house),
+                Turn::Arrived(stream, peer) => connection::spawn(stream, peer, listener.tls.clone(), &house),
                 Turn::Nobody => {}
                 Turn::Failed(error) if is_passing(&error) => {}
                 Turn::Failed(error) => {
@@ -90,7 +92,7 @@ pub(super) async fn take_up(mut handed: Handed, house: Arc<House>) {
             match handed.next().await {
                 // The master is gone, and so are we in a moment.
                 Ok(Message::End) => std::future::pending().await,
-                Ok(message) => admit(message, &house),
+                Ok(message) => admit(message, &handed.tls, &house),
                 Err(error) => recover(&error, &house, &mut logged).await,
             }
         }
@@ -101,14 +103,14 @@ pub(super) async fn take_up(mut handed: Handed, house: Arc<House>) {
         () = taking => {}
     }
     while let Some(message @ Message::Connection { .. }) = handed.try_next() {
-        admit(message, &house);
+        admit(message, &handed.tls, &house);
     }
 }
 
-fn admit(message: Message, house: &Arc<House>) {
+fn admit(message: Message, tls: &BTreeMap<u8, Arc<Acceptor>>, house: &Arc<House>) {
     match message {
-        Message::Connection { socket, .. } => match Stream::handed_over(socket) {
-            Ok((stream, peer)) => connection::spawn(stream, peer, house),
+        Message::Connection { door, socket } => match Stream::handed_over(socket) {
+            Ok((stream, peer)) => connection::spawn(stream, peer, tls.get(&door).cloned(), house),
             Err(error) => tracing::warn!(%error, "a connection that was handed over cannot be used"),
         },
         Message::Lost => tracing::error!("a connection was lost: the limit of open files is reached"),

@@ -37,7 +37,7 @@ impl<'a> Alarm<'a> {
     /// Whether the connection's phase has lasted too long; otherwise wakes the task when it may have.
     pub(super) fn rings(&mut self, cx: &mut Context<'_>) -> bool {
         let (moment, closing) = (self.seat.phase.moment(), self.seat.house.closing());
-        if moment != self.seen || closing.is_some() != self.closing.is_some() {
+        if moment != self.seen || closing != self.closing.as_ref() {
             self.note(moment, closing.copied());
         }
         self.poll(cx)

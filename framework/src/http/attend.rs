@@ -56,8 +56,8 @@ where
         }
         match heard {
             Some(Stage::Cut) => return Poll::Ready(End::Cut),
-            Some(Stage::Draining) => farewell(connection),
-            _ => {}
+            Some(Stage::Draining | Stage::Hurried) => farewell(connection),
+            Some(Stage::Serving) | None => {}
         }
         if let Poll::Ready(outcome) = Pin::new(&mut *connection).poll(cx) {
             let malformed = outcome.is_err_and(|error| error.is_parse());

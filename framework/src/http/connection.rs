@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::service::service_fn;
@@ -14,12 +14,15 @@ use tokio::time::timeout;
 
 use super::answer::answer;
 use super::attend::{End, attend};
+use super::handshake::shake_hands;
 use super::house::{House, Seat, Stage};
+use super::line::Line;
 use super::listener::{Peer, Stream};
 use super::phase::Phase;
 use super::preface::PREFACE;
 use super::streams;
 use super::watched::Watched;
+use crate::tls::Acceptor;
 
 /// How long a client that still sends gets to read the answer that refused it.
 const LINGER: Duration = Duration::from_secs(5);
@@ -31,13 +34,21 @@ const REQUEST_TIMEOUT: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 /// Serves one connection until it ends, in a task of its own. The connection counts from this call on.
-pub(super) fn spawn(stream: Stream, peer: Peer, house: &Arc<House>) {
+pub(super) fn spawn(stream: Stream, peer: Peer, tls: Option<Arc<Acceptor>>, house: &Arc<House>) {
     let Ok(admission) = house.admit(peer) else {
+        house.gauges.turned_away.fetch_add(1, Relaxed);
         tracing::debug!(?peer, "a client holds as many connections as it may");
         return;
     };
-    let seat = Seat::take(house.clone(), peer);
-    tokio::spawn(run(Watched::new(stream, seat.clone(), admission), seat));
+    let (seat, stay) = Seat::take(house.clone(), peer, admission);
+    match tls {
+        None => tokio::spawn(run(Watched::new(Line::Plain(stream), seat.clone(), stay), seat)),
+        Some(acceptor) => tokio::spawn(async move {
+            if let Some(line) = shake_hands(stream, acceptor, &seat).await {
+                run(Watched::new(line, seat.clone(), stay), seat).await;
+            }
+        }),
+    };
 }
 
 async fn run(io: Watched, seat: Arc<Seat>) {
@@ -60,7 +71,9 @@ async fn run(io: Watched, seat: Arc<Seat>) {
 
 async fn close(mut io: Watched, seat: &Seat, end: End) {
     match end {
-        End::Done { malformed } if malformed || seat.unread.load(Relaxed) => linger(io, &seat.house).await,
+        End::Done { malformed } if malformed || seat.unread.load(Relaxed) => {
+            return linger(io, &seat.house).await;
+        }
         End::Done { .. } | End::Cut => {}
         // A worker that leaves closes what nobody uses.
         End::TimedOut(Phase::New | Phase::Idle) if seat.house.stage() != Stage::Serving => {}
@@ -70,6 +83,10 @@ async fn close(mut io: Watched, seat: &Seat, end: End) {
                 write_if_possible(&mut io, REQUEST_TIMEOUT).await;
             }
         }
+    }
+    if io.is_secured() {
+        // Otherwise the client could not tell our end from one that an attacker has made.
+        at_once(|cx| Pin::new(&mut io).poll_shutdown(cx)).await;
     }
 }
 
@@ -88,8 +105,13 @@ async fn linger(mut io: Watched, house: &House) {
 
 /// Writes to a client that is given up: what does not fit its buffer at once is dropped.
 async fn write_if_possible(io: &mut Watched, bytes: &[u8]) {
+    at_once(|cx| Pin::new(&mut *io).poll_write(cx, bytes)).await;
+}
+
+/// Polls once, and does not wait.
+async fn at_once<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) {
     poll_fn(|cx| {
-        let _ = Pin::new(&mut *io).poll_write(cx, bytes);
+        let _ = poll(cx);
         Poll::Ready(())
     })
     .await;

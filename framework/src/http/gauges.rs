@@ -9,6 +9,7 @@ pub(crate) struct Gauges {
     pub(super) accepted: AtomicU64,
     pub(super) requests: AtomicU64,
     pub(super) refused: AtomicU64,
+    pub(super) turned_away: AtomicU64,
     pub(super) timed_out: AtomicU64,
     pub(super) panics: AtomicU64,
 }
@@ -36,6 +37,12 @@ impl Gauges {
     #[must_use]
     pub(crate) fn refused(&self) -> u64 {
         self.refused.load(Relaxed)
+    }
+
+    /// Connections closed at once so far, because their clients held as many as they may.
+    #[must_use]
+    pub(crate) fn turned_away(&self) -> u64 {
+        self.turned_away.load(Relaxed)
     }
 
     /// Connections closed by a time-out so far.

@@ -1,5 +1,6 @@
 //! The other source of connections: those that the master accepts and hands over.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -9,6 +10,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use tokio::io::Interest;
 
 use crate::handover::{self, Message};
+use crate::tls::Acceptor;
 
 /// The worker's end of the way by which connections come from the master.
 #[derive(Debug)]
@@ -16,6 +18,8 @@ pub(crate) struct Handed {
     socket: tokio::net::UnixStream,
     /// Keeps a place free for the next descriptor, which would be lost on its way if there were none.
     spare: Option<OwnedFd>,
+    /// How handshakes are answered, by the number of the listener, if it speaks TLS.
+    pub(super) tls: BTreeMap<u8, Arc<Acceptor>>,
 }
 
 impl Handed {
@@ -28,7 +32,13 @@ impl Handed {
         // It keeps the bounds of messages, unlike a stream; for waiting until one is there, that is the same.
         let socket = UnixStream::from(end);
         socket.set_nonblocking(true)?;
-        Ok(Self { spare: None, socket: tokio::net::UnixStream::from_std(socket)? })
+        let socket = tokio::net::UnixStream::from_std(socket)?;
+        Ok(Self { spare: None, socket, tls: BTreeMap::new() })
+    }
+
+    /// Has the listeners of these numbers speak TLS.
+    pub(super) fn with_tls(self, tls: BTreeMap<u8, Arc<Acceptor>>) -> Self {
+        Self { tls, ..self }
     }
 
     /// The next message. Cancel safe.
@@ -39,7 +49,7 @@ impl Handed {
         if self.spare.is_none() {
             self.spare = Some(placeholder()?);
         }
-        let Self { socket, spare } = self;
+        let Self { socket, spare, .. } = self;
         let receive = || {
             drop(spare.take());
             let received = handover::receive(&*socket);

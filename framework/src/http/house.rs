@@ -3,12 +3,14 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use axum::Router;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::crowd::{Admission, Crowd, Crowded};
+use super::drain::Terms;
 use super::phase::PhaseCell;
 use super::protocols::Protocols;
 use super::trust::trusts;
@@ -20,11 +22,13 @@ use super::{Gauges, HttpSettings, Peer, Readiness};
 pub(super) enum Stage {
     Serving,
     Draining,
+    /// Draining for a successor's sake, when the stop came.
+    Hurried,
     Cut,
 }
 
 /// A drain's window, with its begin.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Closing {
     begun: Instant,
     window: Window,
@@ -48,6 +52,8 @@ pub(super) struct House {
     open: AtomicUsize,
     stage: AtomicU8,
     closing: OnceLock<Closing>,
+    /// What takes its place when a stop comes meanwhile.
+    hurried: OnceLock<Closing>,
     stage_changed: Arc<Notify>,
     left: Notify,
 }
@@ -71,6 +77,7 @@ impl House {
             open: AtomicUsize::new(0),
             stage: AtomicU8::new(Stage::Serving as u8),
             closing: OnceLock::new(),
+            hurried: OnceLock::new(),
             stage_changed: Arc::default(),
             left: Notify::new(),
         }
@@ -80,19 +87,32 @@ impl House {
         match self.stage.load(Ordering::Acquire) {
             0 => Stage::Serving,
             1 => Stage::Draining,
+            2 => Stage::Hurried,
             _ => Stage::Cut,
         }
     }
 
-    /// Begins to drain: idle connections are closed in this window.
-    pub(super) fn drain(&self, window: Window) {
-        let _ = self.closing.set(Closing { begun: Instant::now(), window });
-        self.advance(Stage::Draining);
+    /// Begins to drain, and returns how long that may take.
+    pub(super) fn drain(&self, terms: Terms) -> Duration {
+        self.leave(terms, &self.closing, Stage::Draining)
+    }
+
+    /// A stop came while it drains: idle connections are not left alone any longer than then.
+    pub(super) fn hurry(&self, terms: Terms) -> Duration {
+        self.leave(terms, &self.hurried, Stage::Hurried)
+    }
+
+    fn leave(&self, terms: Terms, closing: &OnceLock<Closing>, stage: Stage) -> Duration {
+        let patience = terms.patience.unwrap_or(self.settings.drain_timeout);
+        let window = Window::new(terms.occasion, self.settings.idle_grace, patience);
+        let _ = closing.set(Closing { begun: Instant::now(), window });
+        self.advance(stage);
+        patience
     }
 
     /// What becomes of idle connections, once the server drains.
     pub(super) fn closing(&self) -> Option<&Closing> {
-        self.closing.get()
+        self.hurried.get().or_else(|| self.closing.get())
     }
 
     pub(super) fn advance(&self, stage: Stage) {
@@ -164,7 +184,7 @@ impl House {
         self.gauges.accepted.fetch_add(1, Ordering::Relaxed)
     }
 
-    pub(super) fn leave(&self) {
+    fn exit(&self) {
         self.gauges.connections.fetch_sub(1, Ordering::Relaxed);
         self.open.fetch_sub(1, Ordering::Relaxed);
         self.left.notify_waiters();
@@ -177,6 +197,18 @@ pub(super) struct CutOnDrop(pub(super) Arc<House>);
 impl Drop for CutOnDrop {
     fn drop(&mut self) {
         self.0.advance(Stage::Cut);
+    }
+}
+
+/// A connection counts for as long as it holds this.
+pub(super) struct Stay {
+    house: Arc<House>,
+    _admission: Option<Admission>,
+}
+
+impl Drop for Stay {
+    fn drop(&mut self) {
+        self.house.exit();
     }
 }
 
@@ -206,10 +238,11 @@ impl Seat {
         trusts(&self.house.settings.trusted_proxies, self.hop())
     }
 
-    /// Takes a place; it is given back when the connection's stream is dropped.
-    pub(super) fn take(house: Arc<House>, peer: Peer) -> Arc<Self> {
+    /// Takes a place; it is given back when the stay is dropped.
+    pub(super) fn take(house: Arc<House>, peer: Peer, admission: Option<Admission>) -> (Arc<Self>, Stay) {
         let number = house.enter();
-        Arc::new(Self {
+        let stay = Stay { house: house.clone(), _admission: admission };
+        let seat = Arc::new(Self {
             client: OnceLock::new(),
             house,
             peer,
@@ -217,6 +250,7 @@ impl Seat {
             phase: PhaseCell::new(),
             unread: AtomicBool::new(false),
             slow: AtomicBool::new(false),
-        })
+        });
+        (seat, stay)
     }
 }

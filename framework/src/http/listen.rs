@@ -3,44 +3,111 @@
 use std::fmt;
 
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserializer, MapAccess, Visitor};
-use serde::{Deserialize, Serialize};
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
 
+use super::mode::SocketMode;
 use crate::balance::Policy;
+use crate::identity::Account;
+use crate::tls::CertificateFiles;
 
 /// One place to listen. In the configuration an address alone stands for a table with nothing else in it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listen {
-    /// `host:port`, `unix:PATH`, or `systemd:NAME` for inherited sockets of that name.
+    /// `host:port`, `unix:PATH`, `udp:host:port`, or `systemd:NAME` for inherited sockets of that name.
     pub address: String,
     /// What the status calls it. Default `http`, or the group's name, with a number where that is taken; for an
     /// inherited socket its own name.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// How its connections are spread over the workers. Default what `http.policy` says.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<Policy>,
     /// For the policy `weighted`: how much each worker gets, by index. Who has none counts as 1.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub weights: Vec<u32>,
+    /// For a Unix socket: the mode of its file. Default what the umask of the master leaves.
+    pub mode: Option<SocketMode>,
+    /// For a Unix socket: the owner of its file. Default the master's user.
+    pub owner: Option<Account>,
+    /// For a Unix socket: the group of its file. Default the master's group.
+    pub group: Option<Account>,
+    /// With which certificates it speaks TLS; a client gets the first that holds for the name it asks for, or the first
+    /// of all. Default none: it does not.
+    pub certificates: Vec<CertificateFiles>,
+}
+
+/// What the address of a Unix socket begins with.
+pub(crate) const UNIX: &str = "unix:";
+
+/// What the address of a UDP socket begins with.
+pub(crate) const UDP: &str = "udp:";
+
+/// Whether it is an address that is bound as TCP.
+fn is_tcp(address: &str) -> bool {
+    ![UNIX, UDP, "systemd:"].iter().any(|prefix| address.starts_with(prefix))
 }
 
 /// The table in full.
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Table {
     address: String,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     name: Option<String>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     policy: Option<Policy>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     weights: Vec<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mode: Option<SocketMode>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    owner: Option<Account>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    group: Option<Account>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "some_certificates")]
+    certificates: Vec<CertificateFiles>,
+}
+
+impl Listen {
+    /// What in the table does not go with its address.
+    fn contradiction(&self) -> Option<&'static str> {
+        if self.address.starts_with(UDP) && (self.policy.is_some() || !self.weights.is_empty()) {
+            return Some("a UDP socket is shared by all workers of its group: remove `policy` and `weights`");
+        }
+        if self.address.starts_with(UDP) && !self.certificates.is_empty() {
+            return Some(
+                "a UDP socket speaks no TLS: remove `certificates`, or write the address without udp:",
+            );
+        }
+        if self.policy.is_some_and(Policy::has_slots) && !is_tcp(&self.address) {
+            return Some("the policy `reuseport` is for TCP addresses: give this place another one");
+        }
+        let of_a_file = self.mode.is_some() || self.owner.is_some() || self.group.is_some();
+        (of_a_file && !self.address.starts_with(UNIX))
+            .then_some("`mode`, `owner` and `group` are for Unix sockets: an address that begins with unix:")
+    }
+}
+
+/// Whoever writes the key wants TLS.
+fn some_certificates<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<CertificateFiles>, D::Error> {
+    let certificates = Vec::<CertificateFiles>::deserialize(deserializer)?;
+    if certificates.is_empty() {
+        return Err(Error::custom("no certificate: name the files of one, or leave the key out"));
+    }
+    Ok(certificates)
 }
 
 impl From<&str> for Listen {
     fn from(address: &str) -> Self {
         Self { address: address.to_owned(), ..Self::default() }
+    }
+}
+
+impl Serialize for Listen {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if *self == Self::from(&*self.address) {
+            return serializer.serialize_str(&self.address);
+        }
+        let Self { address, name, policy, weights, mode, owner, group, certificates } = self.clone();
+        Table { address, name, policy, weights, mode, owner, group, certificates }.serialize(serializer)
     }
 }
 
@@ -64,8 +131,10 @@ impl<'de> Visitor<'de> for AddressOrTable {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Listen, A::Error> {
-        let Table { address, name, policy, weights } = Table::deserialize(MapAccessDeserializer::new(map))?;
-        Ok(Listen { address, name, policy, weights })
+        let Table { address, name, policy, weights, mode, owner, group, certificates } =
+            Table::deserialize(MapAccessDeserializer::new(map))?;
+        let place = Listen { address, name, policy, weights, mode, owner, group, certificates };
+        place.contradiction().map_or(Ok(place), |problem| Err(A::Error::custom(problem)))
     }
 }
 
@@ -89,7 +158,7 @@ mod tests {
         let [first, second] = read(mixed).unwrap().try_into().unwrap();
         assert_eq!(first, "a:1".into());
         let (name, policy) = (Some("api".to_owned()), Some(Policy::Weighted));
-        assert_eq!(second, Listen { address: "b:2".to_owned(), name, policy, weights: vec![2] });
+        assert_eq!(second, Listen { name, policy, weights: vec![2], ..Listen::from("b:2") });
     }
 
     #[test]
@@ -99,6 +168,19 @@ mod tests {
             ("listen = [{ name = \"api\" }]", "missing field `address`"),
             ("listen = [{ address = \"a:1\", polity = \"shared\" }]", "unknown field `polity`"),
             ("listen = [{ address = \"a:1\", policy = \"fair\" }]", "unknown variant `fair`"),
+            ("listen = [{ address = \"unix:a\", policy = \"reuseport\" }]", "is for TCP addresses"),
+            ("listen = [{ address = \"udp:a:1\", policy = \"shared\" }]", "shared by all workers"),
+            (
+                "listen = [{ address = \"udp:a:1\", certificates = [{ certificate = \"c\", key = \"k\" }] }]",
+                "speaks no TLS",
+            ),
+            ("listen = [{ address = \"a:1\", mode = \"0660\" }]", "are for Unix sockets"),
+            ("listen = [{ address = \"unix:a\", mode = 660 }]", "a mode in quotes"),
+            ("listen = [{ address = \"a:1\", certificates = [] }]", "no certificate"),
+            (
+                "listen = [{ address = \"a:1\", certificates = [{ certificate = \"c\" }] }]",
+                "missing field `key`",
+            ),
         ] {
             let error = read(text).unwrap_err();
             assert!(error.contains(complaint), "{error}");
@@ -107,7 +189,15 @@ mod tests {
 
     #[test]
     fn a_place_survives_being_sent() {
-        for place in [Listen::from("a:1"), Listen { policy: Some(Policy::IpHash), ..Listen::from("b:2") }] {
+        let mode = toml::from_str::<Section>("listen = [{ address = 'unix:a', mode = '0660', owner = 7 }]");
+        let unix = mode.unwrap().listen.remove(0);
+        let certificates = vec![CertificateFiles { certificate: "c.pem".into(), key: "c.key".into() }];
+        for place in [
+            Listen::from("a:1"),
+            Listen { policy: Some(Policy::IpHash), ..Listen::from("b:2") },
+            Listen { certificates, ..Listen::from("c:3") },
+            unix,
+        ] {
             let bytes = rmp_serde::to_vec_named(&place).unwrap();
             assert_eq!(rmp_serde::from_slice::<Listen>(&bytes).unwrap(), place);
         }

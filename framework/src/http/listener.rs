@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::bell::Bell;
+use crate::tls::Acceptor;
 
 /// The address of a client, where it has one.
 pub(super) type Peer = Option<SocketAddr>;
@@ -24,6 +25,8 @@ pub(super) type Peer = Option<SocketAddr>;
 pub(crate) struct Listener {
     pub(super) socket: Arc<OwnedFd>,
     pub(super) bell: Bell,
+    /// How its handshakes are answered, if it speaks TLS.
+    pub(super) tls: Option<Arc<Acceptor>>,
     family: Family,
 }
 
@@ -63,7 +66,12 @@ impl Listener {
             // What it accepts inherits this, which saves a call per connection.
             sockopt::set_tcp_nodelay(&socket, true)?;
         }
-        Ok(Self { socket, bell, family })
+        Ok(Self { socket, bell, tls: None, family })
+    }
+
+    /// Has it speak TLS, if this is some.
+    pub(super) fn with_tls(self, tls: Option<Arc<Acceptor>>) -> Self {
+        Self { tls, ..self }
     }
 
     /// The next connection, if one waits.
@@ -125,6 +133,15 @@ impl Stream {
         Ok((Self::new(socket, family)?, peer.and_then(|address| address.try_into().ok())))
     }
 
+    /// Waits for bytes and looks at them, without taking them; none means that the client has closed its half. Cancel
+    /// safe.
+    pub(super) async fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.async_io(Interest::READABLE, || peek(stream, buf)).await,
+            Self::Unix(stream) => stream.async_io(Interest::READABLE, || peek(stream, buf)).await,
+        }
+    }
+
     /// Ready when the client has closed its half; otherwise wakes the task when something comes.
     pub(super) fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
@@ -133,8 +150,8 @@ impl Stream {
                 Self::Unix(stream) => ready!(stream.poll_read_ready(cx)),
             };
             let peeked = ready.and_then(|()| match self {
-                Self::Tcp(stream) => stream.try_io(Interest::READABLE, || peek(stream)),
-                Self::Unix(stream) => stream.try_io(Interest::READABLE, || peek(stream)),
+                Self::Tcp(stream) => stream.try_io(Interest::READABLE, || peek(stream, &mut [0; 1])),
+                Self::Unix(stream) => stream.try_io(Interest::READABLE, || peek(stream, &mut [0; 1])),
             });
             match peeked {
                 Ok(0) => return Poll::Ready(()),
@@ -147,8 +164,8 @@ impl Stream {
     }
 }
 
-fn peek(stream: impl AsFd) -> io::Result<usize> {
-    let (_, length) = recv(stream, &mut [0; 1], RecvFlags::PEEK)?;
+fn peek(stream: impl AsFd, buf: &mut [u8]) -> io::Result<usize> {
+    let (_, length) = recv(stream, buf, RecvFlags::PEEK)?;
     Ok(length)
 }
 

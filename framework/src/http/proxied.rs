@@ -21,6 +21,11 @@ pub(super) enum Heard {
     Wrong,
 }
 
+/// What a connection ends with that begins otherwise than it must.
+pub(super) fn wrong(reason: &'static str) -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::InvalidData, reason)
+}
+
 pub(super) fn hear(bytes: &[u8]) -> Heard {
     if begins(bytes, b"PROXY ") {
         return hear_line(bytes);

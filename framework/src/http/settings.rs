@@ -4,11 +4,12 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use serde::{Deserialize, Deserializer, Serialize, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::listen::Listen;
 use super::trust::{ProxyHeader, TrustedProxy};
 use crate::balance::Policy;
+use crate::tls::TlsVersion;
 
 /// What the parser needs at least.
 const LEAST_HEADER_LIMIT: u32 = 8 * 1024;
@@ -17,14 +18,18 @@ const LEAST_HEADER_LIMIT: u32 = 8 * 1024;
 const MOST_HEADER_LIMIT: u64 = 16 * 1024 * 1024;
 
 /// The section `[http]`: where to listen, and what a client may ask of a worker.
+// What serde makes of it are plain functions, called below: so it can be looked at as a whole when it is read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, remote = "Self")]
 pub struct HttpSettings {
     /// Where to listen.
     #[serde(deserialize_with = "some_places")]
     pub listen: Vec<Listen>,
     /// How connections are spread over the workers, where a listener says nothing else.
     pub policy: Policy,
+    /// For the policy `url-hash`: how long the first line of a connection is waited for. Then it goes to a worker by turns.
+    #[serde(with = "crate::duration::positive")]
+    pub peek_timeout: Duration,
     /// How many connections one worker holds at a time; further ones wait in the queue for any worker.
     pub max_connections: NonZeroUsize,
     /// How many connections of one client address a worker holds at a time; further ones are closed at once. 0 is no
@@ -40,6 +45,11 @@ pub struct HttpSettings {
     /// How long a new connection may stay silent.
     #[serde(with = "crate::duration::positive")]
     pub first_byte_timeout: Duration,
+    /// How long a client may take for a TLS handshake, from the moment it connects. Default 10 s.
+    #[serde(with = "crate::duration::positive")]
+    pub handshake_timeout: Duration,
+    /// The oldest version of TLS that is spoken. Default 1.2.
+    pub min_tls_version: TlsVersion,
     /// How long the body of a request may pause. Altogether it may be waited for so long, and a second more for each 512
     /// bytes; a slower one is answered with 408.
     #[serde(with = "crate::duration::positive")]
@@ -67,6 +77,10 @@ pub struct HttpSettings {
     /// How long requests in flight may take when the worker leaves, where the master names no other time.
     #[serde(with = "crate::duration")]
     pub drain_timeout: Duration,
+    /// How long everything goes on at a stop before the listeners close, while `/readyz` says 503 already: time for load
+    /// balancers to look elsewhere. It is part of the time that the stop may take, and at most half of it.
+    #[serde(with = "crate::duration")]
+    pub stop_delay: Duration,
     /// How long a worker that is replaced leaves idle connections alone, so that their clients hear of it with their
     /// next answer. What is idle after that is closed, spread over the rest of the drain.
     #[serde(with = "crate::duration")]
@@ -80,12 +94,15 @@ impl Default for HttpSettings {
         Self {
             listen: vec!["127.0.0.1:7001".into()],
             policy: Policy::default(),
+            peek_timeout: Duration::from_secs(1),
             max_connections: NonZeroUsize::new(10_000).unwrap_or(NonZeroUsize::MIN),
             max_connections_per_client: 0,
             trusted_proxies: vec![],
             proxy_header: ProxyHeader::default(),
             proxy_protocol: false,
             first_byte_timeout: Duration::from_secs(10),
+            handshake_timeout: Duration::from_secs(10),
+            min_tls_version: TlsVersion::default(),
             body_timeout: Duration::from_secs(20),
             header_timeout: Duration::from_secs(10),
             keep_alive_timeout: Duration::from_secs(75),
@@ -95,13 +112,35 @@ impl Default for HttpSettings {
             http2_ping_interval: Duration::from_secs(30),
             body_limit: ByteSize::mib(1),
             drain_timeout: Duration::from_secs(30),
+            stop_delay: Duration::ZERO,
             idle_grace: Duration::from_secs(15),
             health_routes: true,
         }
     }
 }
 
+impl Serialize for HttpSettings {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for HttpSettings {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let settings = Self::deserialize(deserializer)?;
+        settings.contradiction().map_or(Ok(settings), |problem| Err(de::Error::custom(problem)))
+    }
+}
+
 impl HttpSettings {
+    /// Keys that do not go together.
+    fn contradiction(&self) -> Option<&'static str> {
+        (self.proxy_protocol && self.trusted_proxies.is_empty()).then_some(
+            "with `proxy_protocol` only trusted proxies may connect, and there are none: name them in \
+             `trusted_proxies`, such as [\"127.0.0.1\"]",
+        )
+    }
+
     /// [`header_limit`](Self::header_limit), which was checked when it was read.
     pub(super) fn header_bytes(&self) -> u32 {
         u32::try_from(self.header_limit.as_u64()).unwrap_or(u32::MAX).max(LEAST_HEADER_LIMIT)

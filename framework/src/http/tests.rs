@@ -5,6 +5,7 @@ mod draining;
 mod leaving;
 mod limits;
 mod proxies;
+mod secured;
 mod streams;
 
 use std::net::SocketAddr;

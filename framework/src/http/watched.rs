@@ -9,30 +9,35 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::futures::OwnedNotified;
 
-use super::crowd::Admission;
-use super::house::{Seat, Stage};
-use super::listener::Stream;
+use super::house::{Seat, Stage, Stay};
+use super::line::Line;
 use super::phase::Phase;
 use super::preface;
 use super::proxied::{self, Heard};
 
 /// A stream that notes what goes through it, and holds the connection's place until it is dropped.
 pub(super) struct Watched {
-    stream: Stream,
+    line: Line,
     seat: Arc<Seat>,
     /// Bytes that were read and are still to be handed out.
     ahead: Vec<u8>,
     /// Whether a proxy's header is still to come.
     proxied: bool,
+    _stay: Stay,
     /// Set once the connection is upgraded: from then on nobody else can cut it at the end of a drain.
-    _admission: Option<Admission>,
     bell: Option<Pin<Box<OwnedNotified>>>,
 }
 
 impl Watched {
-    pub(super) fn new(stream: Stream, seat: Arc<Seat>, admission: Option<Admission>) -> Self {
-        let proxied = seat.house.settings.proxy_protocol;
-        Self { stream, seat, ahead: Vec::new(), proxied, _admission: admission, bell: None }
+    pub(super) fn new(line: Line, seat: Arc<Seat>, stay: Stay) -> Self {
+        // Over TLS it came before the handshake.
+        let proxied = seat.house.settings.proxy_protocol && matches!(line, Line::Plain(_));
+        Self { line, seat, ahead: Vec::new(), proxied, _stay: stay, bell: None }
+    }
+
+    /// Whether there is TLS, whose end is said in its own words.
+    pub(super) fn is_secured(&self) -> bool {
+        matches!(self.line, Line::Secured(_))
     }
 
     /// Has these bytes read once more, before any others.
@@ -49,11 +54,11 @@ impl Watched {
     /// Takes a proxy's header off the first bytes, as soon as it is whole. Nobody else may send one.
     fn take_header(&mut self) -> io::Result<()> {
         if !self.seat.peer_is_trusted() {
-            return Err(wrong("the client is no trusted proxy"));
+            return Err(proxied::wrong("the client is no trusted proxy"));
         }
         match proxied::hear(&self.ahead) {
             Heard::More => Ok(()),
-            Heard::Wrong => Err(wrong("the proxy sent no header")),
+            Heard::Wrong => Err(proxied::wrong("the proxy sent no header")),
             Heard::Header { length, client } => {
                 self.ahead.drain(..length);
                 self.proxied = false;
@@ -69,7 +74,7 @@ impl Watched {
     fn poll_first(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
             let before = buf.filled().len();
-            ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+            ready!(Pin::new(&mut self.line).poll_read(cx, buf))?;
             let came = buf.filled().len() > before;
             if came
                 && !self.proxied
@@ -112,29 +117,23 @@ impl Watched {
         }
     }
 
-    fn note_write(&self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        match outcome {
-            Poll::Ready(Ok(_)) => self.seat.phase.wrote(),
-            Poll::Ready(Err(_)) => {}
-            Poll::Pending => self.seat.phase.write_blocked(),
+    /// `before` is what had been taken of the line until then.
+    fn note_write<T>(&self, before: Option<u64>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        let taken = self.line.taken();
+        let took = if taken.is_none() { matches!(outcome, Poll::Ready(Ok(_))) } else { taken != before };
+        if took {
+            self.seat.phase.wrote();
+        }
+        if outcome.is_pending() {
+            self.seat.phase.write_blocked();
         }
         outcome
     }
 }
 
-fn wrong(reason: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, reason)
-}
-
 /// Ends the work for a client that nobody waits for any more.
 fn gone() -> io::Error {
     io::Error::new(io::ErrorKind::ConnectionAborted, "the client has gone")
-}
-
-impl Drop for Watched {
-    fn drop(&mut self) {
-        self.seat.house.leave();
-    }
 }
 
 impl AsyncRead for Watched {
@@ -147,10 +146,11 @@ impl AsyncRead for Watched {
             _ => {}
         }
         if !this.ahead.is_empty() {
+            this.seat.phase.read();
             this.hand_out(buf);
             return Poll::Ready(Ok(()));
         }
-        ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+        ready!(Pin::new(&mut this.line).poll_read(cx, buf))?;
         if buf.filled().len() > before {
             this.seat.phase.read();
         }
@@ -161,8 +161,9 @@ impl AsyncRead for Watched {
 impl AsyncWrite for Watched {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let outcome = Pin::new(&mut this.stream).poll_write(cx, buf);
-        this.note_write(outcome)
+        let before = this.line.taken();
+        let outcome = Pin::new(&mut this.line).poll_write(cx, buf);
+        this.note_write(before, outcome)
     }
 
     fn poll_write_vectored(
@@ -171,21 +172,28 @@ impl AsyncWrite for Watched {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let outcome = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
-        this.note_write(outcome)
+        let before = this.line.taken();
+        let outcome = Pin::new(&mut this.line).poll_write_vectored(cx, bufs);
+        this.note_write(before, outcome)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.line.is_write_vectored()
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        ready!(Pin::new(&mut this.stream).poll_flush(cx))?;
+        let before = this.line.taken();
+        let outcome = Pin::new(&mut this.line).poll_flush(cx);
+        // Only what keeps bytes back has anything to flush.
+        ready!(if before.is_some() { this.note_write(before, outcome) } else { outcome })?;
         match this.seat.phase.phase() {
             Phase::Flushing => this.seat.phase.flushed(),
-            Phase::Busy if !this.seat.phase.moment().shared() && this.stream.poll_gone(cx).is_ready() => {
-                return Poll::Ready(Err(gone()));
+            Phase::Busy if !this.seat.phase.moment().shared() => {
+                let Self { line, ahead, .. } = this;
+                if line.poll_gone(cx, ahead).is_ready() {
+                    return Poll::Ready(Err(gone()));
+                }
             }
             _ => {}
         }
@@ -193,6 +201,6 @@ impl AsyncWrite for Watched {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+        Pin::new(&mut self.get_mut().line).poll_shutdown(cx)
     }
 }

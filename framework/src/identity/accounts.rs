@@ -48,22 +48,48 @@ fn look_up(user: &Account, group: Option<&Account>) -> Result<Identity, Unusable
         (Account::Id(uid), ..) => Err(Unusable::user(format!(
             "the user {uid} is in no list of users, so that its group is not known: set cluster.group, too"
         ))),
-        (Account::Name(name), ..) => {
-            Err(Unusable::user(format!("there is no user `{name}`: create it, or name another")))
-        }
+        (Account::Name(name), ..) => Err(Unusable::user(no_user(name))),
     }
 }
 
 fn look_up_group(group: &Account) -> Result<u32, Unusable> {
+    group_id(group).map_err(Unusable::group)
+}
+
+/// The number of a user; one that is given by its number need not be in any list.
+///
+/// # Errors
+/// When there is no such user, in words.
+pub(crate) fn user_id(user: &Account) -> Result<u32, String> {
+    let name = match user {
+        Account::Id(id) => return Ok(*id),
+        Account::Name(name) => name,
+    };
+    match User::from_name(name) {
+        Ok(Some(entry)) => Ok(entry.uid.as_raw()),
+        Ok(None) => Err(no_user(name)),
+        Err(error) => Err(format!("the user {name} cannot be looked up: {}", error.desc())),
+    }
+}
+
+/// The number of a group, like [`user_id`].
+///
+/// # Errors
+/// When there is no such group, in words.
+pub(crate) fn group_id(group: &Account) -> Result<u32, String> {
     let name = match group {
         Account::Id(id) => return Ok(*id),
         Account::Name(name) => name,
     };
     match Group::from_name(name) {
         Ok(Some(entry)) => Ok(entry.gid.as_raw()),
-        Ok(None) => Err(Unusable::group(format!("there is no group `{name}`: create it, or name another"))),
-        Err(error) => Err(Unusable::group(format!("the group {name} cannot be looked up: {}", error.desc()))),
+        Ok(None) => Err(format!("there is no group `{name}`: create it, or name another")),
+        Err(error) => Err(format!("the group {name} cannot be looked up: {}", error.desc())),
     }
+}
+
+fn no_user(name: &str) -> String {
+    format!("there is no user `{name}`: create it, or name another")
 }
 
 /// All groups that list the user, and `gid`.

@@ -25,7 +25,7 @@ use crate::bus::control::{Answer, Request};
 use crate::bus::frame::Kind;
 use crate::bus::topic::CONFIG;
 use crate::role::Slot;
-use crate::status::{BusStatus, ClusterState, ConfigStatus, DutyState, DutyStatus, StateStatus};
+use crate::status::{BusStatus, ClusterState, ConfigStatus, DutyState, DutyStatus, StateStatus, TlsStatus};
 
 /// All that the master knows and decides.
 #[derive(Debug)]
@@ -44,6 +44,7 @@ pub(crate) struct Cluster {
     builds: BTreeMap<u64, String>,
     duties: Vec<DutyStatus>,
     config_refused: Option<String>,
+    tls: TlsStatus,
     /// When the last event came.
     awake_at: Instant,
 }
@@ -66,6 +67,7 @@ impl Cluster {
             builds: BTreeMap::from([(FIRST, build)]),
             duties: Vec::new(),
             config_refused: None,
+            tls: TlsStatus::default(),
             awake_at: now,
         }
     }
@@ -94,7 +96,7 @@ impl Cluster {
             }
             Event::StopSignal { fast } => {
                 let again = self.supervisor.state() == ClusterState::Stopping;
-                self.supervisor.stop(fast || again, None, &mut actions);
+                self.supervisor.stop(fast || again, None, now, &mut actions);
             }
             Event::ScaleSignal { by } => scaling::obey(&mut self.supervisor, by, now, &mut actions),
             Event::ReloadSignal => self.reloading.ask(false, None, self.supervisor.state(), &mut actions),
@@ -143,7 +145,7 @@ impl Cluster {
             Request::Status => actions.push(Action::ReplyStatus { reply }),
             Request::Stop { fast, timeout_ms } => {
                 actions.push(Action::Reply { reply, answer: Answer::Stopping });
-                self.supervisor.stop(fast, timeout_ms.map(Duration::from_millis), actions);
+                self.supervisor.stop(fast, timeout_ms.map(Duration::from_millis), now, actions);
             }
             Request::Reload { agent } => {
                 self.reloading.ask(agent, Some(reply), self.supervisor.state(), actions);
@@ -196,6 +198,11 @@ impl Cluster {
         }
     }
 
+    /// How many reloads were asked for, whatever became of them.
+    pub(crate) fn reloads(&self) -> u64 {
+        self.reloading.asked()
+    }
+
     /// How many workers are ready, and how many should be.
     pub(crate) fn ready_workers(&self) -> (u32, u32) {
         let groups = self.supervisor.groups();
@@ -235,6 +242,10 @@ impl Cluster {
 
     pub(crate) fn config_status(&self) -> ConfigStatus {
         ConfigStatus { version: self.relay.version(CONFIG), refused: self.config_refused.clone() }
+    }
+
+    pub(crate) fn tls_status(&self) -> &TlsStatus {
+        &self.tls
     }
 
     /// The traffic; `queued_bytes` and `dropped` are the links' to tell.

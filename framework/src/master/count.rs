@@ -1,8 +1,8 @@
 //! How many workers a group has, as it is written: a number, or `auto`. Pure.
 
-use std::fmt;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use crate::number;
 
 /// How many workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,13 +38,13 @@ impl Serialize for WorkerCount {
 
 impl<'de> Deserialize<'de> for WorkerCount {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(CountVisitor { least: 1 })
+        count_from(1, deserializer)
     }
 }
 
 /// For a group that may rest: a number from 0, or `auto`; it may be left out.
 pub(crate) mod or_none {
-    use super::{CountVisitor, Deserializer, Serialize, Serializer, WorkerCount};
+    use super::{Deserializer, Serialize, Serializer, WorkerCount};
 
     pub(crate) fn serialize<S: Serializer>(
         count: &Option<WorkerCount>,
@@ -56,42 +56,18 @@ pub(crate) mod or_none {
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<WorkerCount>, D::Error> {
-        deserializer.deserialize_any(CountVisitor { least: 0 }).map(Some)
+        super::count_from(0, deserializer).map(Some)
     }
 }
 
-struct CountVisitor {
-    least: u32,
-}
-
-impl de::Visitor<'_> for CountVisitor {
-    type Value = WorkerCount;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a number of workers from {} to {MOST_WORKERS}, or `auto`", self.least)
-    }
-
-    fn visit_u64<E: de::Error>(self, count: u64) -> Result<WorkerCount, E> {
-        match u32::try_from(count) {
-            Ok(count) if (self.least..=MOST_WORKERS).contains(&count) => Ok(WorkerCount::Exactly(count)),
-            _ => Err(E::invalid_value(de::Unexpected::Unsigned(count), &self)),
-        }
-    }
-
-    fn visit_i64<E: de::Error>(self, count: i64) -> Result<WorkerCount, E> {
-        match u64::try_from(count) {
-            Ok(count) => self.visit_u64(count),
-            Err(_) => Err(E::invalid_value(de::Unexpected::Signed(count), &self)),
-        }
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<WorkerCount, E> {
-        match text.parse() {
-            Ok(count) => self.visit_u64(count),
-            Err(_) if text == "auto" => Ok(WorkerCount::Auto),
-            Err(_) => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
-        }
-    }
+fn count_from<'de, D: Deserializer<'de>>(least: u32, deserializer: D) -> Result<WorkerCount, D::Error> {
+    let possible = |count: &u32| (least..=MOST_WORKERS).contains(count);
+    number::or_text(
+        deserializer,
+        format_args!("a number of workers from {least} to {MOST_WORKERS}, or `auto`"),
+        |count| u32::try_from(count).ok().filter(possible).map(WorkerCount::Exactly),
+        |text| (text == "auto").then_some(WorkerCount::Auto),
+    )
 }
 
 /// So many workers, in words.

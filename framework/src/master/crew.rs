@@ -4,8 +4,9 @@
 use std::time::{Duration, Instant};
 
 use super::budget::Budget;
+use super::departure::Departure;
 use super::event::{Action, ChildId};
-use super::occupant::{Departure, Occupant};
+use super::occupant::Occupant;
 use super::pace::Pace;
 use super::post::{Post, Vacated};
 use super::rules::CrewRules;

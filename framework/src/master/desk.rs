@@ -13,11 +13,12 @@ use std::time::{Duration, Instant};
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
-use rustix::net::{SocketAddrAny, SocketFlags, acceptfrom_with, getpeername, sockopt};
+use rustix::net::{SocketFlags, acceptfrom_with};
 
+use super::door::{Door, Opening, octets};
 use super::event::ChildId;
+use super::peeking::{Arrival, FIRST, Peeking, Seen};
 use super::roster::{Clients, PATIENCE, Roster};
-use crate::balance::Chooser;
 use crate::handover::{Handover, Message};
 use crate::http::is_passing;
 
@@ -33,53 +34,39 @@ const ROUND: usize = 64;
 /// How many events are taken at a time.
 const EVENTS: usize = 16;
 
-/// What stands for orders among the places of listeners.
+/// What stands for orders among the places of openings.
 const ORDERS: u64 = u64::MAX;
-
-/// A listener of which the master accepts.
-#[derive(Debug)]
-pub(super) struct Door {
-    socket: Arc<OwnedFd>,
-    group: String,
-    chooser: Chooser,
-    /// Whether we are told when somebody comes.
-    watched: bool,
-}
-
-impl Door {
-    /// Takes a listening socket over.
-    ///
-    /// # Errors
-    /// When it cannot be made to accept without waiting.
-    pub(super) fn new(socket: Arc<OwnedFd>, group: String, chooser: Chooser) -> io::Result<Self> {
-        rustix::io::ioctl_fionbio(&socket, true)?;
-        // What it accepts inherits this; a Unix socket does not know it.
-        let _ = sockopt::set_tcp_nodelay(&socket, true);
-        Ok(Self { socket, group, chooser, watched: false })
-    }
-}
 
 /// What the master's loop tells the thread. There are a few for each child, and the thread takes them at once.
 #[derive(Debug)]
 pub(super) enum Order {
-    Join { id: ChildId, group: String, index: u32, way: Handover },
+    Join {
+        id: ChildId,
+        group: String,
+        index: u32,
+        way: Handover,
+    },
     Ready(ChildId),
     Reported(ChildId, u64),
     Leave(ChildId),
     Gone(ChildId),
+    /// Somebody may come by this, too.
+    Open(Opening),
     Close,
 }
 
 /// The thread's side.
 pub(super) struct Desk {
     doors: Vec<Door>,
+    openings: Vec<Opening>,
     epoll: OwnedFd,
     wake: Arc<OwnedFd>,
     inbox: mpsc::Receiver<Order>,
     roster: Roster,
     ways: BTreeMap<ChildId, Handover>,
     /// Connections that were accepted, by whose listener, and are in nobody's hands.
-    homeless: VecDeque<(u8, OwnedFd)>,
+    homeless: VecDeque<Arrival>,
+    peeking: Peeking,
     /// Whether descriptors have run out.
     short: bool,
     looked_at: Instant,
@@ -89,14 +76,15 @@ impl Desk {
     /// `wake` is readable when there are orders in the `inbox`.
     pub(super) fn new(
         doors: Vec<Door>,
+        openings: Vec<Opening>,
         wake: Arc<OwnedFd>,
         inbox: mpsc::Receiver<Order>,
     ) -> io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &wake, EventData::new_u64(ORDERS), EventFlags::IN)?;
-        let (ways, homeless) = (BTreeMap::new(), VecDeque::new());
-        let (roster, looked_at) = (Roster::default(), Instant::now());
-        Ok(Self { doors, epoll, wake, inbox, roster, ways, homeless, short: false, looked_at })
+        let (ways, homeless, peeking) = (BTreeMap::new(), VecDeque::new(), Peeking::new(epoll.try_clone()?));
+        let (roster, looked_at, short) = (Roster::default(), Instant::now(), false);
+        Ok(Self { doors, openings, epoll, wake, inbox, roster, ways, homeless, peeking, short, looked_at })
     }
 
     /// Works until it is ordered to close.
@@ -108,28 +96,32 @@ impl Desk {
             }
             self.look();
             self.house_homeless();
-            for place in 0..self.doors.len() {
+            self.house_seen(&woken);
+            for place in 0..self.openings.len() {
                 let called = woken.contains(&(place as u64));
-                if called || !self.doors[place].watched {
-                    let going = self.accept(place);
+                let Opening { ours, watched, .. } = self.openings[place];
+                if called || ours != watched {
+                    let going = ours && self.accept(place);
                     self.watch(place, going);
                 }
             }
         }
     }
 
-    /// Waits for something to do: for the places of listeners, or orders, or none when it is time to look.
+    /// Waits for something to do: for the places of openings, or orders, or none when it is time to look.
     fn wait(&self) -> Vec<u64> {
-        let waits = |door: &Door| !door.watched && self.roster.has_ready(&door.group);
+        let group = |one: &Opening| &self.doors[usize::from(one.door)].group;
+        let waits = |one: &Opening| one.ours && !one.watched && self.roster.has_ready(group(one));
         let patience = if self.short {
             Some(SHORTAGE_PAUSE)
-        } else if self.doors.iter().any(waits) {
+        } else if self.openings.iter().any(waits) {
             Some(PAUSE)
         } else {
             self.roster.is_unsettled().then_some(PATIENCE)
         };
+        let peeking = self.peeking.deadline().map(|until| until.saturating_duration_since(Instant::now()));
         let timeout =
-            patience.map(|patience| Timespec { tv_sec: 0, tv_nsec: patience.subsec_nanos().into() });
+            patience.into_iter().chain(peeking).min().and_then(|patience| Timespec::try_from(patience).ok());
         let mut events = [epoll::Event { flags: EventFlags::empty(), data: EventData::new_u64(0) }; EVENTS];
         // The only error there can be is an interruption.
         let count = epoll::wait(&self.epoll, &mut events[..], timeout.as_ref()).unwrap_or(0);
@@ -160,8 +152,14 @@ impl Desk {
                     self.roster.gone(id);
                     self.ways.remove(&id);
                 }
+                Order::Open(opening) => self.openings.push(opening),
                 Order::Close => return false,
             }
+        }
+        let manned = self.roster.manned();
+        for opening in &mut self.openings {
+            let group = self.doors[usize::from(opening.door)].group.as_str();
+            opening.ours = opening.slot.is_none_or(|slot| !manned.contains(&(group, slot)));
         }
         true
     }
@@ -170,14 +168,13 @@ impl Desk {
     fn look(&mut self) {
         let now = Instant::now();
         let early = now.saturating_duration_since(self.looked_at) < PATIENCE / 2;
-        if early && self.doors.iter().all(|door| door.watched) {
+        if early && self.openings.iter().all(|one| one.watched == one.ours) {
             return;
         }
         self.looked_at = now;
         for id in self.roster.unsettled() {
             let Some(way) = self.ways.get(&id) else { continue };
-            let lying = way.lying();
-            let slow = self.roster.looked(id, lying, now);
+            let slow = self.roster.looked(id, way.lying(), now);
             if slow && self.roster.is_worth_recalling(id) {
                 self.take_back(id);
                 self.knock(id, now);
@@ -206,25 +203,54 @@ impl Desk {
     /// Finds somebody for those that are in nobody's hands; who finds nobody waits on.
     fn house_homeless(&mut self) {
         for (door, socket) in std::mem::take(&mut self.homeless) {
-            let client = getpeername(&socket).ok().flatten().map(octets).unwrap_or_default();
-            self.hand(door, socket, &client);
+            let key = self.doors.get(usize::from(door)).map(|known| known.key(&socket)).unwrap_or_default();
+            self.hand(door, socket, &key);
         }
     }
 
-    /// Accepts what waits at a listener. Returns whether more could be taken.
+    /// Hands over those whose first line has come, or was waited for long enough.
+    fn house_seen(&mut self, woken: &[u64]) {
+        for number in woken.iter().filter(|number| (FIRST..ORDERS).contains(*number)) {
+            if let Some((arrival, seen)) = self.peeking.called(*number) {
+                self.hand_seen(arrival, seen);
+            }
+        }
+        while let Some(arrival) = self.peeking.overdue(Instant::now()) {
+            self.hand_seen(arrival, Seen::Nothing);
+        }
+    }
+
+    /// Hands over by what was seen; what is not known yet is waited for. Returns whether there was anybody.
+    fn hand_seen(&mut self, (number, socket): Arrival, seen: Seen) -> bool {
+        let Some(door) = self.doors.get(usize::from(number)) else { return true };
+        match seen {
+            Seen::Key(key) => self.hand(number, socket, &key),
+            Seen::Nothing => {
+                door.count_turn();
+                self.hand(number, socket, &[])
+            }
+            Seen::NotYet => {
+                let until = Instant::now() + door.peek_timeout;
+                let pushed_out = self.peeking.begin((number, socket), until);
+                pushed_out.is_none_or(|arrival| self.hand_seen(arrival, Seen::Nothing))
+            }
+        }
+    }
+
+    /// Accepts what waits at an opening. Returns whether more could be taken.
     fn accept(&mut self, place: usize) -> bool {
-        let Ok(door) = u8::try_from(place) else { return true };
         for _ in 0..ROUND {
-            let listener = &self.doors[place];
+            let Opening { door, socket: listener, .. } = &self.openings[place];
+            let (number, door) = (*door, &self.doors[usize::from(*door)]);
             // Who could take it is asked before, so that what nobody takes stays where anybody can.
-            let crowded = self.homeless.iter().any(|(came_by, _)| *came_by == door);
-            if crowded || !self.roster.can_take(&listener.group) {
+            let crowded = self.homeless.iter().any(|(came_by, _)| *came_by == number);
+            if crowded || !self.roster.can_take(&door.group) {
                 return false;
             }
-            match acceptfrom_with(&listener.socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+            match acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
                 Ok((socket, client)) => {
-                    let client = client.map(octets).unwrap_or_default();
-                    if !self.hand(door, socket, &client) {
+                    let seen = door.sight(&socket, || client.map(octets).unwrap_or_default());
+                    if !self.hand_seen((number, socket), seen) {
                         return false;
                     }
                 }
@@ -246,9 +272,9 @@ impl Desk {
     }
 
     /// Hands a connection to whoever it is for. Returns whether there was anybody; otherwise it waits here.
-    fn hand(&mut self, place: u8, socket: OwnedFd, client: &[u8]) -> bool {
+    fn hand(&mut self, place: u8, socket: OwnedFd, key: &[u8]) -> bool {
         let Some(door) = self.doors.get_mut(usize::from(place)) else { return true };
-        let chosen = self.roster.choose(&door.group, &mut door.chooser, client);
+        let chosen = self.roster.choose(&door.group, &mut door.chooser, key);
         let handed =
             chosen.filter(|id| self.ways.get(id).is_some_and(|way| way.send(place, &socket).is_ok()));
         match handed {
@@ -260,24 +286,15 @@ impl Desk {
 
     /// Has the kernel tell when somebody comes, or leaves them in the queue.
     fn watch(&mut self, place: usize, going: bool) {
-        let door = &mut self.doors[place];
-        if going == door.watched {
+        let opening = &mut self.openings[place];
+        if going == opening.watched {
             return;
         }
-        door.watched = going;
+        opening.watched = going;
         let _ = if going {
-            epoll::add(&self.epoll, &door.socket, EventData::new_u64(place as u64), EventFlags::IN)
+            epoll::add(&self.epoll, &opening.socket, EventData::new_u64(place as u64), EventFlags::IN)
         } else {
-            epoll::delete(&self.epoll, &door.socket)
+            epoll::delete(&self.epoll, &opening.socket)
         };
-    }
-}
-
-/// The address of a client without its port; nothing for a Unix socket.
-fn octets(address: SocketAddrAny) -> Vec<u8> {
-    match std::net::SocketAddr::try_from(address).map(|address| address.ip()) {
-        Ok(std::net::IpAddr::V4(address)) => address.octets().to_vec(),
-        Ok(std::net::IpAddr::V6(address)) => address.octets().to_vec(),
-        Err(_) => Vec::new(),
     }
 }

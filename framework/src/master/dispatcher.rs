@@ -8,7 +8,8 @@ use std::thread;
 
 use rustix::event::{EventfdFlags, eventfd};
 
-use super::desk::{Desk, Door, Order};
+use super::desk::{Desk, Order};
+use super::door::{Door, Opening};
 use super::event::ChildId;
 use crate::bus::codec;
 use crate::bus::control::Pulse;
@@ -27,7 +28,7 @@ impl Dispatcher {
     ///
     /// # Errors
     /// When there are no more descriptors or threads, or more listeners than can be told apart.
-    pub(super) fn start(doors: Vec<Door>) -> io::Result<Self> {
+    pub(super) fn start(doors: Vec<Door>, openings: Vec<Opening>) -> io::Result<Self> {
         if doors.len() > MAX_DOORS {
             let problem =
                 format!("the master can accept from {MAX_DOORS} listeners, not from {}", doors.len());
@@ -35,7 +36,7 @@ impl Dispatcher {
         }
         let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         let (orders, inbox) = mpsc::channel();
-        let desk = Desk::new(doors, Arc::clone(&wake), inbox)?;
+        let desk = Desk::new(doors, openings, Arc::clone(&wake), inbox)?;
         thread::Builder::new().name("dispatch".to_owned()).spawn(move || desk.run())?;
         Ok(Self { orders, wake })
     }
@@ -49,6 +50,11 @@ impl Dispatcher {
         let end = way.receiving_end();
         self.order(Order::Join { id, group: group.to_owned(), index, way });
         Ok(end)
+    }
+
+    /// Somebody may come by this socket, too.
+    pub(super) fn open(&self, opening: Opening) {
+        self.order(Order::Open(opening));
     }
 
     /// A worker said something: perhaps that it can take connections, or how many it has.

@@ -5,9 +5,11 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::dispatcher::Dispatcher;
+use super::door::Opening;
 use super::event::{ChildId, Event};
 use super::listeners::Listener;
 use crate::http::Bell;
+use crate::launch::{Launch, Place};
 use crate::role::Slot;
 
 /// The listeners of all groups.
@@ -26,10 +28,44 @@ impl Entrance {
     /// # Errors
     /// When there are no more descriptors or threads.
     pub(crate) fn open(listeners: Vec<Listener>) -> io::Result<Self> {
-        let dispatched = listeners.iter().filter(|listener| listener.policy.is_dispatched());
-        let doors = dispatched.map(Listener::door).collect::<io::Result<Vec<_>>>()?;
-        let dispatcher = if doors.is_empty() { None } else { Some(Dispatcher::start(doors)?) };
+        let mut listeners = listeners;
+        let (mut doors, mut openings) = (Vec::new(), Vec::new());
+        for listener in &mut listeners {
+            let number = u8::try_from(doors.len()).unwrap_or(u8::MAX);
+            if let Some(door) = listener.door(number) {
+                doors.push(door);
+                let slot = listener.policy.has_slots().then_some(0);
+                openings.push(Opening::new(Arc::clone(&listener.socket), number, slot)?);
+            }
+        }
+        let dispatcher = if doors.is_empty() { None } else { Some(Dispatcher::start(doors, openings)?) };
         Ok(Self { listeners, bell: Bell::new()?, dispatcher })
+    }
+
+    /// Tells a generation's launch what was bound.
+    pub(crate) fn describe(&self, launch: &mut Launch) {
+        for group in &mut launch.groups {
+            group.udp = self.udp_names(&group.name);
+        }
+        launch.listeners = self.places();
+    }
+
+    /// The names of a group's UDP sockets, in the order in which its workers get them.
+    fn udp_names(&self, group: &str) -> Vec<String> {
+        let own = self.listeners.iter().filter(|listener| listener.is_udp() && listener.group == group);
+        own.map(|listener| listener.status.name.clone()).collect()
+    }
+
+    /// The listeners by which connections come, as the processes know them.
+    fn places(&self) -> Vec<Place> {
+        let place = |listener: &Listener| Place {
+            name: listener.status.name.clone(),
+            group: listener.group.clone(),
+            door: listener.door,
+            inherited: !listener.policy.is_dispatched(),
+            certificates: listener.certificates.clone(),
+        };
+        self.listeners.iter().filter(|listener| !listener.is_udp()).map(place).collect()
     }
 
     pub(crate) fn listeners(&self) -> &[Listener] {
@@ -39,15 +75,29 @@ impl Entrance {
     /// What the worker in this slot needs to serve.
     ///
     /// # Errors
-    /// When there are no more descriptors.
-    pub(crate) fn descriptors(&self, id: ChildId, slot: &Slot) -> io::Result<Vec<Arc<OwnedFd>>> {
-        let own = self.listeners.iter().filter(|listener| listener.group == slot.group());
-        let (dispatched, shared): (Vec<_>, Vec<_>) = own.partition(|own| own.policy.is_dispatched());
-        let mut descriptors: Vec<_> = shared.iter().map(|listener| Arc::clone(&listener.socket)).collect();
-        if !shared.is_empty() {
+    /// When there are no more descriptors, or an address cannot be bound once more.
+    pub(crate) fn descriptors(&mut self, id: ChildId, slot: &Slot) -> io::Result<Vec<Arc<OwnedFd>>> {
+        let mut descriptors = Vec::new();
+        let (mut is_handed, mut is_shared) = (false, false);
+        for listener in self.listeners.iter_mut().filter(|listener| listener.group == slot.group()) {
+            is_handed |= listener.door.is_some();
+            if listener.policy.is_dispatched() {
+                continue;
+            }
+            let (socket, made) = listener.socket_of(slot.index())?;
+            descriptors.push(socket);
+            is_shared |= !listener.is_udp();
+            for (index, socket) in made {
+                let opening = Opening::new(socket, listener.door.unwrap_or_default(), Some(index))?;
+                if let Some(dispatcher) = &self.dispatcher {
+                    dispatcher.open(opening);
+                }
+            }
+        }
+        if is_shared {
             descriptors.push(self.bell.descriptor());
         }
-        if let (false, Some(dispatcher)) = (dispatched.is_empty(), &self.dispatcher) {
+        if let (true, Some(dispatcher)) = (is_handed, &self.dispatcher) {
             descriptors.push(dispatcher.join(id, slot.group(), slot.index())?);
         }
         Ok(descriptors)

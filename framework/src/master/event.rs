@@ -149,6 +149,9 @@ pub(crate) enum Report {
     ConfigRefused {
         problem: String,
     },
+    CertificatesRefused {
+        problem: String,
+    },
     /// Somebody who cannot be answered wants what is not possible.
     SignalRefused {
         problem: String,

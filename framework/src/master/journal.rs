@@ -21,6 +21,9 @@ pub(crate) fn write_down(report: &Report) {
         Report::ConfigRefused { problem } => {
             tracing::error!("the configuration is refused, the last good one stays: {problem}");
         }
+        Report::CertificatesRefused { problem } => {
+            tracing::error!("new certificates are refused, the old ones stay: {problem}");
+        }
     }
 }
 

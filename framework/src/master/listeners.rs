@@ -2,26 +2,24 @@
 //! inherit them.
 
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
-
-use super::desk::Door;
+use super::bind::{self, BindError, Queue};
+use super::door::Door;
 use super::plan::Doors;
+use super::slots::{self, Slots};
+use super::unix;
 use crate::balance::{Chooser, Policy};
 use crate::bus::frame::MAX_DESCRIPTORS;
-use crate::http::Listen;
+use crate::http::{Listen, UDP, UNIX};
 use crate::role::WEB;
 use crate::status::ListenerStatus;
 use crate::systemd::{ChosenBy, InheritError, Inherited, Missing, PREFIX, Remark, Source, choose};
-
-/// How many connections may wait to be accepted; the kernel lowers it to `net.core.somaxconn`.
-const BACKLOG: i32 = 4096;
+use crate::tls::CertificateFiles;
 
 /// How many sockets a group may have: a welcome carries them, and a bell.
 const MAX_SOCKETS: usize = MAX_DESCRIPTORS - 1;
@@ -36,16 +34,17 @@ pub(crate) struct Listener {
     /// How connections are spread over them.
     pub(crate) policy: Policy,
     pub(crate) weights: Vec<u32>,
+    peek_timeout: Duration,
+    /// Its number among those of which the master accepts.
+    pub(super) door: Option<u8>,
+    /// The sockets, where each slot has its own.
+    slots: Option<Slots>,
+    /// How many connections the policy has spread by turns, because their path was not known.
+    by_turns: Arc<AtomicU64>,
+    /// With which certificates it speaks TLS, if it does.
+    pub(crate) certificates: Vec<CertificateFiles>,
     /// The file of a Unix socket that we made, removed at the end.
     file: Option<PathBuf>,
-}
-
-/// Why an address cannot be listened on.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {problem}")]
-pub(crate) struct BindError {
-    address: String,
-    problem: String,
 }
 
 /// Why there are no listeners.
@@ -95,25 +94,26 @@ fn open(
     let (sources, remark) = choose(&addresses, chosen_by, &names)?;
     if sources.len() > MAX_SOCKETS {
         let address = addresses.last().cloned().unwrap_or_default();
-        let problem = format!("{MAX_SOCKETS} sockets are the most");
-        return Err(BindError { address, problem }.into());
+        return Err(BindError::new(&address, format!("{MAX_SOCKETS} sockets are the most")).into());
     }
     let mut places = doors.places.iter();
     let mut left: Vec<Option<Inherited>> = inherited.drain(..).map(Some).collect();
     for source in sources {
-        let mut listener = match source {
+        let found = match source {
             // In the order of the places, so that two that read the same, as with port 0, are told apart.
             Source::Address(address) => match places.find(|place| place.address == address) {
-                Some(place) => bind_one(doors, place)?,
+                Some(place) => bind_all(doors, place)?,
                 None => continue,
             },
             Source::Inherited(place) => match left.get_mut(place).and_then(Option::take) {
-                Some(socket) => take_over(doors, socket)?,
+                Some(socket) => vec![take_over(doors, socket)?],
                 None => continue,
             },
         };
-        listener.status.name = unique(&listener.status.name, listeners);
-        listeners.push(listener);
+        for mut listener in found {
+            listener.status.name = unique(&listener.status.name, listeners);
+            listeners.push(listener);
+        }
     }
     inherited.extend(left.into_iter().flatten());
     Ok(remark)
@@ -122,7 +122,8 @@ fn open(
 /// Where to find us, for people.
 pub(crate) fn urls(listeners: &[Listener]) -> String {
     let url = |listener: &Listener| match listener.status.address.as_str() {
-        address if address.starts_with("unix:") => address.to_owned(),
+        address if [UNIX, UDP].iter().any(|prefix| address.starts_with(prefix)) => address.to_owned(),
+        address if listener.status.tls => format!("https://{address}"),
         address => format!("http://{address}"),
     };
     listeners.iter().map(url).collect::<Vec<_>>().join(", ")
@@ -135,7 +136,7 @@ fn unique(name: &str, taken: &[Listener]) -> String {
     names.find(|name| taken.iter().all(|listener| listener.status.name != *name)).unwrap_or_default()
 }
 
-fn take_over(doors: &Doors<'_>, inherited: Inherited) -> Result<Listener, InheritError> {
+fn take_over(doors: &Doors<'_>, inherited: Inherited) -> Result<Listener, ListenError> {
     let name = inherited.name.clone();
     let (socket, address) = inherited.into_listener()?;
     let asked = |name: &str| {
@@ -143,26 +144,37 @@ fn take_over(doors: &Doors<'_>, inherited: Inherited) -> Result<Listener, Inheri
         doors.places.iter().find(by)
     };
     let place = asked(&name).or_else(|| asked(""));
+    if place.and_then(|place| place.policy).unwrap_or(doors.policy).has_slots() {
+        return Err(BindError::new(&format!("{PREFIX}{name}"), NO_SLOTS).into());
+    }
     Ok(Listener::new(doors, place, name, address, socket, None))
 }
 
-fn bind_one(doors: &Doors<'_>, place: &Listen) -> Result<Listener, BindError> {
-    let address = place.address.as_str();
-    let failed = |problem| BindError { address: address.to_owned(), problem };
-    let (socket, bound, file) = match address.strip_prefix("unix:") {
-        Some("") => return Err(failed("write the path of the socket: unix:PATH".to_owned())),
-        Some(path) => (
-            bind_unix(Path::new(path)).map_err(|e| failed(explain(&e)))?,
-            address.to_owned(),
-            Some(path.into()),
-        ),
-        None => {
-            let target = resolve(address).map_err(failed)?;
-            let (socket, bound) = bind_tcp(target).map_err(|e| failed(explain(&e)))?;
-            (socket, bound.to_string(), None)
-        }
+/// Why a place cannot have a policy that wants a socket for each slot.
+const NO_SLOTS: &str =
+    "the policy reuseport is for TCP addresses that are bound here: give this place another one";
+
+/// A name may have several addresses; all of them are bound.
+fn bind_all(doors: &Doors<'_>, place: &Listen) -> Result<Vec<Listener>, BindError> {
+    let listener = |address, socket, file| {
+        Listener::new(doors, Some(place), doors.name.to_owned(), address, socket, file)
     };
-    Ok(Listener::new(doors, Some(place), doors.name.to_owned(), bound, socket, file))
+    let has_slots = place.policy.unwrap_or(doors.policy).has_slots();
+    if let Some(path) = place.address.strip_prefix(UNIX) {
+        if has_slots {
+            return Err(BindError::new(&place.address, NO_SLOTS));
+        }
+        let socket = unix::bind(place, Path::new(path))?;
+        return Ok(vec![listener(place.address.clone(), socket, Some(path.into()))]);
+    }
+    if let Some(text) = place.address.strip_prefix(UDP) {
+        let bound = bind::udp(text)?.into_iter();
+        return Ok(bound
+            .map(|(socket, address)| listener(format!("{UDP}{address}"), socket, None))
+            .collect());
+    }
+    let bound = bind::tcp(&place.address, if has_slots { Queue::OfEachSlot } else { Queue::One })?;
+    Ok(bound.into_iter().map(|(socket, address)| listener(address.to_string(), socket, None)).collect())
 }
 
 impl Listener {
@@ -175,73 +187,62 @@ impl Listener {
         socket: OwnedFd,
         file: Option<PathBuf>,
     ) -> Self {
-        let Listen { name: own_name, policy, weights, .. } = place.cloned().unwrap_or_default();
-        let policy = policy.unwrap_or(doors.policy);
+        let Listen { name: own_name, policy, weights, certificates, .. } = place.cloned().unwrap_or_default();
+        // Nobody accepts from a UDP socket; everybody has it.
+        let datagrams = address.starts_with(UDP);
+        let policy = if datagrams { Policy::Shared } else { policy.unwrap_or(doors.policy) };
         let name = own_name.unwrap_or(name);
-        let status = ListenerStatus { name, address, policy: policy.name().to_owned() };
-        Self { status, group: doors.group.to_owned(), socket: Arc::new(socket), policy, weights, file }
+        let socket = Arc::new(socket);
+        let bound = address.parse().ok().filter(|_| policy.has_slots());
+        let (group, peek_timeout) = (doors.group.to_owned(), doors.peek_timeout);
+        Self {
+            status: ListenerStatus {
+                name,
+                address,
+                policy: policy.name().to_owned(),
+                by_turns: 0,
+                tls: !certificates.is_empty(),
+            },
+            slots: bound.map(|bound| Slots::new(bound, Arc::clone(&socket))),
+            by_turns: Arc::default(),
+            door: None,
+            group,
+            socket,
+            policy,
+            weights,
+            peek_timeout,
+            certificates,
+            file,
+        }
     }
 
-    /// The listener as one of which the master accepts.
-    ///
-    /// # Errors
-    /// When it cannot be made to accept without waiting.
-    pub(super) fn door(&self) -> io::Result<Door> {
+    /// The listener as one of which the master accepts under this number, if it does.
+    pub(super) fn door(&mut self, number: u8) -> Option<Door> {
+        if !self.policy.is_dispatched() && !self.policy.has_slots() {
+            return None;
+        }
+        self.door = Some(number);
         let chooser = Chooser::new(self.policy, self.weights.clone());
-        Door::new(Arc::clone(&self.socket), self.group.clone(), chooser)
+        let (group, by_turns) = (self.group.clone(), Arc::clone(&self.by_turns));
+        Some(Door { group, chooser, peek_timeout: self.peek_timeout, by_turns })
     }
-}
 
-fn resolve(address: &str) -> Result<SocketAddr, String> {
-    let advice = "write host:port, such as 127.0.0.1:7001, unix:PATH or systemd:NAME";
-    let mut found = address.to_socket_addrs().map_err(|error| format!("{error}; {advice}"))?;
-    found.next().ok_or_else(|| format!("the name has no address; {advice}"))
-}
-
-fn bind_tcp(address: SocketAddr) -> io::Result<(OwnedFd, SocketAddr)> {
-    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
-    sockopt::set_socket_reuseaddr(&socket, true)?;
-    bind(&socket, &address)?;
-    listen(&socket, BACKLOG)?;
-    let bound = std::net::TcpListener::from(socket);
-    let address = bound.local_addr()?;
-    Ok((bound.into(), address))
-}
-
-/// A file that nobody answers behind is what a dead server left; it is replaced.
-fn bind_unix(path: &Path) -> io::Result<OwnedFd> {
-    match UnixStream::connect(path) {
-        Ok(_) => return Err(io::ErrorKind::AddrInUse.into()),
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => remove_socket(path)?,
-        Err(_) => {}
+    /// Whether datagrams come by it, and no connections.
+    pub(super) fn is_udp(&self) -> bool {
+        self.status.address.starts_with(UDP)
     }
-    let listener = UnixListener::bind(path)?;
-    listener.set_nonblocking(true)?;
-    Ok(listener.into())
-}
 
-/// What refuses connections may also be somebody's file.
-fn remove_socket(path: &Path) -> io::Result<()> {
-    if std::fs::symlink_metadata(path)?.file_type().is_socket() {
-        return std::fs::remove_file(path);
-    }
-    Err(io::Error::new(
-        io::ErrorKind::AlreadyExists,
-        "a file that is no socket lies there; choose another path",
-    ))
-}
-
-fn explain(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            "another process listens there; stop it or choose another address".to_owned()
+    /// What the worker in a slot accepts from, and the sockets that were made for it.
+    pub(super) fn socket_of(&mut self, slot: u32) -> io::Result<(Arc<OwnedFd>, Vec<slots::Slot>)> {
+        match &mut self.slots {
+            Some(slots) => slots.socket(slot),
+            None => Ok((Arc::clone(&self.socket), Vec::new())),
         }
-        io::ErrorKind::AddrNotAvailable => "this machine does not have that address".to_owned(),
-        io::ErrorKind::PermissionDenied => {
-            format!("{error}; ports below 1024 and other people's folders need more rights")
-        }
-        _ => error.to_string(),
+    }
+
+    /// What the status says of it now.
+    pub(super) fn status(&self) -> ListenerStatus {
+        ListenerStatus { by_turns: self.by_turns.load(Relaxed), ..self.status.clone() }
     }
 }
 
@@ -255,6 +256,8 @@ impl Drop for Listener {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixListener;
+
     use super::*;
 
     fn bound(address: &str) -> Result<Listener, String> {
@@ -263,7 +266,13 @@ mod tests {
 
     fn opened(addresses: &[&str]) -> Result<Vec<Listener>, ListenError> {
         let places: Vec<Listen> = addresses.iter().map(|address| (*address).into()).collect();
-        let doors = Doors { group: WEB, name: "http", places: &places, policy: Policy::Shared };
+        let doors = Doors {
+            group: WEB,
+            name: "http",
+            places: &places,
+            policy: Policy::Shared,
+            peek_timeout: Duration::ZERO,
+        };
         open_all(std::iter::once(doors), ChosenBy::Configuration, Vec::new())
     }
 
@@ -306,15 +315,5 @@ mod tests {
         assert!(bound(&address).unwrap_err().contains("another process listens there"));
         drop(listener);
         assert!(!path.exists());
-    }
-
-    #[test]
-    fn a_file_that_is_no_socket_is_left_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("precious");
-        std::fs::write(&path, "words").unwrap();
-        let error = bound(&format!("unix:{}", path.display())).unwrap_err();
-        assert!(error.contains("no socket lies there"), "{error}");
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "words");
     }
 }

@@ -3,11 +3,12 @@
 
 use std::time::{Duration, Instant};
 
+use super::departure::Departure;
 use super::event::{Action, ChildId, Report};
 use super::exchange::{Seat, Standing};
 use super::recycling::Wear;
 use super::rules::{CrewRules, later};
-use crate::bus::control::{Failure, Pulse, SUCCESSION};
+use crate::bus::control::{ANNOUNCEMENT, Failure, Pulse, SUCCESSION};
 use crate::bus::frame::{Frame, Kind};
 use crate::bus::peer::Address;
 use crate::events::{ClusterEvent, Member};
@@ -59,40 +60,12 @@ pub(crate) enum Stage {
     Dying { blame: Reason },
 }
 
-/// Why a process that works is to be replaced.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Departure {
-    /// It wants to, for this reason.
-    Retired(String),
-    /// It has served enough.
-    Recycled(String),
-    /// A process of another generation is to take its place.
-    Reloaded,
-}
-
 /// Whether a process knows that the cluster is ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Knows {
     No,
     Told,
     Confirmed,
-}
-
-impl Departure {
-    pub(crate) fn why(&self) -> &str {
-        match self {
-            Self::Retired(why) | Self::Recycled(why) => why,
-            Self::Reloaded => "a new generation takes its place",
-        }
-    }
-
-    pub(crate) fn reason(&self) -> Reason {
-        match self {
-            Self::Retired(_) => Reason::Retired,
-            Self::Recycled(_) => Reason::Recycled,
-            Self::Reloaded => Reason::Replaced,
-        }
-    }
 }
 
 impl Occupant {
@@ -184,8 +157,7 @@ impl Occupant {
         }
         self.stage = Stage::Ready;
         self.ready_since = Some(now);
-        let took = now.saturating_duration_since(self.since).as_millis();
-        let took_ms = u64::try_from(took).unwrap_or(u64::MAX);
+        let took_ms = milliseconds(now.saturating_duration_since(self.since));
         let member = self.member(slot);
         actions.push(Action::Report(Report::Event(ClusterEvent::Ready { member, took_ms })));
     }
@@ -205,8 +177,8 @@ impl Occupant {
         if let Some(problem) = problem {
             actions.push(Action::Report(Report::LinkLost { slot: slot.clone(), problem }));
             // If what it sent was wrong, it may still hear us.
-            let moment = u64::try_from(LINK_GRACE.as_millis()).unwrap_or(u64::MAX);
-            actions.push(Action::Send { to: self.id, frame: Frame::new(Kind::Shutdown, moment, vec![]) });
+            let frame = Frame::new(Kind::Shutdown, milliseconds(LINK_GRACE), vec![]);
+            actions.push(Action::Send { to: self.id, frame });
         }
     }
 
@@ -279,7 +251,7 @@ impl Occupant {
     ) {
         let in_full = later(now, grace.saturating_add(rules.kill_margin));
         let is_starting = matches!(self.stage, Stage::Starting { .. });
-        let until = if is_starting { later(now, rules.kill_margin) } else { in_full };
+        let mut until = if is_starting { later(now, rules.kill_margin) } else { in_full };
         self.reprieve = is_starting.then_some(in_full);
         match self.stage {
             Stage::Starting { .. } | Stage::Ready => {
@@ -287,13 +259,29 @@ impl Occupant {
                 actions.push(Action::Report(Report::Event(ClusterEvent::Draining { member })));
             }
             Stage::Leaving { until: earlier, .. } if until < earlier => {}
+            // It gives idle clients time that there is not at a stop.
+            Stage::Leaving { until: earlier, asked: Some(asked) }
+                if reason == Reason::Stopped && asked != reason =>
+            {
+                until = earlier;
+            }
             _ => return,
         }
         self.stage = Stage::Leaving { until, asked: Some(reason) };
-        let milliseconds = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
         // Clients of one that leaves alone have all the time; at a stop nobody comes after it.
         let occasion = if reason == Reason::Stopped { &[] } else { SUCCESSION };
-        actions.push(Action::Send { to: self.id, frame: Frame::new(Kind::Shutdown, milliseconds, occasion) });
+        actions.push(Action::Send {
+            to: self.id,
+            frame: Frame::new(Kind::Shutdown, milliseconds(grace), occasion),
+        });
+    }
+
+    /// Tells one that works of a stop that will take this long. Whoever does not know the word leaves at once.
+    pub(crate) fn announce_stop(&self, time: Duration, actions: &mut Vec<Action>) {
+        if self.is_ready() {
+            let frame = Frame::new(Kind::Shutdown, milliseconds(time), ANNOUNCEMENT);
+            actions.push(Action::Send { to: self.id, frame });
+        }
     }
 
     /// Moves every deadline, because the master itself was asleep for so long.
@@ -308,4 +296,8 @@ impl Occupant {
             *heard += nap;
         }
     }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

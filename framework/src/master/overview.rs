@@ -64,6 +64,7 @@ impl Overview<'_> {
             requests: pulse.requests,
             accepted: pulse.accepted,
             refused: pulse.refused,
+            turned_away: pulse.turned_away,
             timed_out: pulse.timed_out,
             panics: pulse.panics,
             lost_log_lines: pulse.lost_log_lines,

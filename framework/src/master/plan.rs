@@ -1,6 +1,6 @@
 //! What a master is to run: the places, the settings, the groups; and what follows from them. Pure.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::crew::Crew;
 use super::programs::Refresh;
@@ -37,15 +37,20 @@ pub(crate) struct Doors<'a> {
     pub(crate) places: &'a [Listen],
     /// How connections are spread where a place says nothing else.
     pub(crate) policy: Policy,
+    /// How long the path of a request is waited for, where that chooses.
+    pub(crate) peek_timeout: Duration,
 }
 
 impl Plan {
     /// Where each group listens.
     pub(crate) fn doors(&self) -> impl Iterator<Item = Doors<'_>> {
         let http = &self.launch.http;
-        self.groups.iter().map(|(group, settings)| match group.as_str() {
-            WEB => Doors { group, name: "http", places: &http.listen, policy: http.policy },
-            _ => Doors { group, name: group, places: &settings.listen, policy: http.policy },
+        self.groups.iter().map(|(group, settings)| {
+            let (name, places) = match group.as_str() {
+                WEB => ("http", &http.listen),
+                _ => (group.as_str(), &settings.listen),
+            };
+            Doors { group, name, places, policy: http.policy, peek_timeout: http.peek_timeout }
         })
     }
 
@@ -55,12 +60,8 @@ impl Plan {
     }
 
     fn count(&self, (name, settings): &(String, GroupSettings), processors: usize) -> u32 {
-        match (settings.workers, name.as_str()) {
-            (Some(count), WEB) => count.resolve(processors).max(1),
-            (Some(count), _) => count.resolve(processors),
-            (None, WEB) => self.cluster.workers.resolve(processors),
-            (None, _) => 1,
-        }
+        let count = settings.count(name, &self.cluster).resolve(processors);
+        if name == WEB { count.max(1) } else { count }
     }
 
     /// The supervisor of all this, on so many processors.
@@ -73,6 +74,7 @@ impl Plan {
             let rules = CrewRules::new(&settings.over(&self.cluster), drain_timeout);
             Crew::workers(name, self.count(group, processors), rules, now)
         });
-        Supervisor::new(Rules::from(&self.cluster), agent, crews)
+        let rules = Rules { stop_delay: self.launch.http.stop_delay, ..Rules::from(&self.cluster) };
+        Supervisor::new(rules, agent, crews)
     }
 }

@@ -4,8 +4,9 @@
 use std::time::Instant;
 
 use super::budget::Budget;
+use super::departure::Departure;
 use super::event::{Action, ChildId, Report};
-use super::occupant::{Departure, Occupant, Stage};
+use super::occupant::{Occupant, Stage};
 use super::rules::{CrewRules, later};
 use crate::bus::frame::{Frame, Kind};
 use crate::events::{ClusterEvent, Member};

@@ -67,10 +67,20 @@ impl Programs {
         let image = Image::open(&self.path).map_err(problem)?;
         let build = image.build().map_err(problem)?;
         let newest = self.known.last_key_value().map(|(_, program)| program);
-        // How many workers share the processors is known to the master alone.
+        // How many workers share the processors, and what was bound, is known to the master alone.
         launch.workers = newest.map_or(1, |program| program.launch.workers);
         // Messages are addressed as the first generation knew the groups, for as long as the master lives.
         launch.roll = newest.map_or(launch.roll, |program| program.launch.roll.clone());
+        let known = newest.map_or(&[][..], |program| &program.launch.groups);
+        for group in &mut launch.groups {
+            group.udp = known
+                .iter()
+                .find(|known| known.name == group.name)
+                .map(|known| known.udp.clone())
+                .unwrap_or_default();
+        }
+        // And the sockets stay those that there are, whatever the configuration says by now.
+        launch.listeners = newest.map(|program| program.launch.listeners.clone()).unwrap_or_default();
         let in_force = newest.and_then(|program| program.image.build().ok());
         let changed = in_force.as_ref() != Some(&build);
         let program = Program::new(image, launch).map_err(|error| error.to_string())?;

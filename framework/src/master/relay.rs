@@ -11,6 +11,7 @@ use crate::bus::control::PublishAnswer;
 use crate::bus::frame::{Frame, Kind};
 use crate::bus::payload::RETAINED;
 use crate::bus::topic::{self, RESERVED_PREFIX};
+use crate::role::Slot;
 use crate::status::StateStatus;
 
 /// Passes states from the agent to everybody.
@@ -27,9 +28,20 @@ pub(crate) struct Relay {
 
 #[derive(Debug)]
 struct Member {
-    may_publish: bool,
+    slot: Slot,
     /// The version of each state that it runs.
     runs: BTreeMap<String, u64>,
+}
+
+impl Member {
+    fn may_publish(&self) -> bool {
+        self.slot.is_agent()
+    }
+
+    /// Whether a state of this name concerns it.
+    fn may_have(&self, topic: &str) -> bool {
+        self.slot.is_agent() || topic::is_for(self.slot.group(), topic)
+    }
 }
 
 impl Default for Relay {
@@ -45,12 +57,13 @@ impl Default for Relay {
 }
 
 impl Relay {
-    /// A process said hello: it gets the latest version of every state, and each new one from now on.
-    pub(crate) fn join(&mut self, id: ChildId, may_publish: bool, actions: &mut Vec<Action>) {
-        self.members.insert(id, Member { may_publish, runs: BTreeMap::new() });
-        for frame in self.states.values().filter(|frame| may_publish || !is_private(frame.topic())) {
+    /// A process said hello: it gets the latest version of every state that concerns it, and each new one from now on.
+    pub(crate) fn join(&mut self, id: ChildId, slot: &Slot, actions: &mut Vec<Action>) {
+        let member = Member { slot: slot.clone(), runs: BTreeMap::new() };
+        for frame in self.states.values().filter(|frame| member.may_have(frame.topic())) {
             self.courier.deliver(id, frame, actions);
         }
+        self.members.insert(id, member);
     }
 
     pub(crate) fn leave(&mut self, id: ChildId, actions: &mut Vec<Action>) {
@@ -114,7 +127,7 @@ impl Relay {
             return Err("a state needs a topic".to_owned());
         }
         let name = topic::display(topic);
-        if !self.members.get(&from).is_some_and(|member| member.may_publish) {
+        if !self.members.get(&from).is_some_and(Member::may_publish) {
             return Err(format!("only the agent may publish the state `{name}`"));
         }
         let bytes = weight(frame)
@@ -142,7 +155,7 @@ impl Relay {
         for (&to, member) in &mut self.members {
             if to == publisher {
                 member.runs.insert(state.topic().to_owned(), state.number());
-            } else if member.may_publish || !is_private(state.topic()) {
+            } else if member.may_have(state.topic()) {
                 self.courier.deliver(to, state, actions);
             }
         }
@@ -187,7 +200,7 @@ impl Relay {
 
     /// The states, and whether all of `workers` run the latest version of each.
     pub(crate) fn states(&self, workers: &[ChildId]) -> Vec<StateStatus> {
-        let states = self.states.iter().filter(|(name, _)| !is_private(name));
+        let states = self.states.iter().filter(|(name, _)| !name.starts_with(RESERVED_PREFIX));
         let plain = states.map(|(name, frame)| StateStatus {
             name: name.clone(),
             version: frame.number(),
@@ -198,11 +211,6 @@ impl Relay {
         });
         plain.chain(self.keys.statuses()).collect()
     }
-}
-
-/// What one agent leaves for the next concerns nobody else.
-fn is_private(topic: &str) -> bool {
-    topic.starts_with(RESERVED_PREFIX)
 }
 
 /// The bytes that a retained state takes; `None` if its memory is not what it should be.

@@ -24,6 +24,7 @@ pub(crate) struct Reloading {
     pace: Pace,
     current: Option<Current>,
     waiting: VecDeque<Wanted>,
+    asked: u64,
 }
 
 /// A reload that somebody wants.
@@ -61,7 +62,7 @@ enum Step {
 
 impl Reloading {
     pub(crate) fn new(pace: Pace) -> Self {
-        Self { pace, current: None, waiting: VecDeque::new() }
+        Self { pace, current: None, waiting: VecDeque::new(), asked: 0 }
     }
 
     /// Somebody wants a reload.
@@ -72,6 +73,7 @@ impl Reloading {
         state: ClusterState,
         actions: &mut Vec<Action>,
     ) {
+        self.asked += 1;
         let refusal = match state {
             ClusterState::Starting => Some("the cluster is still starting"),
             ClusterState::Stopping => Some("the cluster is stopping"),
@@ -82,6 +84,11 @@ impl Reloading {
             Some(problem) => refuse(reply, problem, actions),
             None => self.waiting.push_back(Wanted { agent, reply }),
         }
+    }
+
+    /// How many were asked for, those among them that were refused.
+    pub(crate) fn asked(&self) -> u64 {
+        self.asked
     }
 
     /// Whether one is under way.

@@ -1,7 +1,7 @@
 //! Who can be handed connections: which workers are ready, what each has not taken up yet, and who takes too long for
 //! it. Pure; the dispatcher hands over and looks.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::event::ChildId;
@@ -89,12 +89,12 @@ impl Roster {
         }
     }
 
-    /// Who gets the next connection of this client, if anybody can take it: who takes long only if all do.
-    pub(super) fn choose(&self, group: &str, chooser: &mut Chooser, client: &[u8]) -> Option<ChildId> {
+    /// Who gets the next connection with this key, if anybody can take it: who takes long only if all do.
+    pub(super) fn choose(&self, group: &str, chooser: &mut Chooser, key: &[u8]) -> Option<ChildId> {
         let quick = self.candidates(group, |station| !station.slow);
         let candidates = if quick.is_empty() { self.candidates(group, |_| true) } else { quick };
         let (ids, faces): (Vec<ChildId>, Vec<Candidate>) = candidates.into_values().unzip();
-        chooser.choose(&faces, client).map(|place| ids[place])
+        chooser.choose(&faces, key).map(|place| ids[place])
     }
 
     /// By index; of two processes in one slot, the younger.
@@ -156,6 +156,12 @@ impl Roster {
             station.lying = knocked.into_iter().collect();
             station.knocked = knocked.is_some();
         }
+    }
+
+    /// The slots in which somebody is ready.
+    pub(super) fn manned(&self) -> BTreeSet<(&str, u32)> {
+        let ready = self.0.values().filter(|station| station.stage == Stage::Ready);
+        ready.map(|station| (station.group.as_str(), station.index)).collect()
     }
 
     /// Whether anybody of this group is ready.

@@ -10,6 +10,8 @@ use crate::backoff::Backoff;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rules {
     pub(crate) stop_timeout: Duration,
+    /// How long everything goes on at a stop before it begins in earnest.
+    pub(crate) stop_delay: Duration,
     /// Deaths of one slot before the first cluster-ready that end the start.
     pub(crate) boot_attempts: u32,
     /// How long the children may take to say that they know of the first cluster-ready.
@@ -41,6 +43,7 @@ impl From<&ClusterSettings> for Rules {
         let nap = if heartbeat.is_zero() { most } else { (heartbeat / 2).min(most) };
         Self {
             stop_timeout: settings.stop_timeout,
+            stop_delay: Duration::ZERO,
             boot_attempts: 3,
             confirm_timeout: Duration::from_secs(1),
             nap,

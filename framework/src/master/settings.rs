@@ -9,6 +9,7 @@ use super::count::WorkerCount;
 use crate::http::Listen;
 use crate::identity::Account;
 use crate::launch::OnPanic;
+use crate::role::WEB;
 
 /// The section `[cluster]`. What it says of workers holds for every group that does not say otherwise.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -126,6 +127,30 @@ pub struct GroupSettings {
 }
 
 impl GroupSettings {
+    /// How many workers the group `name` has.
+    #[must_use]
+    pub(crate) fn count(&self, name: &str, cluster: &ClusterSettings) -> WorkerCount {
+        let otherwise = if name == WEB { cluster.workers } else { WorkerCount::Exactly(1) };
+        self.workers.unwrap_or(otherwise)
+    }
+
+    /// These settings of the group `name` with all that they leave to `[cluster]` and `[http]`.
+    #[must_use]
+    pub(crate) fn in_full(&self, name: &str, cluster: &ClusterSettings, drain_timeout: Duration) -> Self {
+        let own = self.over(cluster);
+        Self {
+            workers: Some(self.count(name, cluster)),
+            listen: self.listen.clone(),
+            ready_timeout: Some(own.ready_timeout),
+            drain_timeout: Some(self.drain_timeout.unwrap_or(drain_timeout)),
+            restart_limit: Some(own.restart_limit),
+            on_panic: Some(own.on_panic),
+            max_requests: Some(own.max_requests),
+            max_age: Some(own.max_age),
+            max_memory: Some(own.max_memory),
+        }
+    }
+
     /// `cluster` with what this group says otherwise.
     #[must_use]
     pub(crate) fn over(&self, cluster: &ClusterSettings) -> ClusterSettings {

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::listeners::Listener;
 use super::{Master, usage};
 use crate::status::{MasterStatus, Status};
 
@@ -30,9 +31,10 @@ pub(crate) fn take(master: &Master) -> Status {
         agent,
         groups: overview.groups(),
         workers,
-        listeners: master.entrance.listeners().iter().map(|listener| listener.status.clone()).collect(),
+        listeners: master.entrance.listeners().iter().map(Listener::status).collect(),
         states: master.cluster.state_statuses(),
         config: master.cluster.config_status(),
+        tls: master.cluster.tls_status().clone(),
         bus,
     }
 }

@@ -4,6 +4,7 @@
 //! what should be and takes whatever steps are possible now.
 
 mod generations;
+mod stopping;
 
 use std::time::{Duration, Instant};
 
@@ -11,9 +12,10 @@ use chrono::{DateTime, Utc};
 
 use super::announcement::Announcement;
 use super::crew::{Crew, FIRST, Turn};
+use super::departure::Departure;
 use super::event::{Action, ChildId, Outcome, Report};
 use super::exchange::Seat;
-use super::occupant::{Departure, Occupant};
+use super::occupant::Occupant;
 use super::post::{Post, Vacated};
 use super::rules::Rules;
 use crate::bus::peer::{Address, Form};
@@ -41,7 +43,14 @@ pub(crate) struct Supervisor {
 #[derive(Debug)]
 enum Phase {
     Running,
-    Stopping { fast: bool, grace: Duration, outcome: Outcome },
+    /// Until `from` everything goes on, although everybody knows of the stop.
+    Stopping {
+        from: Instant,
+        fast: bool,
+        grace: Duration,
+        outcome: Outcome,
+        closed: bool,
+    },
     Finished,
 }
 
@@ -111,7 +120,8 @@ impl Supervisor {
             matches!(exit.reason, Reason::Config | Reason::NotReady) || tries >= self.rules.boot_attempts;
         if running && !up && hopeless {
             // The outcome says it all.
-            return self.begin_stop(true, None, Outcome::failed_start(&slot, &exit, tries, detail), actions);
+            let outcome = Outcome::failed_start(&slot, &exit, tries, detail);
+            return self.begin_stop(true, None, outcome, now, actions);
         }
         let retry_in_ms = retry_at
             .filter(|_| running)
@@ -121,7 +131,7 @@ impl Supervisor {
             report(ClusterEvent::GaveUp { group, problem: problem.clone() }, actions);
         }
         if running && up && self.has_given_up() {
-            self.begin_stop(true, None, Outcome::gave_up(&problem, detail), actions);
+            self.begin_stop(true, None, Outcome::gave_up(&problem, detail), now, actions);
         }
     }
 
@@ -129,34 +139,6 @@ impl Supervisor {
     fn has_given_up(&self) -> bool {
         let mut groups = self.groups().iter().filter(|crew| crew.wanted() > 0).peekable();
         groups.peek().is_some() && groups.all(Crew::has_given_up)
-    }
-
-    /// Begins to stop; a second call can make it a faster one.
-    pub(crate) fn stop(&mut self, fast: bool, timeout: Option<Duration>, actions: &mut Vec<Action>) {
-        match &mut self.phase {
-            Phase::Running => {
-                self.begin_stop(fast, timeout, Outcome::done(), actions);
-            }
-            Phase::Stopping { fast: already, grace, .. } => {
-                *already |= fast;
-                *grace = timeout.map_or(*grace, |timeout| timeout.min(*grace));
-            }
-            Phase::Finished => {}
-        }
-    }
-
-    fn begin_stop(
-        &mut self,
-        fast: bool,
-        timeout: Option<Duration>,
-        outcome: Outcome,
-        actions: &mut Vec<Action>,
-    ) {
-        report(ClusterEvent::Stopping, actions);
-        let grace = timeout.unwrap_or(self.rules.stop_timeout);
-        self.phase = Phase::Stopping { fast, grace, outcome };
-        self.announcement.withdraw(actions);
-        actions.push(Action::CloseListeners);
     }
 
     /// Takes every step that is possible now.
@@ -169,10 +151,8 @@ impl Supervisor {
                 self.fill_slots(now, actions);
                 self.announcement.update(&mut self.crews, now, actions);
             }
-            Phase::Stopping { fast, grace, .. } => {
-                let (fast, grace) = (*fast, *grace);
-                self.empty_slots(fast, grace, now, actions);
-            }
+            Phase::Stopping { .. } if self.held_until().is_some_and(|until| now < until) => {}
+            Phase::Stopping { .. } => self.empty_slots(now, actions),
             Phase::Finished => {}
         }
     }
@@ -187,34 +167,20 @@ impl Supervisor {
         }
     }
 
-    /// Workers first, the agent last; a fast stop asks everybody at once and waits a moment only.
-    fn empty_slots(&mut self, fast: bool, grace: Duration, now: Instant, actions: &mut Vec<Action>) {
-        let workers_left = self.crews[1..].iter().any(|crew| crew.occupants().next().is_some());
-        let grace = if fast { Duration::ZERO } else { grace };
-        let crews = if fast || !workers_left { &mut self.crews[..] } else { &mut self.crews[1..] };
-        for crew in crews {
-            crew.dismiss(Reason::Stopped, grace, now, actions);
-        }
-        if self.crews.iter().all(|crew| crew.occupants().next().is_none())
-            && let Phase::Stopping { outcome, .. } = std::mem::replace(&mut self.phase, Phase::Finished)
-        {
-            actions.push(Action::Finish(outcome));
-        }
-    }
-
     /// When `converge` wants to be called again, if time alone can change anything.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let running = matches!(self.phase, Phase::Running);
         let active = if self.agent_was_ready { &self.crews[..] } else { &self.crews[..1] };
         let dues = active.iter().filter_map(Crew::due).filter(|_| running);
         let announcement = self.announcement.deadline();
-        self.crews.iter().filter_map(Crew::deadline).chain(dues).chain(announcement).min()
+        let processes = self.crews.iter().filter_map(Crew::deadline);
+        processes.chain(dues).chain(announcement).chain(self.held_until()).min()
     }
 
     /// Whether anything is under way that has a deadline.
     pub(crate) fn is_bounded(&self) -> bool {
         let waits = |crew: &Crew| crew.due().is_some() || crew.occupants().any(Occupant::is_bounded);
-        self.crews.iter().any(waits)
+        self.held_until().is_some() || self.crews.iter().any(waits)
     }
 
     /// Moves every deadline of the processes, because the master itself was asleep for so long.

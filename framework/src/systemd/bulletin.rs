@@ -1,7 +1,5 @@
-//! What the service manager should hear of the cluster, and when. Pure: lines go out, sending them is left to
-//! `notifier`.
-//!
-//! A reload will add one more thing to say: RELOADING with its time, and READY again at its end.
+//! What the service manager should hear of the cluster, and when. Pure: lines go out; sending them, and telling the time
+//! where it wants to know it, are left to `notifier`.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +7,7 @@ use sd_notify::NotifyState;
 
 use crate::status::ClusterState;
 
-/// How much time is asked for at once, while a start or a stop makes progress. It is asked for again at half
+/// How much time is asked for at once, while a start, a stop or a reload makes progress. It is asked for again at half
 /// of it, so that a master that is stuck is found out soon.
 const EXTENSION: Duration = Duration::from_secs(10);
 
@@ -24,6 +22,8 @@ pub(crate) struct Scene {
     pub(crate) alive: usize,
     /// Whether a budget of restarts is spent.
     pub(crate) gave_up: bool,
+    /// How many reloads were asked for so far, those among them that were refused.
+    pub(crate) reloads: u64,
     /// Whether the supervisor will act by itself if nothing happens: then it bounds how long this can last.
     pub(crate) bounded: bool,
 }
@@ -36,6 +36,8 @@ pub(crate) struct Bulletin {
     period: Option<Duration>,
     said: Option<Scene>,
     was_ready: bool,
+    /// When a reload was announced of which the end must be, too.
+    reload_said: Option<Instant>,
     ping_at: Option<Instant>,
     extend_at: Option<Instant>,
 }
@@ -44,7 +46,7 @@ impl Bulletin {
     /// Nothing has been said yet. `watchdog` is the interval in which a sign of life is wanted.
     pub(crate) fn new(pid: u32, watchdog: Option<Duration>) -> Self {
         let period = watchdog.map(|interval| (interval / 2).max(Duration::from_millis(1)));
-        Self { pid, period, said: None, was_ready: false, ping_at: None, extend_at: None }
+        Self { pid, period, said: None, was_ready: false, reload_said: None, ping_at: None, extend_at: None }
     }
 
     /// The lines to be sent now, and the bulletin as it is once they have been.
@@ -54,6 +56,7 @@ impl Bulletin {
         if before.is_none() {
             news.push(NotifyState::MainPid(self.pid).to_string());
         }
+        news.extend(self.reload(before, scene, now).map(|word| word.to_string()));
         if !self.was_ready && matches!(scene.state, ClusterState::Running | ClusterState::Degraded) {
             self.was_ready = true;
             news.push(NotifyState::Ready.to_string());
@@ -76,11 +79,26 @@ impl Bulletin {
         (news, self)
     }
 
-    /// More time, where a start or a stop goes on and the supervisor sees to it that it ends: every process is
+    /// The begin of a reload and its end, which are two messages: of one alone, only the last word counts. One that is
+    /// asked for during another is announced, too: who has asked for it waits for an announcement after that.
+    fn reload(&mut self, before: Option<Scene>, scene: Scene, now: Instant) -> Option<NotifyState<'static>> {
+        if scene.state == ClusterState::Stopping {
+            self.reload_said = None;
+        } else if self.was_ready && before.is_some_and(|before| before.reloads != scene.reloads) {
+            self.reload_said = Some(now);
+            return Some(NotifyState::Reloading);
+        } else if self.reload_said.is_some() && scene.state != ClusterState::Reloading {
+            self.reload_said = None;
+            return Some(NotifyState::Ready);
+        }
+        None
+    }
+
+    /// More time, where a start, a stop or a reload goes on and the supervisor sees to it that it ends: every process is
     /// killed after `cluster.ready_timeout` or `cluster.stop_timeout`.
     fn extension(&mut self, scene: Scene, now: Instant) -> Option<String> {
-        let waiting = matches!(scene.state, ClusterState::Starting | ClusterState::Stopping);
-        if !waiting || !scene.bounded {
+        let calm = matches!(scene.state, ClusterState::Running | ClusterState::Degraded);
+        if calm || !scene.bounded {
             self.extend_at = None;
             return None;
         }
@@ -103,7 +121,9 @@ impl Bulletin {
 
     /// When something must be said again although nothing happens.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.ping_at.into_iter().chain(self.extend_at).min()
+        let is_over = self.said.is_some_and(|scene| scene.state != ClusterState::Reloading);
+        let over_at = self.reload_said.filter(|_| is_over);
+        self.ping_at.into_iter().chain(self.extend_at).chain(over_at).min()
     }
 }
 
@@ -137,125 +157,4 @@ pub(super) fn status(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const STARTING: Scene =
-        Scene { state: ClusterState::Starting, ready: 0, wanted: 2, alive: 1, gave_up: false, bounded: true };
-    const RUNNING: Scene =
-        Scene { state: ClusterState::Running, ready: 2, wanted: 2, alive: 3, gave_up: false, bounded: false };
-    const DEGRADED: Scene = Scene { state: ClusterState::Degraded, ready: 1, ..RUNNING };
-    const STOPPING: Scene = Scene { state: ClusterState::Stopping, ready: 0, bounded: true, ..RUNNING };
-
-    /// Shows scenes, each at its milliseconds after the start, and returns what was said of each.
-    fn told(watchdog: Option<Duration>, scenes: &[(u64, Scene)]) -> Vec<String> {
-        let start = Instant::now();
-        let mut bulletin = Bulletin::new(7, watchdog);
-        let mut told = Vec::new();
-        for (at, scene) in scenes {
-            let (lines, after) = bulletin.next(*scene, start + Duration::from_millis(*at));
-            bulletin = after;
-            told.push(lines.join(" "));
-        }
-        told
-    }
-
-    #[test]
-    fn a_life_is_told_once() {
-        let life = [
-            (0, STARTING),
-            (1, STARTING),
-            (2, Scene { ready: 1, ..STARTING }),
-            (3, RUNNING),
-            (4, Scene { alive: 4, ..RUNNING }),
-            (5, DEGRADED),
-            (6, Scene { ready: 2, ..DEGRADED }),
-            (7, Scene { gave_up: true, ..DEGRADED }),
-            (7, Scene { gave_up: true, ready: 2, ..DEGRADED }),
-            (7, RUNNING),
-            (8, STOPPING),
-            (9, Scene { alive: 1, ..STOPPING }),
-        ];
-        let told = told(None, &life);
-        let expected = [
-            "MAINPID=7 STATUS=starting: 0 of 2 workers ready EXTEND_TIMEOUT_USEC=10000000",
-            "",
-            "STATUS=starting: 1 of 2 workers ready",
-            "READY=1 STATUS=running: 2 of 2 workers ready",
-            "",
-            "STATUS=degraded: 1 of 2 workers ready",
-            "STATUS=degraded: 2 of 2 workers ready, the agent is not",
-            "STATUS=degraded: 1 of 2 workers ready; gave up, and tries again slowly",
-            "STATUS=degraded: 2 of 2 workers ready, the agent is not; gave up, and tries again slowly",
-            "STATUS=running: 2 of 2 workers ready",
-            "STOPPING=1 STATUS=stopping: 3 processes left EXTEND_TIMEOUT_USEC=10000000",
-            "STATUS=stopping: 1 process left",
-        ];
-        assert_eq!(told, expected);
-    }
-
-    #[test]
-    fn a_start_that_fails_is_never_ready() {
-        let told = told(None, &[(0, STARTING), (1, STOPPING)]);
-        assert!(!told.join(" ").contains("READY=1"), "{told:?}");
-    }
-
-    #[test]
-    fn a_cluster_that_is_degraded_at_once_was_ready() {
-        assert!(told(None, &[(0, STARTING), (1, DEGRADED)])[1].starts_with("READY=1 "));
-    }
-
-    #[test]
-    fn more_time_is_asked_for_every_five_seconds_while_the_supervisor_bounds_the_wait() {
-        let unbounded = Scene { bounded: false, ..STARTING };
-        let scenes = [
-            (0, STARTING),
-            (4_999, STARTING),
-            (5_000, STARTING),
-            (10_000, unbounded),
-            (20_000, STARTING),
-            (20_001, RUNNING),
-            (60_000, RUNNING),
-            (60_001, STOPPING),
-            (65_001, STOPPING),
-        ];
-        let asked: Vec<bool> =
-            told(None, &scenes).iter().map(|lines| lines.contains("EXTEND_TIMEOUT_USEC=10000000")).collect();
-        assert_eq!(asked, [true, false, true, false, true, false, false, true, true]);
-    }
-
-    #[test]
-    fn signs_of_life_come_at_half_the_interval_whatever_the_state() {
-        let interval = Some(Duration::from_millis(200));
-        let scenes =
-            [(0, STARTING), (99, STARTING), (100, RUNNING), (150, DEGRADED), (350, RUNNING), (449, STOPPING)];
-        let pinged: Vec<bool> =
-            told(interval, &scenes).iter().map(|lines| lines.contains("WATCHDOG=1")).collect();
-        assert_eq!(pinged, [true, false, true, false, true, false]);
-    }
-
-    #[test]
-    fn the_deadline_is_the_next_time_that_something_is_due() {
-        let start = Instant::now();
-        let after = |watchdog, scene| Bulletin::new(7, watchdog).next(scene, start).1.deadline();
-        assert_eq!(after(None, RUNNING), None);
-        assert_eq!(after(None, STARTING), Some(start + Duration::from_secs(5)));
-        let ping = Some(start + Duration::from_secs(1));
-        assert_eq!(after(Some(Duration::from_secs(2)), RUNNING), ping);
-        assert_eq!(after(Some(Duration::from_secs(2)), STARTING), ping);
-    }
-
-    #[test]
-    fn what_could_not_be_sent_is_said_again() {
-        let now = Instant::now();
-        let bulletin = Bulletin::new(7, None);
-        let (first, _lost) = bulletin.next(RUNNING, now);
-        assert_eq!(bulletin.next(RUNNING, now).0, first);
-    }
-
-    #[test]
-    fn a_text_cannot_smuggle_in_a_line() {
-        assert_eq!(status("gave up:\nREADY=1"), "STATUS=gave up: READY=1");
-        assert_eq!(status(&"é".repeat(5000)).chars().count(), "STATUS=".len() + LONGEST);
-    }
-}
+mod tests;

@@ -9,6 +9,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::{Duration, Instant};
 
+use sd_notify::NotifyState;
+
 use super::bulletin::{Bulletin, Scene, status};
 
 /// How long to wait after a message that could not be sent.
@@ -58,7 +60,11 @@ impl Speaker {
         if self.retry_at.is_some_and(|at| now < at) {
             return;
         }
-        let (lines, bulletin) = self.bulletin.next(scene, now);
+        let (mut lines, bulletin) = self.bulletin.next(scene, now);
+        if lines.contains(&NotifyState::Reloading.to_string()) {
+            // By it the manager knows an announcement that answers its own wish from an earlier one.
+            lines.extend(NotifyState::monotonic_usec_now().ok().map(|time| time.to_string()));
+        }
         match self.mouth.send(&lines) {
             Ok(()) => {
                 self.bulletin = bulletin;
@@ -138,8 +144,15 @@ mod tests {
     use super::*;
     use crate::status::ClusterState;
 
-    const RUNNING: Scene =
-        Scene { state: ClusterState::Running, ready: 1, wanted: 1, alive: 2, gave_up: false, bounded: false };
+    const RUNNING: Scene = Scene {
+        state: ClusterState::Running,
+        ready: 1,
+        wanted: 1,
+        alive: 2,
+        gave_up: false,
+        reloads: 0,
+        bounded: false,
+    };
 
     #[test]
     fn a_message_that_finds_nobody_is_sent_again_later() {

@@ -70,7 +70,7 @@ impl Cluster {
     /// The address that it listens on, such as `127.0.0.1:41234`.
     #[must_use]
     pub fn address(&self) -> &str {
-        self.url.trim_start_matches("http://")
+        self.url.split_once("://").map_or(&*self.url, |(_, address)| address)
     }
 
     /// The master's process id.
@@ -196,7 +196,7 @@ fn await_ready(mut command: Command) -> Result<(Master, String), String> {
     });
     match line_in.recv_timeout(PATIENCE) {
         Ok(Some(line)) => {
-            let url = line.split_whitespace().find(|word| word.starts_with("http://"));
+            let url = line.split_whitespace().find(|word| word.contains("://"));
             Ok((master, url.ok_or_else(|| line.clone())?.trim_end_matches(',').to_owned()))
         }
         Ok(None) => Err(complaints.recv_timeout(PATIENCE).unwrap_or_default()),

@@ -29,6 +29,22 @@ async fn with_a_successor_an_idle_client_may_ask_once_more() {
 }
 
 #[tokio::test]
+async fn a_stop_does_not_wait_for_the_idle_clients_of_a_succession() {
+    let served = Served::start(patient()).await;
+    let mut idle = served.connect().await;
+    ask(&mut idle, GET).await;
+    served.drain.begin(Occasion::Succession, None);
+    let begun = Instant::now();
+    while served.readiness.get() != Standing::Draining {
+        tokio::task::yield_now().await;
+    }
+    served.drain.begin(Occasion::Stop, None);
+    assert_eq!(rest(&mut idle).await, "");
+    assert_eq!(served.drained().await, Drained { cut: 0 });
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
 async fn clients_that_never_ask_again_are_let_go_one_by_one_before_the_deadline() {
     let served = Served::start(HttpSettings { idle_grace: SHORT, ..patient() }).await;
     let mut clients = Vec::new();

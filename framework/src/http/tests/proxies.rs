@@ -63,6 +63,7 @@ async fn a_client_holds_as_many_connections_as_it_may_and_a_proxy_any_number() {
     let mut first = served.connect().await;
     ask(&mut first, GET).await;
     assert_eq!(rest(&mut served.connect().await).await, "");
+    assert_eq!(served.gauges.turned_away(), 1);
     assert_eq!(ask(&mut first, GET).await.1, "hello\n");
     let served = Served::start(limited(&["127.0.0.1"])).await;
     let mut clients = [served.connect().await, served.connect().await];

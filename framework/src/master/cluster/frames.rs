@@ -113,6 +113,14 @@ impl Cluster {
             }
             Kind::Everywhere => self.everywhere.ask(from, frame, actions)?,
             Kind::Duties => self.duties = read(frame)?,
+            Kind::Certificates => {
+                let earlier = std::mem::replace(&mut self.tls, read(frame)?);
+                if let Some(problem) =
+                    self.tls.refused.clone().filter(|_| self.tls.refused != earlier.refused)
+                {
+                    actions.push(Action::Report(Report::CertificatesRefused { problem }));
+                }
+            }
             Kind::ConfigRefused => {
                 self.config_refused = read(frame)?;
                 if let Some(problem) = self.config_refused.clone() {
@@ -155,7 +163,7 @@ impl Cluster {
         if hello.slot != *slot || self.builds.get(&hello.generation) != Some(&hello.build) {
             return Err(format!("it says that it is {} of build {}", hello.slot, hello.build));
         }
-        self.relay.join(from, slot.is_agent(), actions);
+        self.relay.join(from, slot, actions);
         if slot.is_agent() {
             self.gathering.admit(from, actions);
         }

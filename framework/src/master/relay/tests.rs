@@ -15,7 +15,7 @@ fn publish(relay: &mut Relay, from: ChildId, topic: &str, payload: &[u8]) -> Vec
 
 fn join(relay: &mut Relay, id: ChildId, may_publish: bool) -> Vec<Action> {
     let mut actions = Vec::new();
-    relay.join(id, may_publish, &mut actions);
+    relay.join(id, &if may_publish { Slot::Agent } else { Slot::worker("web", 0) }, &mut actions);
     actions
 }
 
@@ -65,6 +65,21 @@ fn what_one_agent_leaves_for_the_next_goes_to_no_worker() {
     assert_eq!(sends(&join(&mut relay, ChildId(3), false)), []);
     relay.leave(AGENT, &mut Vec::new());
     assert_eq!(sends(&join(&mut relay, NEXT_AGENT, true)), [(9, Kind::State, 1)]);
+    assert!(relay.states(&[ChildId(2)]).is_empty());
+}
+
+#[test]
+fn secrets_go_to_the_workers_of_their_group_and_are_not_listed() {
+    let mut relay = Relay::default();
+    join(&mut relay, AGENT, true);
+    join(&mut relay, ChildId(2), false);
+    relay.join(ChildId(3), &Slot::worker("jobs", 0), &mut Vec::new());
+    let topic = topic::secrets_of("web");
+    assert_eq!(
+        sends(&publish(&mut relay, AGENT, &topic, b"a")),
+        [(2, Kind::State, 1), (1, Kind::Published, 77)]
+    );
+    assert_eq!(sends(&join(&mut relay, ChildId(4), false)), [(4, Kind::State, 1)]);
     assert!(relay.states(&[ChildId(2)]).is_empty());
 }
 

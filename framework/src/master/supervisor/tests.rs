@@ -115,7 +115,7 @@ fn the_start_fails_after_three_deaths_of_one_slot_and_leaves_nobody() {
     }
     world.happened();
     world.exit("web.0", FAILED);
-    assert_eq!(world.happened(), ["Shutdown agent"]);
+    assert_eq!(world.happened(), ["close", "Shutdown agent"]);
     world.exit("agent", Status::Code(0));
     let outcome = world.outcome.unwrap();
     assert_eq!(outcome.ending, Ending::StartFailed);
@@ -162,7 +162,7 @@ fn a_replacement_that_is_not_ready_in_time_is_replaced() {
 fn a_stop_empties_the_workers_first_and_the_agent_last() {
     let mut world = World::up(2);
     world.stop(false);
-    assert_eq!(world.happened(), ["withdraw", "Shutdown web.0", "Shutdown web.1"]);
+    assert_eq!(world.happened(), ["withdraw", "close", "Shutdown web.0", "Shutdown web.1"]);
     world.stop(false);
     assert_eq!(world.happened(), [""; 0], "asking twice changes nothing");
     world.exit("web.1", Status::Code(0));
@@ -179,7 +179,7 @@ fn who_does_not_leave_in_time_is_killed() {
     let mut world = World::up(1);
     world.stop(false);
     world.wait(20 * S);
-    assert_eq!(world.happened(), ["withdraw", "Shutdown web.0"]);
+    assert_eq!(world.happened(), ["withdraw", "close", "Shutdown web.0"]);
     world.wait(S);
     assert_eq!(world.happened(), ["kill web.0"]);
     world.exit("web.0", KILLED);
@@ -189,11 +189,63 @@ fn who_does_not_leave_in_time_is_killed() {
 }
 
 #[test]
+fn an_announced_stop_begins_after_its_delay_and_takes_no_longer_for_it() {
+    let mut world = World::up(1);
+    world.supervisor.rules.stop_delay = 5 * S;
+    world.stop(false);
+    // To those who work, the announcement is a frame of the same kind.
+    assert_eq!(world.happened(), ["withdraw", "Shutdown web.0"]);
+    world.wait(4 * S);
+    assert_eq!(world.happened(), [""; 0]);
+    world.wait(S);
+    assert_eq!(world.happened(), ["close", "Shutdown web.0"]);
+    world.wait(15 * S);
+    assert_eq!(world.happened(), [""; 0]);
+    world.wait(S);
+    assert_eq!(world.happened(), ["kill web.0"]);
+}
+
+#[test]
+fn an_announced_stop_begins_at_once_when_nobody_works_or_has_time() {
+    let up = || {
+        let mut world = World::up(1);
+        world.supervisor.rules.stop_delay = 60 * S;
+        world.stop(false);
+        world.happened();
+        world
+    };
+    let mut world = up();
+    world.stop(true);
+    assert_eq!(world.happened(), ["close", "Shutdown agent", "Shutdown web.0"]);
+    let mut world = up();
+    world.exit("web.0", KILLED);
+    assert_eq!(world.happened(), ["close", "Shutdown agent"]);
+    let mut world = up();
+    world.step(|supervisor, now, actions| supervisor.stop(false, Some(2 * S), now, actions));
+    world.wait(S);
+    assert_eq!(world.happened(), ["close", "Shutdown web.0"]);
+    let mut world = up();
+    world.wait(10 * S);
+    assert_eq!(world.happened(), ["close", "Shutdown web.0"], "half the time is the most");
+}
+
+#[test]
+fn a_stop_hurries_who_leaves_for_a_successor() {
+    let mut world = World::up(1);
+    world.scale("web", 0);
+    world.happened();
+    world.stop(false);
+    assert_eq!(world.happened(), ["withdraw", "close", "Shutdown web.0"]);
+    world.wait(S);
+    assert_eq!(world.happened(), [""; 0], "once");
+}
+
+#[test]
 fn a_time_without_end_is_a_long_time() {
     let mut world = World::up(1);
-    world.step(|supervisor, _, actions| supervisor.stop(false, Some(Duration::MAX), actions));
+    world.step(|supervisor, now, actions| supervisor.stop(false, Some(Duration::MAX), now, actions));
     world.wait(24 * 3600 * S);
-    assert_eq!(world.happened(), ["withdraw", "Shutdown web.0"]);
+    assert_eq!(world.happened(), ["withdraw", "close", "Shutdown web.0"]);
 }
 
 #[test]
@@ -223,7 +275,7 @@ fn a_process_without_its_link_is_killed_after_a_moment() {
 fn a_stop_during_the_start_ends_it() {
     let mut world = World::new(2);
     world.stop(false);
-    assert_eq!(world.happened(), ["spawn agent", "Shutdown agent"]);
+    assert_eq!(world.happened(), ["spawn agent", "close", "Shutdown agent"]);
     world.exit("agent", Status::Code(0));
     assert_eq!(world.outcome.unwrap(), Outcome::done());
 }

@@ -223,7 +223,7 @@ fn silence_counts_while_a_process_starts_and_while_it_leaves() {
     world.pulse_all();
     world.stop(false);
     world.wait(10 * S);
-    assert_eq!(world.happened(), ["withdraw", "Shutdown web.0", "abort agent", "abort web.0"]);
+    assert_eq!(world.happened(), ["withdraw", "close", "Shutdown web.0", "abort agent", "abort web.0"]);
 }
 
 #[test]

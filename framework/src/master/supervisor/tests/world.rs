@@ -19,7 +19,13 @@ pub(super) const FAILED: Status = Status::Code(1);
 pub(super) const KILLED: Status = Status::Signal(9);
 
 pub(super) fn rules() -> Rules {
-    Rules { stop_timeout: 20 * S, boot_attempts: 3, confirm_timeout: S, nap: 2 * S }
+    Rules {
+        stop_timeout: 20 * S,
+        stop_delay: Duration::ZERO,
+        boot_attempts: 3,
+        confirm_timeout: S,
+        nap: 2 * S,
+    }
 }
 
 /// The default rules, with a short margin.
@@ -128,6 +134,7 @@ impl World {
             Action::Reply { answer, .. } => self.seen.push(format!("{answer:?}")),
             Action::AnnounceReady => self.seen.push("announce".to_owned()),
             Action::WithdrawReady => self.seen.push("withdraw".to_owned()),
+            Action::CloseListeners => self.seen.push("close".to_owned()),
             Action::Report(Report::Event(ClusterEvent::GaveUp { group, .. })) => {
                 self.seen.push(format!("gave up {group}"));
             }
@@ -263,7 +270,7 @@ impl World {
 
     pub(super) fn stop(&mut self, fast: bool) {
         self.stopping = true;
-        self.step(|supervisor, _, actions| supervisor.stop(fast, None, actions));
+        self.step(|supervisor, now, actions| supervisor.stop(fast, None, now, actions));
     }
 
     pub(super) fn scale(&mut self, group: &str, to: u32) {

@@ -1,0 +1,174 @@
+//! What of the configuration nobody shall read over a shoulder or in a log: decided by the names of keys, and by the
+//! look of values. Pure. Errs on the side of hiding.
+
+use serde_json::{Map, Value};
+
+/// What stands for a secret.
+const MASK: &str = "***";
+
+/// What a secret is called: a key counts if its last word ends in one of these, in the singular or the plural.
+const SECRETS: [&str; 7] = ["password", "passwd", "passphrase", "secret", "token", "credential", "apikey"];
+
+/// Short for it, where it is a word for itself.
+const SHORT: [&str; 2] = ["pass", "pwd"];
+
+/// The table without its secrets.
+pub(super) fn masked(table: &Map<String, Value>) -> Map<String, Value> {
+    let entry = |(key, value): (&String, &Value)| {
+        let shown = if is_secret(key) { hidden(value) } else { shown(value) };
+        (key.clone(), shown)
+    };
+    table.iter().map(entry).collect()
+}
+
+fn shown(value: &Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(without_secrets(text)),
+        Value::Array(items) => items.iter().map(shown).collect(),
+        Value::Object(table) => Value::Object(masked(table)),
+        other => other.clone(),
+    }
+}
+
+/// That nothing is set, and whether something is switched on, are no secrets.
+fn hidden(value: &Value) -> Value {
+    let open = match value {
+        Value::Null | Value::Bool(_) => true,
+        Value::Number(_) => false,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(table) => table.is_empty(),
+    };
+    if open { value.clone() } else { MASK.into() }
+}
+
+fn is_secret(key: &str) -> bool {
+    let words = words(key);
+    let (last, before) = words.split_last().map_or(("", &[][..]), |(last, before)| (last.as_str(), before));
+    let one = last.strip_suffix('s').unwrap_or(last);
+    SECRETS.iter().any(|secret| one.ends_with(secret))
+        || SHORT.contains(&last)
+        || (one == "key" && !before.is_empty())
+}
+
+/// `db_api-key` and `dbApiKey` are three words each.
+fn words(key: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut after_small = false;
+    for letter in key.chars() {
+        let is_gap = !letter.is_alphanumeric();
+        if is_gap || (letter.is_uppercase() && after_small) {
+            words.push(String::new());
+        }
+        if !is_gap && let Some(word) = words.last_mut() {
+            word.extend(letter.to_lowercase());
+        }
+        after_small = letter.is_lowercase() || letter.is_numeric();
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+/// A text without the user of a URL, and without what follows `password=` and the like. Passwords that are not
+/// encoded may hold anything, so all up to the last `@` counts as the user, and all to the end as the password.
+fn without_secrets(text: &str) -> String {
+    let text = match (text.find("://"), text.rfind('@')) {
+        (Some(scheme), Some(at)) if scheme < at => format!("{}://{MASK}{}", &text[..scheme], &text[at..]),
+        _ => text.to_owned(),
+    };
+    match text.match_indices('=').map(|(at, _)| at).find(|at| is_secret(&text[..*at])) {
+        Some(at) => format!("{}={MASK}", &text[..at]),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_key_is_secret_by_its_last_word() {
+        for key in [
+            "password",
+            "db_password",
+            "dbpassword",
+            "DB_PASSWORD",
+            "dbPassword",
+            "passwords",
+            "secret",
+            "client-secret",
+            "token",
+            "auth_token",
+            "accessToken",
+            "tokens",
+            "api_key",
+            "api-key",
+            "apiKey",
+            "apikey",
+            "ssh_keys",
+            "signing_key",
+            "passphrase",
+            "credentials",
+            "smtp_pass",
+        ] {
+            assert!(is_secret(key), "{key}");
+        }
+        for key in [
+            "",
+            "key",
+            "keys",
+            "monkey",
+            "hotkeys",
+            "key_file",
+            "token_lifetime",
+            "secret_path",
+            "bypass",
+            "compass",
+            "_",
+        ] {
+            assert!(!is_secret(key), "{key}");
+        }
+    }
+
+    #[test]
+    fn nothing_below_a_secret_key_is_shown() {
+        let table = json!({
+            "tokens": { "abc": "alice" }, "secrets": ["x"], "pin_token": 1234, "api_key": "k",
+            "users": [{ "name": "a", "password": "b" }], "deep": { "er": { "secret": "s" } },
+        });
+        let expected = json!({
+            "tokens": "***", "secrets": "***", "pin_token": "***", "api_key": "***",
+            "users": [{ "name": "a", "password": "***" }], "deep": { "er": { "secret": "***" } },
+        });
+        assert_eq!(Value::Object(masked(table.as_object().unwrap())), expected);
+    }
+
+    #[test]
+    fn what_is_not_set_or_only_a_switch_stays() {
+        let table = json!({ "password": "", "token": null, "use_token": true, "tokens": [], "secrets": {}, "keys": [1] });
+        assert_eq!(Value::Object(masked(table.as_object().unwrap())), table);
+    }
+
+    #[test]
+    fn a_text_loses_the_user_of_its_url_and_its_passwords() {
+        for (text, shown) in [
+            ("redis://cache:6379/0", "redis://cache:6379/0"),
+            ("redis://:hunter2@cache", "redis://***@cache"),
+            ("postgres://u:p/a@ss@db:1/shop?sslmode=require", "postgres://***@db:1/shop?sslmode=require"),
+            ("nats://a:b@one,nats://c:d@two", "nats://***@two"),
+            ("https://db?user=u&password=p&x=y", "https://db?user=u&password=***"),
+            ("host=db password = 'a b' user=u", "host=db password =***"),
+            ("Server=db;Pwd=1;AccessToken=t", "Server=db;Pwd=***"),
+            ("Server=db;AccessToken=t", "Server=db;AccessToken=***"),
+            ("https://maps?key=hunter2", "https://maps?key=***"),
+            ("é=1", "é=1"),
+            ("é™token=1", "é™token=***"),
+            ("a@b", "a@b"),
+            ("1 + 1 = 2", "1 + 1 = 2"),
+        ] {
+            assert_eq!(without_secrets(text), shown);
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! How long a certificate holds, and what must be said of that. Pure: it reads no clock.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio_rustls::rustls::pki_types::{CertificateDer, UnixTime};
+use webpki::{EndEntityCert, Error, KeyUsage};
+
+/// How long before its end a certificate is complained of.
+const NOTICE: TimeDelta = TimeDelta::days(14);
+
+/// The time in which a certificate holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Validity {
+    pub(crate) not_before: DateTime<Utc>,
+    pub(crate) not_after: DateTime<Utc>,
+}
+
+impl Validity {
+    /// The library tells the dates only of a certificate that does not hold, and looks at them before anything else: so
+    /// it is asked about the begin and the end of time.
+    pub(super) fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
+        let certificate = EndEntityCert::try_from(certificate).ok()?;
+        let ask = |seconds| {
+            let time = UnixTime::since_unix_epoch(core::time::Duration::from_secs(seconds));
+            certificate.verify_for_usage(&[], &[], &[], time, KeyUsage::server_auth(), None, None).err()
+        };
+        let date = |time: UnixTime| DateTime::from_timestamp(i64::try_from(time.as_secs()).ok()?, 0);
+        let not_before = match ask(0)? {
+            Error::CertNotValidYet { not_before, .. } => date(not_before)?,
+            // From before 1970 on.
+            _ => DateTime::UNIX_EPOCH,
+        };
+        let not_after = match ask(u64::from(u32::MAX) * 100)? {
+            Error::CertExpired { not_after, .. } => date(not_after)?,
+            _ => return None,
+        };
+        Some(Self { not_before, not_after })
+    }
+
+    pub(crate) fn has_ended(&self, now: DateTime<Utc>) -> bool {
+        now > self.not_after
+    }
+
+    /// What an operator should know of it at this moment, if anything.
+    pub(crate) fn remark(&self, now: DateTime<Utc>) -> Option<String> {
+        let left = self.not_after - now;
+        if self.has_ended(now) {
+            Some(format!("it EXPIRED at {}: clients refuse it; renew it", self.not_after))
+        } else if now < self.not_before {
+            Some(format!("it is not valid before {}: clients refuse it until then", self.not_before))
+        } else if left < NOTICE {
+            Some(format!("it expires in {} days, at {}: renew it", left.num_days(), self.not_after))
+        } else {
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+
+    use super::*;
+
+    fn day(text: &str) -> DateTime<Utc> {
+        format!("{text}T12:00:00Z").parse().unwrap()
+    }
+
+    fn validity() -> Validity {
+        let mut params = CertificateParams::new(vec!["shop.test".to_owned()]).unwrap();
+        (params.not_before, params.not_after) = (date_time_ymd(2026, 3, 1), date_time_ymd(2026, 6, 1));
+        let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        Validity::of(certificate.der()).unwrap()
+    }
+
+    #[test]
+    fn the_dates_are_those_of_the_certificate() {
+        let validity = validity();
+        let shown = [validity.not_before, validity.not_after].map(|date| date.to_string());
+        assert_eq!(shown, ["2026-03-01 00:00:00 UTC", "2026-06-01 00:00:00 UTC"]);
+    }
+
+    #[test]
+    fn an_operator_hears_of_an_end_that_is_near_or_past() {
+        for (now, remark) in [
+            ("2026-02-01", Some("it is not valid before 2026-03-01")),
+            ("2026-04-01", None),
+            ("2026-05-17", None),
+            ("2026-05-20", Some("it expires in 11 days")),
+            ("2026-06-02", Some("it EXPIRED at 2026-06-01")),
+        ] {
+            let said = validity().remark(day(now));
+            let fits = match (&said, remark) {
+                (Some(said), Some(remark)) => said.starts_with(remark),
+                (said, remark) => said.is_none() && remark.is_none(),
+            };
+            assert!(fits, "{now}: {said:?}");
+        }
+    }
+}
