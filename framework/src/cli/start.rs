@@ -10,7 +10,7 @@ use crate::config::{ConfigError, Layers, Merged};
 use crate::error::Ending;
 use crate::http::{HttpSettings, Listen};
 use crate::identity::{self, Identity};
-use crate::launch::{Group, Launch};
+use crate::launch::{Body, Group, Launch};
 use crate::log::{Level, LogSettings};
 use crate::master::{self, ClusterSettings, GroupSettings, Outcome, Plan, Refresh, WorkerCount};
 use crate::role::WEB;
@@ -81,6 +81,7 @@ fn plan(about: &About, args: &Start, inherited: Vec<Inherited>) -> Result<Plan, 
     let known = |(name, settings): &(String, GroupSettings)| Group {
         name: name.clone(),
         on_panic: settings.on_panic.unwrap_or(cluster.on_panic),
+        body: if about.commands.contains(&name.as_str()) { Body::Command } else { Body::Function },
     };
     Ok(Plan {
         launch: Launch {
