@@ -11,6 +11,7 @@
 //! | `state` | states across restarts of their publishers and observers |
 //! | `messages` | messages: who gets them, in which order, and what becomes of those that nobody can take |
 //! | `asks` | questions and answers |
+//! | `python` | the example `python`: a group that is another program, and all that it is spared and not |
 //! | `configuration` | changes on disk, mistakes on disk, layers |
 //! | `commands` | the command line, the control socket, the run dir |
 //! | `balance` | how connections are spread over the workers |
@@ -47,6 +48,7 @@ mod hung;
 mod load;
 mod logs;
 mod messages;
+mod python;
 mod reload;
 mod rights;
 mod scaffold;
