@@ -24,13 +24,13 @@ use crate::process::Process;
 use crate::role::{ROLE_VARIABLE, Role};
 use crate::signals::{Signals, Wish};
 
+pub(crate) use self::command::run as become_command;
+
 /// How long the master may take to welcome us.
 const WELCOME: Duration = Duration::from_secs(10);
 
 /// How long tasks that do not listen may hold up the end.
 const RUNTIME_END: Duration = Duration::from_millis(100);
-
-pub(crate) use self::command::run as become_command;
 
 /// Lives as `role`: calls `work` with the connection to the master and the inherited sockets.
 pub(crate) fn live<W, F>(role: Role, work: W) -> ExitCode

@@ -121,9 +121,8 @@ class Link:
 
     def send(self, kind, topic="", number=0, payload=b"", to=NOBODY, sender=NOBODY):
         topic, now = topic.encode(), time.time_ns() // 1000
-        length = len(topic) + len(payload)
-        head = HEAD.pack(length, kind, len(topic), 0, 0, number, to, sender, now)
-        self.socket.sendall(head + topic + payload)
+        lengths = len(topic) + len(payload), kind, len(topic)
+        self.socket.sendall(HEAD.pack(*lengths, 0, 0, number, to, sender, now) + topic + payload)
 
     def receive(self, until):
         """The next frame, or nothing if none has come by then. The end of the link is an EOFError."""
@@ -131,8 +130,8 @@ class Link:
             patience = max(0, until - time.monotonic())
             if not select.select([self.socket], [], [], patience)[0]:
                 return None
-            cloexec = socket.MSG_CMSG_CLOEXEC
-            data, descriptors, flags, _ = socket.recv_fds(self.socket, 1 << 16, 253, cloexec)
+            received = socket.recv_fds(self.socket, 1 << 16, 253, socket.MSG_CMSG_CLOEXEC)
+            data, descriptors, flags, _ = received
             if not data or flags & socket.MSG_CTRUNC:
                 raise EOFError
             self.bytes += data
@@ -169,16 +168,15 @@ class Worker:
         except (EOFError, BrokenPipeError, ConnectionResetError):
             return 1  # the master is gone
         except Exception as error:
-            words = {"reason": f"{type(error).__name__}: {error}", "detail": ""}
-            self.link.send(FAILED, payload=pack(words))
+            reason = f"{type(error).__name__}: {error}"
+            self.link.send(FAILED, payload=pack({"reason": reason, "detail": ""}))
             raise
 
     def join(self):
         """From the hello to the word that this worker is ready. The states come before the welcome."""
         place = {"worker": {"group": self.group, "index": self.index}}
-        build, generation = os.environ["HATCHERY_BUILD"], int(self.generation)
-        hello = {"protocol": PROTOCOL, "build": build, "slot": place, "generation": generation}
-        self.link.send(HELLO, payload=pack(hello))
+        hello = {"protocol": PROTOCOL, "build": os.environ["HATCHERY_BUILD"], "slot": place}
+        self.link.send(HELLO, payload=pack({**hello, "generation": int(self.generation)}))
         early, until = [], time.monotonic() + 10
         while (frame := self.link.receive(until)) and frame.kind != WELCOME:
             early.append(frame)
