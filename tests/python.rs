@@ -14,23 +14,10 @@ use crate::harness::{Running, kill, log_lines, missing, processes_in, stderr};
 const WORKER: &str = include_str!("../framework/examples/python/worker.py");
 
 /// A worker that does wrong when it is asked to; `proper` is the one of the example.
-const IMPROPER: &str = r#"
-import proper, subprocess, sys
+const IMPROPER: &str = include_str!("python/improper.py");
 
-class Improper(proper.Worker):
-    def answer(self, question):
-        if question == "garbage":
-            self.link.socket.sendall(b"\xff" * 64)
-        if question == "wrong kind":
-            self.link.send(proper.WELCOME)
-        if question == "leave something behind":
-            return str(subprocess.Popen(["sleep", "1000"]).pid)
-        if question == "fail":
-            raise OSError("the disk is full")
-        return super().answer(question)
-
-sys.exit(Improper().run())
-"#;
+/// A worker that serves whoever comes by the descriptors of its welcome.
+const HOSPITABLE: &str = include_str!("python/hospitable.py");
 
 /// No growing patience with processes that die.
 const QUICK: &[&str] =
@@ -105,10 +92,11 @@ fn a_worker_in_python_is_replaced_like_any_other() {
     let cluster = cluster();
     let first = py(&cluster.status()).process.pid;
     kill(first.unwrap());
+    // Who has begun to live is asked before it knows its own address.
+    eventually("a successor answers", || (ask(&cluster, "what is 2 times 3").body == "6").then_some(()));
     let status = successor_of(&cluster, first);
     let second = py(&status).process.pid;
     assert_eq!(py(&status).process.last_exit.as_ref().map(|exit| exit.reason), Some(Reason::Killed));
-    assert_eq!(ask(&cluster, "what is 2 times 3").body, "6");
 
     // The logs it does not have, and a polite signal.
     cluster.signal(Signal::USR1);
@@ -126,6 +114,25 @@ fn a_worker_in_python_is_replaced_like_any_other() {
     let status = successor_of(&cluster, third);
     assert_eq!((status.generation, py(&status).process.generation), (2, 2));
     assert_eq!(ask(&cluster, "what is 3 times 3").body, "9");
+}
+
+#[test]
+fn a_command_serves_by_the_descriptors_of_its_welcome() {
+    if missing("python3") {
+        return;
+    }
+    let site = site(&[("worker.py", HOSPITABLE), ("proper.py", WORKER)]);
+    let shared = "{ address = '127.0.0.1:0', name = 'shared', policy = 'shared' }";
+    let handed = "{ address = '127.0.0.1:0', name = 'handed' }";
+    site.configure("default.toml", &format!("[groups.py]\nlisten = [{shared}, {handed}]"));
+    let cluster = Cluster::start_at(site, QUICK);
+    let status = cluster.status();
+    for (name, how) in [("shared", "accepted"), ("handed", "handed over")] {
+        let listener = status.listeners.iter().find(|listener| listener.name == name).expect("a listener");
+        for _ in 0..3 {
+            assert_eq!(cluster.get_from(&listener.address, "/").body, how);
+        }
+    }
 }
 
 #[test]
