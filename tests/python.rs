@@ -117,6 +117,22 @@ fn a_worker_in_python_is_replaced_like_any_other() {
 }
 
 #[test]
+fn a_reload_to_a_broken_command_changes_nothing() {
+    if missing("python3") {
+        return;
+    }
+    let cluster = cluster();
+    let pid = py(&cluster.status()).process.pid;
+    fs::write(cluster.site().dir().join("worker.py"), "raise SystemExit('the new one is broken')").unwrap();
+    let reloaded = cluster.site().run(&["reload"]);
+    assert_eq!(reloaded.status.code(), Some(1));
+    assert!(stderr(&reloaded).contains("the new one is broken"), "{}", stderr(&reloaded));
+    let status = cluster.wait_for("all is as before", |status| status.workers.len() == 2);
+    assert_eq!((py(&status).process.pid, status.generation), (pid, 1));
+    assert_eq!(ask(&cluster, "what is 5 times 5").body, "25");
+}
+
+#[test]
 fn a_command_serves_by_the_descriptors_of_its_welcome() {
     if missing("python3") {
         return;
