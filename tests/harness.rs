@@ -146,13 +146,13 @@ pub(crate) fn ask_all(cluster: &Cluster, path: &str) -> Vec<Value> {
     answers.into_iter().flatten().collect()
 }
 
-/// Whether a tool of systemd is not there, which skips a test; not on the machine that decides whether a
-/// change is good.
+/// Whether a tool is not there, which skips a test; not on the machine that decides whether a change is good.
 pub(crate) fn missing(tool: &str) -> bool {
     let found = Command::new(tool).arg("--version").stdout(Stdio::null()).status().is_ok();
-    assert!(found || std::env::var_os("CI").is_none(), "{tool} is missing: install the package `systemd`");
+    let package = if tool.starts_with("systemd") { "systemd" } else { "python3" };
+    assert!(found || std::env::var_os("CI").is_none(), "{tool} is missing: install the package `{package}`");
     if !found {
-        eprintln!("skipped: {tool} is missing; the Debian package is `systemd`");
+        eprintln!("skipped: {tool} is missing; the Debian package is `{package}`");
     }
     !found
 }

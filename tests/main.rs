@@ -13,6 +13,7 @@
 //! | `asks` | questions and answers |
 //! | `keyed` | one upstream for each key that is observed, whoever dies; what workers contribute |
 //! | `large` | states in sealed memory, stopped workers, and when a version is everywhere |
+//! | `python` | the example `python`: a group that is another program, and all that it is spared and not |
 //! | `configuration` | changes on disk, mistakes on disk, layers |
 //! | `commands` | the command line, the control socket, the run dir |
 //! | `show` | `config show`: every key, its origin, no secret |
@@ -57,6 +58,7 @@ mod listeners;
 mod load;
 mod logs;
 mod messages;
+mod python;
 mod reload;
 mod rights;
 mod scaffold;

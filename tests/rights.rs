@@ -13,6 +13,7 @@ use rustix::process::Signal;
 
 use crate::harness::{FAST, Running, kill, log_lines, pids, probe, site, stderr};
 
+mod commands;
 mod files;
 
 /// The user that workers become here.

@@ -16,7 +16,7 @@ use crate::cpu::CpuSettings;
 use crate::duty::Duty;
 use crate::error::{Ending, Result};
 use crate::http::HttpSettings;
-use crate::lives::{self, AgentMain, Work, WorkerMain};
+use crate::lives::{self, AgentMain, Crew, Work};
 use crate::log::{self, LogSettings};
 use crate::master::{ClusterSettings, GroupSettings};
 use crate::role::{AGENT, ROLE_VARIABLE, Role, WEB};
@@ -49,7 +49,7 @@ pub struct App {
     schema: Schema,
     duties: Vec<Duty>,
     agent: Option<AgentMain>,
-    groups: Vec<(&'static str, WorkerMain)>,
+    groups: Vec<(&'static str, Crew)>,
 }
 
 /// An app without a configuration of its own: every key that nobody owns is a mistake.
@@ -117,16 +117,41 @@ impl App {
     /// When the name is taken, is one of the framework's own (`agent`, `master`, `error`, `console`), or is more
     /// than lower-case letters, digits, `-` and `_`.
     #[must_use]
-    pub fn group<F, Fut>(mut self, name: &'static str, main: F) -> Self
+    pub fn group<F, Fut>(self, name: &'static str, main: F) -> Self
     where
         F: FnOnce(Worker) -> Fut + Send + 'static,
         Fut: Future<Output = Result> + Send + 'static,
     {
+        self.crew(name, Crew::Function(Box::new(|worker| Box::pin(main(worker)))))
+    }
+
+    /// Another group of workers whose processes are another program, such as `["python3", "worker.py"]`: it speaks
+    /// the protocol of `docs/protocol.md` on its standard input, and is supervised like any other worker. It runs
+    /// in the app's folder, from which a program with a `/` in its name is looked for; any other is looked for on
+    /// the `PATH`. A start fails when it cannot be found, and so does a reload.
+    ///
+    /// # Panics
+    /// When the name is none for a [`group`](Self::group), or the command is empty.
+    #[must_use]
+    pub fn group_command<S: Into<String>>(
+        self,
+        name: &'static str,
+        command: impl IntoIterator<Item = S>,
+    ) -> Self {
+        let command: Vec<String> = command.into_iter().map(Into::into).collect();
+        assert!(
+            command.first().is_some_and(|program| !program.is_empty()),
+            "the group {name} has no program"
+        );
+        self.crew(name, Crew::Command(command))
+    }
+
+    fn crew(mut self, name: &'static str, crew: Crew) -> Self {
         let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || b"-_".contains(&c);
         assert!(!name.is_empty() && name.bytes().all(plain), "no name for a group of workers: `{name}`");
         assert!(!RESERVED.contains(&name), "a group of workers cannot be called `{name}`");
         assert!(self.groups.iter().all(|(known, _)| *known != name), "two groups of workers called `{name}`");
-        self.groups.push((name, Box::new(|worker| Box::pin(main(worker)))));
+        self.groups.push((name, crew));
         self
     }
 
@@ -138,7 +163,9 @@ impl App {
         let sections = Sections::new(self.schema, self.section_checks(&groups));
         // A child gets no arguments. A command that a child runs inherits the variable and has some.
         let Some(role) = env::var_os(ROLE_VARIABLE).filter(|_| env::args_os().len() <= 1) else {
-            let about = About { name: self.name, version: self.version, sections, groups };
+            let is_command = |(name, crew): &(_, _)| matches!(crew, Crew::Command(_)).then_some(*name);
+            let commands = self.groups.iter().filter_map(is_command).collect();
+            let about = About { name: self.name, version: self.version, sections, groups, commands };
             return cli::run(&about);
         };
         match role.to_string_lossy().parse::<Role>() {

@@ -7,6 +7,8 @@
 pub(crate) mod codec;
 pub(crate) mod control;
 pub(crate) mod decoder;
+#[cfg(test)]
+mod document;
 pub(crate) mod frame;
 pub(crate) mod head;
 pub(crate) mod kind;

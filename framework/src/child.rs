@@ -1,6 +1,7 @@
 //! The life of a child from its first line to its last: find the link, say hello, be welcomed, do the
 //! author's work, and say what went wrong if something did.
 
+mod command;
 mod outset;
 
 use std::future::Future;
@@ -24,6 +25,8 @@ use crate::role::{ROLE_VARIABLE, Role};
 use crate::signals::{Signals, Wish};
 use crate::tls::CertificateError;
 
+pub(crate) use self::command::run as become_command;
+
 /// How long the master may take to welcome us.
 const WELCOME: Duration = Duration::from_secs(10);
 
@@ -36,18 +39,27 @@ where
     W: FnOnce(Process, Vec<Arc<OwnedFd>>) -> F,
     F: Future<Output = Result> + Send + 'static,
 {
-    let socket = match link::inherit() {
+    let socket = match inherit() {
         Ok(socket) => socket,
-        Err(error) => {
-            eprintln!("error: {ROLE_VARIABLE} is set, but {error}: only a master starts such processes");
-            eprintln!("unset {ROLE_VARIABLE} and run `start`");
-            return Ending::Usage.into();
-        }
+        Err(code) => return code,
     };
     let build = outset::prepare(&role);
     if outset::is_orphan(&socket) {
         return Ending::Failed.into();
     }
+    with_runtime(&role.clone(), connect_and_work(role, build, socket, work))
+}
+
+/// Takes the link from standard input.
+fn inherit() -> Result<OwnedFd, ExitCode> {
+    link::inherit().map_err(|error| {
+        eprintln!("error: {ROLE_VARIABLE} is set, but {error}: only a master starts such processes");
+        eprintln!("unset {ROLE_VARIABLE} and run `start`");
+        Ending::Usage.into()
+    })
+}
+
+fn with_runtime(role: &Role, life: impl Future<Output = ExitCode>) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -55,7 +67,7 @@ where
             return Ending::Failed.into();
         }
     };
-    let code = runtime.block_on(connect_and_work(role, build, socket, work));
+    let code = runtime.block_on(life);
     runtime.shutdown_timeout(RUNTIME_END);
     code
 }

@@ -11,6 +11,7 @@ use crate::cpu::CpuSettings;
 use crate::http::HttpSettings;
 use crate::identity::Identity;
 use crate::log::LogSettings;
+use crate::role::Slot;
 use crate::tls::CertificateFiles;
 
 /// The body of a welcome; the same for every child of a generation.
@@ -80,6 +81,27 @@ pub(crate) struct Group {
     /// The names of its UDP sockets, in the order in which they come with the welcome.
     #[serde(default)]
     pub(crate) udp: Vec<String>,
+    /// What its processes run.
+    #[serde(default)]
+    pub(crate) body: Body,
+}
+
+/// What the processes of a group run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Body {
+    /// A function of the app's.
+    #[default]
+    Function,
+    /// Another program.
+    Command,
+}
+
+impl Launch {
+    /// Whether a slot is filled by another program.
+    pub(crate) fn is_command(&self, slot: &Slot) -> bool {
+        self.groups.iter().any(|group| group.name == slot.group() && group.body == Body::Command)
+    }
 }
 
 /// What follows a panic in a worker, be it in a handler or in a task. That a handler's panic is answered with 500 is

@@ -34,8 +34,15 @@ pub(crate) struct Work {
     pub(crate) sections: Sections,
     pub(crate) duties: Vec<Duty>,
     pub(crate) agent: Option<AgentMain>,
-    /// The function of each group of workers.
-    pub(crate) groups: Vec<(&'static str, WorkerMain)>,
+    /// What each group of workers is.
+    pub(crate) groups: Vec<(&'static str, Crew)>,
+}
+
+/// What the workers of a group run.
+pub(crate) enum Crew {
+    Function(WorkerMain),
+    /// Another program, with its arguments.
+    Command(Vec<String>),
 }
 
 /// Lives as a child of this role.
@@ -89,7 +96,11 @@ fn keep(vault: Vault) -> Duty {
 /// The author's function of its group is the life of a worker. An app without one has nothing to serve.
 fn live_as_worker(role: Role, work: Work) -> ExitCode {
     let group = role.slot.group().to_owned();
-    let main = work.groups.into_iter().find(|(name, _)| *name == group).map(|(_, main)| main);
+    let main = match work.groups.into_iter().find(|(name, _)| *name == group) {
+        Some((_, Crew::Command(command))) => return child::become_command(&role, &command),
+        Some((_, Crew::Function(main))) => Some(main),
+        None => None,
+    };
     child::live(role, |process, sockets| async move {
         let Some(main) = main else {
             return Err(format!("the app has no function for {group}: give it one with `App::worker`").into());

@@ -93,6 +93,12 @@ impl FromStr for Slot {
 /// The environment variable that makes a process a child: [`Role`] as text.
 pub(crate) const ROLE_VARIABLE: &str = "HATCHERY_ROLE";
 
+/// What a group that is another program says in its hello that it runs.
+pub(crate) const BUILD_VARIABLE: &str = "HATCHERY_BUILD";
+
+/// The app's folder, for a group that is another program; elsewhere it is what an operator says.
+pub(crate) const APP_DIR_VARIABLE: &str = "HATCHERY_APP_DIR";
+
 /// Set for a master that was started in the background, and for nobody else.
 pub(crate) const DAEMON_VARIABLE: &str = "HATCHERY_DAEMON";
 

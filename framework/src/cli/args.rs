@@ -15,6 +15,8 @@ pub(crate) struct About {
     pub(crate) sections: Sections,
     /// The groups of workers.
     pub(crate) groups: Vec<&'static str>,
+    /// Those of them that are other programs.
+    pub(crate) commands: Vec<&'static str>,
 }
 
 #[derive(Debug, Parser)]

@@ -12,7 +12,7 @@ use crate::config::{ConfigError, Merged};
 use crate::error::Ending;
 use crate::http::{HttpSettings, Listen};
 use crate::identity::{self, Identity};
-use crate::launch::{Group, Launch};
+use crate::launch::{Body, Group, Launch};
 use crate::log::{Level, LogSettings};
 use crate::master::{self, ClusterSettings, GroupSettings, Outcome, Plan, Refresh, WorkerCount};
 use crate::role::WEB;
@@ -78,6 +78,7 @@ fn plan(about: &About, args: &Start, inherited: Vec<Inherited>) -> Result<Plan, 
         on_panic: settings.on_panic.unwrap_or(cluster.on_panic),
         // Known when they are bound.
         udp: Vec::new(),
+        body: if about.commands.contains(&name.as_str()) { Body::Command } else { Body::Function },
     };
     Ok(Plan {
         launch: Launch {

@@ -17,12 +17,13 @@ use super::origin::Origin;
 use crate::identity::whoami;
 
 /// Environment variables that start like a config key and are none.
-pub const NOT_KEYS: [&str; 7] = [
+pub const NOT_KEYS: [&str; 8] = [
     "HATCHERY_ENV",
     "HATCHERY_ROLE",
     "HATCHERY_APP_DIR",
     "HATCHERY_RUN_DIR",
     "HATCHERY_LOG_DIR",
+    "HATCHERY_BUILD",
     "HATCHERY_DAEMON",
     "HATCHERY_IDENTITY",
 ];

@@ -26,7 +26,7 @@ use crate::exit::{Ended, Status};
 use crate::identity::IDENTITY_VARIABLE;
 use crate::log::Console;
 use crate::pidfd::Pidfd;
-use crate::role::{DAEMON_VARIABLE, ROLE_VARIABLE, Role, Slot};
+use crate::role::{APP_DIR_VARIABLE, DAEMON_VARIABLE, ROLE_VARIABLE, Role, Slot};
 use crate::systemd;
 
 /// How long the last frames of a dead child may take, should a process that it left behind hold its link; and
@@ -110,6 +110,8 @@ pub(crate) fn spawn(
     }
     // It takes the identity on by itself: `Command::uid` would fork, and knows no further groups.
     command.envs(launch.identity.iter().map(|identity| (IDENTITY_VARIABLE, identity.to_string())));
+    // Another program is not told by a welcome before it begins where it belongs.
+    command.envs(launch.is_command(slot).then_some((APP_DIR_VARIABLE, &launch.app_dir)));
     let mut child = command
         .arg0(format!("{}: {slot}", launch.app))
         .env(ROLE_VARIABLE, role.to_string())
