@@ -57,6 +57,7 @@ use self::cluster::Cluster;
 use self::crew::FIRST;
 use self::entrance::Entrance;
 use self::event::{Action, ChildId, Event};
+use self::exchange::Exchange;
 use self::host::Host;
 use self::programs::Programs;
 use self::spawn::{Care, Handle};
@@ -142,8 +143,9 @@ impl Master {
         let build = programs.build(FIRST).map_err(start_failed)?;
         let started = Instant::now();
         let supervisor = plan.supervisor(host.processors, started);
-        let cluster =
-            Cluster::new((&plan.cluster).into(), (&plan.cluster).into(), supervisor, build, started);
+        let exchange = Exchange::new(plan.launch.bus.queue_bytes());
+        let (rules, pace) = ((&plan.cluster).into(), (&plan.cluster).into());
+        let cluster = Cluster::new(rules, pace, supervisor, exchange, build, started);
         Ok(Self {
             cluster,
             launch: plan.launch,

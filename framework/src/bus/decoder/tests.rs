@@ -1,3 +1,5 @@
+//! The decoder: streams that are whole, split, damaged or made up.
+
 use proptest::prelude::*;
 
 use super::super::frame::MAX_LENGTH;
