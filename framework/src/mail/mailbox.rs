@@ -38,6 +38,16 @@ impl Letter {
             descriptors: frame.descriptors().to_vec(),
         }
     }
+
+    /// The memory that it will take at most while it waits.
+    pub(super) fn cost_of(frame: &Frame) -> usize {
+        size_of::<Arrived>() + frame.wire_length()
+    }
+
+    /// The memory that it takes while it waits.
+    fn cost(&self) -> usize {
+        size_of::<Arrived>() + self.payload.len()
+    }
 }
 
 /// What a subscription finds next.
@@ -60,6 +70,7 @@ pub(crate) struct Mailbox {
 #[derive(Debug, Default)]
 struct Queue {
     letters: VecDeque<Arrived>,
+    /// The bytes of the payloads, and of what holds them: many small ones cost more than they say.
     bytes: usize,
     /// Whether nothing has been taken for a while, although much waits.
     stalled: bool,
@@ -86,9 +97,11 @@ impl Mailbox {
         let emptied = async {
             loop {
                 let emptied = self.emptied.notified();
-                if self.queue().bytes <= self.limit / 2 {
+                let queue = self.queue();
+                if queue.stalled || queue.bytes <= self.limit / 2 {
                     return;
                 }
+                drop(queue);
                 emptied.await;
             }
         };
@@ -117,7 +130,7 @@ impl Mailbox {
 impl Queue {
     fn put(&mut self, mut letter: Letter, limit: usize) {
         let length = letter.payload.len();
-        if self.bytes > 0 && self.bytes + length > limit {
+        if self.bytes > 0 && self.bytes + letter.cost() > limit {
             match self.letters.back_mut() {
                 Some(Arrived::Missed(count)) => *count += 1,
                 _ => self.letters.push_back(Arrived::Missed(1)),
@@ -127,7 +140,7 @@ impl Queue {
         if self.bytes > CONGESTED && length < SMALL {
             letter.payload = Bytes::copy_from_slice(&letter.payload);
         }
-        self.bytes += length;
+        self.bytes += letter.cost();
         self.letters.push_back(Arrived::Letter(letter));
     }
 
@@ -135,7 +148,7 @@ impl Queue {
         let arrived = self.letters.pop_front()?;
         self.stalled = false;
         if let Arrived::Letter(letter) = &arrived {
-            self.bytes -= letter.payload.len();
+            self.bytes -= letter.cost();
         }
         Some(arrived)
     }
