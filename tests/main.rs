@@ -11,6 +11,8 @@
 //! | `state` | states across restarts of their publishers and observers |
 //! | `messages` | messages: who gets them, in which order, and what becomes of those that nobody can take |
 //! | `asks` | questions and answers |
+//! | `vandals` | children that send what no child should, by the app `vandal` |
+//! | `storms` | many messages and questions while processes die and are replaced |
 //! | `configuration` | changes on disk, mistakes on disk, layers |
 //! | `commands` | the command line, the control socket, the run dir |
 //! | `balance` | how connections are spread over the workers |
@@ -53,6 +55,8 @@ mod scaffold;
 mod serving;
 mod state;
 mod stop;
+mod storms;
 mod succession;
 mod surroundings;
 mod systemd;
+mod vandals;

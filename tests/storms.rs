@@ -1,0 +1,1 @@
+//! Many messages and questions while processes die and are replaced.
