@@ -21,7 +21,7 @@ const FLOORS: &[&[&str]] = &[
     &["agent", "worker"],
     &["duty"],
     &["lives"],
-    &["cli", "testing"],
+    &["cli", "testing", "fuzzing"],
     &["app"],
 ];
 
@@ -43,6 +43,7 @@ const PURE: &[&str] = &[
     "cpu/settings.rs",
     "events.rs",
     "exit.rs",
+    "fuzzing.rs",
     "http/pace.rs",
     "http/phase.rs",
     "http/preface.rs",
@@ -59,8 +60,10 @@ const PURE: &[&str] = &[
     "master/exchange.rs",
     "master/exchange/backlog.rs",
     "master/exchange/calls.rs",
+    "master/exchange/fuzzing.rs",
     "master/exchange/seats.rs",
     "master/exchange/traffic.rs",
+    "master/exchange/turnover.rs",
     "master/occupant.rs",
     "master/overview.rs",
     "master/pace.rs",

@@ -75,6 +75,8 @@ use crate::systemd::{Notifier, Scene};
 
 pub use self::count::WorkerCount;
 pub(crate) use self::event::Outcome;
+#[cfg(feature = "fuzzing")]
+pub(crate) use self::exchange::fuzzing::drive as fuzz_exchange;
 pub(crate) use self::herald::Herald;
 pub(crate) use self::plan::Plan;
 pub(crate) use self::programs::Refresh;

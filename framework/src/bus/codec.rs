@@ -71,7 +71,7 @@ mod tests {
         // Within a field that is not known, which is passed over.
         let field = [&[0x81, 0xa1, b'x'][..]].concat();
         let arrays = [field.clone(), vec![0x91; 60 << 20]].concat();
-        let maps = [field.clone(), [0x81, 0x00].repeat(1 << 20)].concat();
+        let maps = [field, [0x81, 0x00].repeat(1 << 20)].concat();
         for (bytes, problem) in [
             (&arrays[..], "depth limit exceeded"),
             (&maps[..], "depth limit exceeded"),

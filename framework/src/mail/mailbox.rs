@@ -97,11 +97,9 @@ impl Mailbox {
         let emptied = async {
             loop {
                 let emptied = self.emptied.notified();
-                let queue = self.queue();
-                if queue.stalled || queue.bytes <= self.limit / 2 {
+                if self.queue().needs_no_wait(self.limit) {
                     return;
                 }
-                drop(queue);
                 emptied.await;
             }
         };
@@ -142,6 +140,11 @@ impl Queue {
         }
         self.bytes += letter.cost();
         self.letters.push_back(Arrived::Letter(letter));
+    }
+
+    /// Whether there is room for much more, or nobody who would make some.
+    fn needs_no_wait(&self, limit: usize) -> bool {
+        self.stalled || self.bytes <= limit / 2
     }
 
     fn take(&mut self) -> Option<Arrived> {

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::tests::{JOBS, WEB, frame, numbers, reply, run, worker};
 use super::*;
+use crate::bus::peer::Form;
 
 const SLOTS: usize = 5;
 

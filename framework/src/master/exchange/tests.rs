@@ -3,6 +3,8 @@
 use super::*;
 use crate::bus::decoder::Decoder;
 use crate::bus::frame::MAX_LENGTH;
+use crate::bus::head::Route;
+use crate::bus::peer::Form;
 
 pub(super) const WEB: u8 = 0;
 pub(super) const JOBS: u8 = 1;
