@@ -14,6 +14,8 @@
 //! | `keyed` | one upstream for each key that is observed, whoever dies; what workers contribute |
 //! | `large` | states in sealed memory, stopped workers, and when a version is everywhere |
 //! | `python` | the example `python`: a group that is another program, and all that it is spared and not |
+//! | `vandals` | children that send what no child should, by the app `vandal` |
+//! | `storms` | many messages and questions while processes die and are replaced |
 //! | `configuration` | changes on disk, mistakes on disk, layers |
 //! | `commands` | the command line, the control socket, the run dir |
 //! | `show` | `config show`: every key, its origin, no secret |
@@ -66,7 +68,9 @@ mod serving;
 mod show;
 mod state;
 mod stop;
+mod storms;
 mod succession;
 mod surroundings;
 mod systemd;
 mod tls;
+mod vandals;

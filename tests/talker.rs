@@ -1,6 +1,9 @@
 //! An app whose processes talk: each does what an order tells it, and keeps what it heard. Orders come over HTTP, and are
 //! passed on to whom they are for.
 
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -71,6 +74,13 @@ enum Order {
         whom: String,
         within_ms: u64,
     },
+    /// Ask so often, some at the same time, and tell how often which kind of answer came.
+    Inquire {
+        whom: String,
+        count: usize,
+    },
+    /// Tell how much was heard, and how much missed.
+    Tally,
     /// Ask so many at the same time.
     AskMany {
         whom: String,
@@ -250,6 +260,7 @@ impl Talker {
                 Err(ReceiveError::Missed { count, .. }) => json!({ "missed": count }),
                 Err(error) => json!({ "error": error.to_string() }),
             };
+            journal(&note);
             self.heard.lock().unwrap_or_else(PoisonError::into_inner).push(note);
         }
     }
@@ -288,6 +299,12 @@ impl Talker {
                 let answer = self.messenger.ask_within(patience, &peer(&whom), &Order::Name).await;
                 json!(answer.map_err(|error| kind(&error)))
             }
+            Order::Inquire { whom, count } => self.inquire(&peer(&whom), count).await,
+            Order::Tally => {
+                let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+                let missed: u64 = heard.iter().filter_map(|note| note["missed"].as_u64()).sum();
+                json!({ "heard": heard.len(), "missed": missed })
+            }
             Order::AskMany { whom, count } => {
                 let (peer, slow) = (peer(&whom), Slow { ms: 300 });
                 let asks = (0..count).map(|_| self.messenger.ask(&peer, &slow));
@@ -307,6 +324,23 @@ impl Talker {
         })
     }
 
+    /// Eight ask at a time, and each answer takes a moment.
+    async fn inquire(&self, whom: &Peer, count: usize) -> Value {
+        let mut kinds = BTreeMap::<&str, usize>::new();
+        let mut left = count;
+        while left > 0 {
+            let at_once = left.min(8);
+            let question = Order::Dawdle { ms: 2 };
+            let patience = Duration::from_secs(10);
+            let asks = (0..at_once).map(|_| self.messenger.ask_within(patience, whom, &question));
+            for answer in futures_util::future::join_all(asks).await {
+                *kinds.entry(answer.as_ref().map_or_else(kind, |_| "answered")).or_default() += 1;
+            }
+            left -= at_once;
+        }
+        json!(kinds)
+    }
+
     async fn send(&self, to: &str, words: &Words) -> Result<(), SendError> {
         match to {
             "all" => self.messenger.broadcast(words).await,
@@ -314,6 +348,16 @@ impl Talker {
             "group:web" => self.messenger.broadcast_to("web", words).await,
             other => self.messenger.send_to(&peer(other), words).await,
         }
+    }
+}
+
+/// Writes down what was heard, where a test wants to know it of processes that end.
+fn journal(note: &Value) {
+    let path = format!("journal/{}", std::process::id());
+    if let (Some(text), Ok(mut file)) =
+        (note["text"].as_str(), OpenOptions::new().append(true).create(true).open(path))
+    {
+        let _ = writeln!(file, "{text}");
     }
 }
 

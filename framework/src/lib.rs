@@ -29,6 +29,7 @@
 //! | `desk`, `agent`, `duty`, `worker`, `lives` | the two roles that run the author's code |
 //! | `cli`, `app` | the command line; what an author puts together |
 //! | [`testing`] | a cluster of real processes for an app's own tests |
+//! | `fuzzing` | doors for fuzzers, where the feature of that name is on |
 
 mod agent;
 mod app;
@@ -47,6 +48,9 @@ pub mod error;
 mod events;
 pub mod exec;
 mod exit;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gathered;
 mod handover;
 mod heartbeat;

@@ -166,7 +166,7 @@ impl Mail {
         let State { desks, early, unheard, crowded, .. } = &mut *state;
         let is_question = frame.kind() == Kind::Ask;
         let taken = desks.get_mut(frame.topic()).and_then(|desk| match &desk.answering {
-            Some(answering) if is_question => Some(answering.take(frame, &self.sender, self.address)),
+            Some(answering) if is_question => Some(answering.take(frame, &self.sender, self.address, limit)),
             _ => (!is_question && desk.deliver(frame, crowded)).then_some(Ok(())),
         });
         let problem = match (taken, early) {
@@ -194,6 +194,8 @@ impl Mail {
         let mut state = self.state();
         let State { desks, early, .. } = &mut *state;
         let desk = desks.entry(topic.into()).or_default();
+        // On a topic of which nothing comes, nothing else would remove those that were dropped.
+        desk.subscriptions.retain(|subscription| subscription.strong_count() > 0);
         desk.subscriptions.push(Arc::downgrade(&mailbox));
         let waiting = early.as_mut().map(|early| early.claim(topic, Kind::Message)).unwrap_or_default();
         for frame in &waiting {
@@ -247,6 +249,11 @@ impl Mail {
         received
     }
 
+    /// Nobody waits for the receipt for message `number` any more.
+    pub(crate) fn forget_receipt(&self, number: u64) {
+        self.state().receipts.remove(&number);
+    }
+
     /// Tells when there is room again somewhere, from now on.
     pub(crate) fn room(&self) -> watch::Receiver<u64> {
         self.room.subscribe()
@@ -278,10 +285,11 @@ impl Desk {
 
 impl Early {
     fn keep(&mut self, frame: &Frame, limit: usize) -> Result<(), Unanswered> {
-        if self.bytes > 0 && self.bytes + frame.wire_length() > limit {
+        // As who will care counts it, so that all of it fits there.
+        if self.bytes > 0 && self.bytes + Letter::cost_of(frame) > limit {
             return Err(Unanswered::Busy);
         }
-        self.bytes += frame.wire_length();
+        self.bytes += Letter::cost_of(frame);
         self.frames.push(frame.clone());
         Ok(())
     }
@@ -291,7 +299,7 @@ impl Early {
         let is_claimed = |frame: &Frame| frame.kind() == kind && frame.topic() == topic;
         let (claimed, rest) = std::mem::take(&mut self.frames).into_iter().partition(is_claimed);
         self.frames = rest;
-        self.bytes = self.frames.iter().map(Frame::wire_length).sum();
+        self.bytes = self.frames.iter().map(Letter::cost_of).sum();
         claimed
     }
 
@@ -300,6 +308,7 @@ impl Early {
             (frame.kind(), frame.number(), frame.route().from.pid) == (Kind::Ask, number, asker)
         };
         self.frames.retain(|frame| !is_meant(frame));
+        self.bytes = self.frames.iter().map(Letter::cost_of).sum();
     }
 }
 

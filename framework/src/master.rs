@@ -67,6 +67,7 @@ use self::cluster::Cluster;
 use self::crew::FIRST;
 use self::entrance::Entrance;
 use self::event::{Action, ChildId, Event};
+use self::exchange::Exchange;
 use self::host::Host;
 use self::programs::Programs;
 use self::spawn::{Care, Handle};
@@ -85,6 +86,8 @@ use crate::systemd::{Notifier, Scene};
 
 pub use self::count::WorkerCount;
 pub(crate) use self::event::Outcome;
+#[cfg(feature = "fuzzing")]
+pub(crate) use self::exchange::fuzzing::drive as fuzz_exchange;
 pub(crate) use self::herald::Herald;
 pub(crate) use self::plan::Plan;
 pub(crate) use self::programs::Refresh;
@@ -155,8 +158,9 @@ impl Master {
         let build = programs.build(FIRST).map_err(start_failed)?;
         let started = Instant::now();
         let supervisor = plan.supervisor(host.processors, started);
-        let cluster =
-            Cluster::new((&plan.cluster).into(), (&plan.cluster).into(), supervisor, build, started);
+        let exchange = Exchange::new(plan.launch.bus.queue_bytes());
+        let (rules, pace) = ((&plan.cluster).into(), (&plan.cluster).into());
+        let cluster = Cluster::new(rules, pace, supervisor, exchange, build, started);
         Ok(Self {
             cluster,
             launch: plan.launch,

@@ -12,6 +12,7 @@ use crate::bus::head::Route;
 use crate::bus::peer::{Address, Form, Peer, UnknownGroup};
 use crate::bus::topic::{self, BadTopic};
 use crate::bus::{CodecError, Topic, codec};
+use crate::mail::Mail;
 use crate::process::{MasterGone, Process};
 
 pub use answers::{AnswerError, AnswerLimits};
@@ -166,6 +167,7 @@ impl Messenger {
 
     async fn post_confirmed(&self, frame: Frame) -> Result<Receipt, SendError> {
         let receipt = self.process.mail().await_receipt(frame.number());
+        let _forgotten = Unawaited { mail: self.process.mail(), number: frame.number() };
         self.process.send(frame.with_receipt()).await?;
         receipt.await.map_err(|_| MasterGone.into())
     }
@@ -181,6 +183,18 @@ impl Messenger {
         let mail = self.process.mail();
         let route = Route { to, from: mail.address(), time: now() };
         Ok(Frame::of_content(kind, T::NAME, mail.next_number(), content).on(route))
+    }
+}
+
+/// Forgets that a receipt is awaited when nobody waits any more, be it that the message was never sent.
+struct Unawaited<'a> {
+    mail: &'a Mail,
+    number: u64,
+}
+
+impl Drop for Unawaited<'_> {
+    fn drop(&mut self) {
+        self.mail.forget_receipt(self.number);
     }
 }
 

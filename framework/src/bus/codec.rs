@@ -5,6 +5,9 @@ use std::io::{self, BufRead, Write};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+/// How deeply a payload may be nested. Each level takes stack, also of what is passed over as unknown.
+const DEPTH: usize = 128;
+
 /// A payload that cannot be encoded or decoded as the type that was asked for.
 #[derive(Debug, thiserror::Error)]
 #[error("{what} cannot be {action} as `{type_name}`: {problem}")]
@@ -57,8 +60,10 @@ pub(crate) fn unwritable<T>(what: &str, error: &io::Error) -> CodecError {
 /// Decodes all of `bytes`; what is left over is an error, which the decoder itself would pass over.
 pub(crate) fn decode<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, CodecError> {
     let mut rest = bytes;
-    let value = T::deserialize(&mut rmp_serde::Deserializer::new(&mut rest))
-        .map_err(|error| failed::<T>(what, "decoded", error.to_string()))?;
+    let mut deserializer = rmp_serde::Deserializer::new(&mut rest);
+    deserializer.set_max_depth(DEPTH);
+    let value =
+        T::deserialize(&mut deserializer).map_err(|error| failed::<T>(what, "decoded", error.to_string()))?;
     if rest.is_empty() {
         return Ok(value);
     }
@@ -82,6 +87,34 @@ mod tests {
         bytes.push(0);
         let error = decode::<(u8, String)>("a pair", &bytes).unwrap_err().to_string();
         assert!(error.contains("1 bytes are left over"), "{error}");
+    }
+
+    #[test]
+    fn nesting_without_end_and_lengths_without_bytes_are_errors() {
+        #[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
+        #[serde(default)]
+        struct Known {
+            known: u8,
+        }
+        // Within a field that is not known, which is passed over.
+        let field = [&[0x81, 0xa1, b'x'][..]].concat();
+        let arrays = [field.clone(), vec![0x91; 60 << 20]].concat();
+        let maps = [field, [0x81, 0x00].repeat(1 << 20)].concat();
+        for (bytes, problem) in [
+            (&arrays[..], "depth limit exceeded"),
+            (&maps[..], "depth limit exceeded"),
+            (&[0xdd, 0xff, 0xff, 0xff, 0xff][..], ""),
+            (&[0x81, 0xa1, b'x', 0xdd, 0xff, 0xff, 0xff, 0xff][..], ""),
+            (&[0x81, 0xa1, b'x', 0xc6, 0xff, 0xff, 0xff, 0xff][..], ""),
+            (&[0x81, 0xdb, 0xff, 0xff, 0xff, 0xff][..], ""),
+        ] {
+            // What a child decodes, and what the master does.
+            let error = decode::<Known>("a bomb", bytes).unwrap_err().to_string();
+            assert!(error.contains(problem), "{error}");
+            assert!(decode::<crate::bus::control::Pulse>("a bomb", bytes).is_err());
+            assert!(decode::<Vec<crate::status::DutyStatus>>("a bomb", bytes).is_err());
+            assert!(decode::<crate::bus::control::Request>("a bomb", bytes).is_err());
+        }
     }
 
     proptest! {

@@ -7,8 +7,11 @@ use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::frame::{Frame, FrameError, Kind};
+use super::frame::{Frame, FrameError, Kind, MAX_DESCRIPTORS};
 use super::head::{Glimpse, HEAD, Head, Route, SORT, WAY};
+
+/// Up to so many bytes, the memory of what was cut off may serve for what comes next.
+const KEPT: usize = 256 << 10;
 
 /// Messages as they stand on the wire, one after the other, of one sender, topic and receiver, so that they can be
 /// relayed as they are.
@@ -167,20 +170,46 @@ impl Decoder {
             end += length;
             count += 1;
         }
-        let bytes = self.bytes.split_to(end).freeze();
+        let bytes = self.cut(end);
         Ok(Some(Parcel::Run(Run { bytes, count, route: head.route, topic_length: head.topic_length })))
     }
 
     /// The envelope of the next frame, if that is whole.
     fn head(&mut self) -> Result<Option<Head>, FrameError> {
-        let Some(head) = Head::read(&self.bytes, self.limit)? else { return Ok(None) };
-        let whole = head.wire_length();
-        if self.bytes.len() < whole {
+        let head = Head::read(&self.bytes, self.limit)?;
+        let whole = head.map_or(HEAD, |head| head.wire_length());
+        if self.bytes.len() >= whole {
+            return Ok(head);
+        }
+        self.check_for_strays(head)?;
+        if head.is_some() {
             // Not the whole length at once: the head is a claim, the bytes are the proof.
             self.bytes.reserve((whole - self.bytes.len()).min(1 << 20));
-            return Ok(None);
         }
-        Ok(Some(head))
+        Ok(None)
+    }
+
+    /// Descriptors come with the first byte of their frame, so that `unfinished` has announced all that are here.
+    fn check_for_strays(&self, unfinished: Option<Head>) -> Result<(), FrameError> {
+        let most = match unfinished {
+            Some(head) => head.descriptors.into(),
+            None if self.bytes.is_empty() => 0,
+            None => MAX_DESCRIPTORS,
+        };
+        match self.descriptors.len().checked_sub(most) {
+            None | Some(0) => Ok(()),
+            Some(strays) => Err(FrameError::StrayDescriptors(strays)),
+        }
+    }
+
+    /// Cuts off so many bytes. What is left after large ones moves, or they would keep their memory for as long as
+    /// nothing more comes.
+    fn cut(&mut self, length: usize) -> Bytes {
+        let cut = self.bytes.split_to(length).freeze();
+        if length > KEPT {
+            self.bytes = BytesMut::from(&self.bytes[..]);
+        }
+        cut
     }
 
     /// The length of the frame at `at`, if it is whole and goes the way of the first, which has `topic` bytes of topic.
@@ -198,7 +227,7 @@ impl Decoder {
         self.check_topic(head.topic_length)?;
         let descriptors = self.take_descriptors(head.descriptors.into())?;
         self.bytes.advance(HEAD);
-        let content = self.bytes.split_to(head.length as usize).freeze();
+        let content = self.cut(head.length as usize);
         Ok(Frame::from_wire(&head, content, descriptors))
     }
 

@@ -130,6 +130,8 @@ pub(crate) enum FrameError {
     TopicNotText,
     #[error("a frame announces {announced} descriptors and came with {came}")]
     MissingDescriptors { announced: usize, came: usize },
+    #[error("{0} descriptors came that no frame announces")]
+    StrayDescriptors(usize),
     #[error("a frame has the flags {0:#x}, of which some are unknown")]
     Flags(u8),
     #[error("a frame has an address of the unknown form {0}")]

@@ -417,6 +417,67 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn frames_of_every_size_cross_in_order_and_descriptors_with_theirs() {
+        let (ours, theirs) = pair().unwrap();
+        let (_, sender) = open_queueing(ours, usize::MAX >> 1).unwrap();
+        let (mut receiver, _keep) = open(theirs).unwrap();
+        let null: Arc<OwnedFd> = Arc::new(std::fs::File::open("/dev/null").unwrap().into());
+        let carried = |number: usize| if number % 7 == 3 { number % 5 } else { 0 };
+        let size = |number: usize| [10, 5000, 70_000, 1, 300_000][number % 5];
+        for number in 0..600 {
+            let frame = Frame::new(Kind::Publish, number as u64, vec![1; size(number)]);
+            sender.push(frame.with_descriptors(vec![Arc::clone(&null); carried(number)])).unwrap();
+        }
+        for number in 0..600 {
+            let frame = receiver.next().await.unwrap().unwrap();
+            let seen = (frame.number(), frame.payload().len(), frame.descriptors().len());
+            assert_eq!(seen, (number as u64, size(number), carried(number)));
+        }
+    }
+
+    #[tokio::test]
+    async fn the_largest_frame_crosses_and_a_larger_one_is_refused() {
+        let (ours, theirs) = pair().unwrap();
+        let (_, sender) = open(ours).unwrap();
+        let (mut receiver, _keep) = open(theirs).unwrap();
+        sender.push(Frame::new(Kind::Pulse, 1, vec![7; MAX_LENGTH])).unwrap();
+        assert_eq!(receiver.next().await.unwrap().unwrap().payload().len(), MAX_LENGTH);
+        sender.push(Frame::new(Kind::Pulse, 2, vec![7; MAX_LENGTH + 1])).unwrap();
+        let error = receiver.next().await.unwrap_err().to_string();
+        assert!(error.contains("67108865 bytes is over the limit of 67108864"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_sender_that_dies_within_a_frame_is_no_quiet_end() {
+        let (ours, theirs) = pair().unwrap();
+        let (mut receiver, _keep) = open(theirs).unwrap();
+        let mut ours = std::os::unix::net::UnixStream::from(ours);
+        let frame = Frame::about(Kind::State, "big", 1, &[7; 1000]);
+        ours.write_all(&[&frame.head()[..], frame.content()].concat()).unwrap();
+        ours.write_all(&frame.head()[..20]).unwrap();
+        assert_eq!(receiver.next().await.unwrap().unwrap().number(), 1);
+        drop(ours);
+        assert!(matches!(receiver.next().await, Err(LinkError::CutShort)));
+    }
+
+    #[tokio::test]
+    async fn descriptors_that_no_frame_announces_are_an_error_and_closed() {
+        let (ours, theirs) = pair().unwrap();
+        let (mut receiver, keep) = open(theirs).unwrap();
+        let (mut pipe_out, pipe_in) = std::io::pipe().unwrap();
+        let frame = Frame::new(Kind::Pulse, 1, vec![]);
+        let sent = transmit(ours.as_fd(), &[IoSlice::new(&frame.head())], &[pipe_in.as_fd()]).unwrap();
+        assert_eq!(sent, HEAD);
+        drop(pipe_in);
+        assert_eq!(receiver.next().await.unwrap().unwrap().number(), 1);
+        let error = receiver.next().await.unwrap_err();
+        assert!(matches!(error, LinkError::Frame(FrameError::StrayDescriptors(1))), "{error}");
+        drop((receiver, keep));
+        // The other end of the pipe is closed, now that nobody holds it.
+        assert_eq!(pipe_out.read(&mut [0]).unwrap(), 0);
+    }
+
+    #[tokio::test]
     async fn a_dead_receiver_fails_the_sender() {
         let (ours, theirs) = pair().unwrap();
         let (_, sender) = open(ours).unwrap();

@@ -12,6 +12,10 @@ use super::frame::{Frame, Kind};
 /// the welcome.
 pub(crate) const LIMIT: usize = 8 << 20;
 
+/// How far beyond the limit the answers of the framework may go: one who does not read what it asked for, and asks on,
+/// is as good as gone.
+const ANSWERS: usize = 8 << 20;
+
 /// The most pieces that one write gathers.
 const BATCH: usize = 64;
 
@@ -91,10 +95,10 @@ impl Outbox {
             self.replace_or_queue(frame);
             return Ok(());
         }
-        if is_bounded_elsewhere(frame.kind()) {
-            self.message_bytes += frame.wire_length();
+        if is_due(frame.kind()) {
+            self.make_room(frame.wire_length(), self.limit.saturating_add(ANSWERS))?;
         } else if frame.kind() != Kind::Welcome {
-            self.make_room(frame.wire_length())?;
+            self.make_room(frame.wire_length(), self.limit)?;
         }
         if frame.kind() != Kind::Welcome && frame.descriptors().is_empty() && frame.wire_length() <= SMALL {
             self.gather(&[&frame.head(), frame.content()]);
@@ -114,7 +118,7 @@ impl Outbox {
     }
 
     fn push_bytes(&mut self, bytes: &Bytes) -> Result<(), Full> {
-        self.make_room(bytes.len())?;
+        self.make_room(bytes.len(), self.limit)?;
         if bytes.len() <= SMALL || (bytes.len() < LARGE && self.message_bytes > CONGESTED) {
             self.gather(&[bytes]);
         } else {
@@ -162,8 +166,8 @@ impl Outbox {
     }
 
     /// Counts bytes that can pile up, if they fit.
-    fn make_room(&mut self, length: usize) -> Result<(), Full> {
-        if self.message_bytes > 0 && self.message_bytes + length > self.limit {
+    fn make_room(&mut self, length: usize, limit: usize) -> Result<(), Full> {
+        if self.message_bytes > 0 && self.message_bytes + length > limit {
             return Err(Full { waiting: self.message_bytes });
         }
         self.message_bytes += length;
@@ -204,8 +208,8 @@ fn conflates(kind: Kind) -> bool {
     matches!(kind, Kind::State | Kind::Contribute | Kind::Contribution)
 }
 
-/// What is short, and comes once for what its receiver asked for; it is never refused.
-fn is_bounded_elsewhere(kind: Kind) -> bool {
+/// What is short, and comes once for what its receiver sent; it finds room when messages do not.
+fn is_due(kind: Kind) -> bool {
     matches!(kind, Kind::Receipt | Kind::Refusal | Kind::Room | Kind::Cancel)
 }
 
@@ -296,6 +300,52 @@ mod tests {
         }
         assert_eq!((outbox.bytes(), outbox.message_bytes), (0, 0));
         outbox.push(message()).unwrap();
+    }
+
+    #[test]
+    fn answers_find_room_in_a_full_outbox_but_not_without_end() {
+        let mut outbox = Outbox::new(LIMIT);
+        while outbox.push(message(1, 1 << 20)).is_ok() {}
+        let receipt = || Frame::new(Kind::Receipt, 1, vec![0; 60]);
+        let fitting = (0..1_000_000).take_while(|_| outbox.push(receipt()).is_ok()).count();
+        assert!((ANSWERS / 100..=2 * ANSWERS / 100).contains(&fitting), "{fitting}");
+        assert!(outbox.bytes() <= LIMIT + ANSWERS);
+        let _ = written(&mut outbox);
+        assert_eq!((outbox.bytes(), outbox.message_bytes), (0, 0));
+    }
+
+    #[test]
+    fn a_state_behind_many_messages_is_the_newest_when_its_turn_comes() {
+        let mut outbox = Outbox::new(LIMIT);
+        let mut count = 0;
+        outbox.push(state("a", 1, 1000)).unwrap();
+        while outbox.push(message(count, 5000)).is_ok() {
+            count += 1;
+        }
+        for version in 2..100 {
+            outbox.push(state("a", version, 1000)).unwrap();
+            outbox.push(state("b", version, 1000)).unwrap();
+        }
+        let all = drained(outbox);
+        let states: Vec<_> = all.iter().filter(|(topic, _)| topic != "m").collect();
+        assert_eq!(states, [&("a".to_owned(), 99), &("b".to_owned(), 99)]);
+        assert_eq!(all.len() as u64, count + 2);
+    }
+
+    #[test]
+    fn one_write_is_within_what_the_kernel_gathers_and_keeps_little_memory() {
+        let mut outbox = Outbox::new(LIMIT);
+        for number in 0..1000 {
+            let _ = outbox.push(message(number, 5000));
+            let _ = outbox.push(message(number, 100));
+        }
+        while !outbox.is_empty() {
+            let batch = outbox.take_batch();
+            // A head and a body for each, and the kernel takes 1024.
+            assert!(2 * batch.len() <= 1024);
+            outbox.recycle(batch);
+        }
+        assert!(outbox.spare.capacity() <= 2 * GATHERED, "{}", outbox.spare.capacity());
     }
 
     #[test]

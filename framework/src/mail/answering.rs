@@ -30,51 +30,89 @@ type Question = (u32, u64);
 
 /// The function that answers on a topic, and the questions that it has under way.
 pub(crate) struct Answering {
-    handler: Handler,
+    handler: Arc<Handler>,
     places: Arc<Semaphore>,
     /// How many questions may be under way or wait.
     most: usize,
-    open: Arc<Mutex<HashMap<Question, Option<AbortHandle>>>>,
+    open: Arc<Mutex<Open>>,
+}
+
+/// The questions that are under way or wait, until their answers are on their way.
+#[derive(Default)]
+struct Open {
+    questions: HashMap<Question, Task>,
+    bytes: usize,
+}
+
+#[derive(Default)]
+struct Task {
+    bytes: usize,
+    handle: Option<AbortHandle>,
+}
+
+impl Open {
+    fn remove(&mut self, question: Question) -> Option<Task> {
+        let task = self.questions.remove(&question)?;
+        self.bytes -= task.bytes;
+        Some(task)
+    }
 }
 
 impl Answering {
     /// Answers `at_once` questions at a time, while up to `waiting` more wait.
     pub(crate) fn new(handler: Handler, at_once: usize, waiting: usize) -> Self {
         let places = Arc::new(Semaphore::new(at_once.clamp(1, Semaphore::MAX_PERMITS)));
-        Self { handler, places, most: at_once.saturating_add(waiting), open: Arc::default() }
+        Self {
+            handler: Arc::new(handler),
+            places,
+            most: at_once.saturating_add(waiting),
+            open: Arc::default(),
+        }
     }
 
-    /// Takes a question on, and sends the answer when there is one.
-    pub(super) fn take(&self, frame: &Frame, sender: &Sender, own: Address) -> Result<(), Unanswered> {
-        let question = (frame.route().from.pid, frame.number());
+    /// Takes a question on, and sends the answer when there is one; all that wait have at most `limit` bytes, or are one.
+    pub(super) fn take(
+        &self,
+        frame: &Frame,
+        sender: &Sender,
+        own: Address,
+        limit: usize,
+    ) -> Result<(), Unanswered> {
+        let (question, bytes) = ((frame.route().from.pid, frame.number()), frame.wire_length());
         {
             let mut open = lock(&self.open);
-            if open.len() >= self.most || open.contains_key(&question) {
+            let full = open.questions.len() >= self.most || (open.bytes > 0 && open.bytes + bytes > limit);
+            if full || open.questions.contains_key(&question) {
                 return Err(Unanswered::Busy);
             }
-            open.insert(question, None);
+            open.bytes += bytes;
+            open.questions.insert(question, Task { bytes, handle: None });
         }
-        let (places, answer) = (Arc::clone(&self.places), (self.handler)(Letter::of(frame)));
+        let (places, handler, letter) =
+            (Arc::clone(&self.places), Arc::clone(&self.handler), Letter::of(frame));
         let (open, sender, route) = (Arc::clone(&self.open), sender.clone(), frame.route());
         let task = tokio::spawn(async move {
             let place = places.acquire().await;
+            // The author's code begins here: it may panic at once, and use this process's mail.
+            let answer = AssertUnwindSafe(async move { handler(letter).await });
             let panicked = |_| Err(Unanswered::Refused("the function that answers panicked".to_owned()));
-            let outcome = AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(panicked);
+            let outcome = answer.catch_unwind().await.unwrap_or_else(panicked);
             drop(place);
-            lock(&open).remove(&question);
             // If the master is gone, so is the asker.
             let _ = sender.send(reply(question.1, outcome, route.from, own)).await;
+            lock(&open).remove(question);
         });
-        if let Some(place) = lock(&self.open).get_mut(&question) {
-            *place = Some(task.abort_handle());
+        if let Some(place) = lock(&self.open).questions.get_mut(&question) {
+            place.handle = Some(task.abort_handle());
         }
         Ok(())
     }
 
     /// Gives a question up.
     pub(super) fn cancel(&self, asker: u32, number: u64) {
-        if let Some(Some(task)) = lock(&self.open).remove(&(asker, number)) {
-            task.abort();
+        let task = lock(&self.open).remove((asker, number));
+        if let Some(handle) = task.and_then(|task| task.handle) {
+            handle.abort();
         }
     }
 }
@@ -101,6 +139,6 @@ pub(super) fn refuse(question: &Frame, problem: &Unanswered, sender: &Sender, ow
 
 impl fmt::Debug for Answering {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Answering").field("open", &lock(&self.open).len()).finish_non_exhaustive()
+        f.debug_struct("Answering").field("open", &lock(&self.open).questions.len()).finish_non_exhaustive()
     }
 }

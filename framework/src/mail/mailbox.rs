@@ -39,6 +39,16 @@ impl Letter {
             descriptors: frame.descriptors().to_vec(),
         }
     }
+
+    /// The memory that it will take at most while it waits.
+    pub(super) fn cost_of(frame: &Frame) -> usize {
+        size_of::<Arrived>() + frame.wire_length()
+    }
+
+    /// The memory that it takes while it waits.
+    fn cost(&self) -> usize {
+        size_of::<Arrived>() + self.payload.len()
+    }
 }
 
 /// What a subscription finds next.
@@ -63,6 +73,7 @@ pub(crate) struct Mailbox {
 #[derive(Debug, Default)]
 struct Queue {
     letters: VecDeque<Arrived>,
+    /// The bytes of the payloads, and of what holds them: many small ones cost more than they say.
     bytes: usize,
     /// Whether nothing has been taken for a while, although much waits.
     stalled: bool,
@@ -98,7 +109,7 @@ impl Mailbox {
         let emptied = async {
             loop {
                 let emptied = self.emptied.notified();
-                if self.queue().bytes <= self.limit / 2 {
+                if self.queue().needs_no_wait(self.limit) {
                     return;
                 }
                 emptied.await;
@@ -129,13 +140,13 @@ impl Mailbox {
 impl Queue {
     fn put(&mut self, mut letter: Letter, limit: usize) {
         let length = letter.payload.len();
-        if self.bytes > 0 && self.bytes + length > limit {
+        if self.bytes > 0 && self.bytes + letter.cost() > limit {
             return self.miss(1);
         }
         if self.bytes > CONGESTED && length < SMALL {
             letter.payload = Bytes::copy_from_slice(&letter.payload);
         }
-        self.bytes += length;
+        self.bytes += letter.cost();
         self.letters.push_back(Arrived::Letter(letter));
     }
 
@@ -158,11 +169,16 @@ impl Queue {
         }
     }
 
+    /// Whether there is room for much more, or nobody who would make some.
+    fn needs_no_wait(&self, limit: usize) -> bool {
+        self.stalled || self.bytes <= limit / 2
+    }
+
     fn take(&mut self) -> Option<Arrived> {
         let arrived = self.letters.pop_front()?;
         self.stalled = false;
         self.bytes -= match &arrived {
-            Arrived::Letter(letter) => letter.payload.len(),
+            Arrived::Letter(letter) => letter.cost(),
             Arrived::Run(run) => run.bytes.len(),
             Arrived::Missed(_) => 0,
         };

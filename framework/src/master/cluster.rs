@@ -52,12 +52,19 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// A cluster in which nothing runs yet. `build` is what every child of the first generation must say that it
     /// runs.
-    pub(crate) fn new(rules: Rules, pace: Pace, supervisor: Supervisor, build: String, now: Instant) -> Self {
+    pub(crate) fn new(
+        rules: Rules,
+        pace: Pace,
+        supervisor: Supervisor,
+        exchange: Exchange,
+        build: String,
+        now: Instant,
+    ) -> Self {
         Self {
             rules,
             supervisor,
             relay: Relay::default(),
-            exchange: Exchange::default(),
+            exchange,
             everywhere: Everywhere::default(),
             gathering: Gathering::default(),
             reopening: Reopening::default(),

@@ -5,10 +5,11 @@ mod backlog;
 mod calls;
 mod seats;
 mod traffic;
+mod turnover;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use self::backlog::Backlog;
+use self::backlog::Backlogs;
 use self::calls::{Call, Calls};
 use self::seats::{Goal, Seats};
 use self::traffic::Traffic;
@@ -17,9 +18,8 @@ use crate::bus::codec;
 use crate::bus::control::{Receipt, Unanswered};
 use crate::bus::decoder::Parcel;
 use crate::bus::frame::{Frame, Kind};
-use crate::bus::head::Route;
 use crate::bus::peer::Address;
-use crate::bus::topic::RESERVED_PREFIX;
+use crate::bus::topic::{CONFIG, RESERVED_PREFIX};
 use crate::status::{PeerTraffic, TopicTraffic};
 
 pub(crate) use self::seats::{Seat, Standing};
@@ -28,10 +28,10 @@ pub(crate) use self::seats::{Seat, Standing};
 type Ticket = (ChildId, u64);
 
 /// Passes mail between the processes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Exchange {
     seats: Seats,
-    backlogs: BTreeMap<Address, Backlog>,
+    backlogs: Backlogs,
     calls: Calls,
     receipts: BTreeMap<Ticket, Receipt>,
     /// By the process, or the empty slot, for which too much waits: who wants to know when there is room again.
@@ -40,39 +40,16 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    /// Takes note of who fills which slot now. `slots` are all that there are, also those that are empty.
-    pub(crate) fn follow(&mut self, slots: Vec<Address>, seats: Vec<Seat>, actions: &mut Vec<Action>) {
-        let Some(change) = self.seats.follow(slots, seats) else { return };
-        for (id, address) in change.gone {
-            self.forget(id, address, actions);
+    /// An exchange without processes, each of which will take `queue` bytes of mail at once.
+    pub(crate) fn new(queue: usize) -> Self {
+        Self {
+            seats: Seats::default(),
+            backlogs: Backlogs::new(queue),
+            calls: Calls::default(),
+            receipts: BTreeMap::new(),
+            crowded: BTreeMap::new(),
+            traffic: Traffic::default(),
         }
-        for slot in change.closed {
-            self.tell_of_room(slot, actions);
-            for parcel in self.backlogs.remove(&slot).unwrap_or_default().into_parcels() {
-                self.give_up(&parcel, &Unanswered::Gone, actions);
-            }
-        }
-        for seat in change.come {
-            self.tell_of_room(seat.address.slot(), actions);
-            for parcel in self.backlogs.remove(&seat.address.slot()).unwrap_or_default().into_parcels() {
-                self.deliver(seat.id, parcel, actions);
-            }
-        }
-    }
-
-    fn forget(&mut self, id: ChildId, address: Address, actions: &mut Vec<Action>) {
-        for (asker, number) in self.calls.answerer_gone(id) {
-            self.refuse(asker, number, &Unanswered::Gone, actions);
-        }
-        for (number, answerer, asker) in self.calls.asker_gone(id) {
-            let frame =
-                Frame::new(Kind::Cancel, number, vec![]).on(Route { from: asker, ..Route::default() });
-            actions.push(Action::Send { to: answerer, frame });
-        }
-        self.receipts.retain(|(sender, _), _| *sender != id);
-        // Who waits for room at one that is gone tries again, and meets the successor.
-        self.tell_of_room(address, actions);
-        self.traffic.leave(id);
     }
 
     /// Takes mail of a process.
@@ -117,7 +94,7 @@ impl Exchange {
                     self.deliver(to, parcel.clone(), actions);
                 }
             }
-            Goal::Later(slot) => match self.backlogs.entry(slot).or_default().push(parcel) {
+            Goal::Later(slot) => match self.backlogs.push(slot, parcel) {
                 Ok(()) => receipt.queued = 1,
                 Err(parcel) => {
                     self.traffic.dropped(None, parcel.topic(), parcel.count());
@@ -150,6 +127,7 @@ impl Exchange {
         self.traffic.sent(parcel.topic(), 1);
         let number = number_of(&parcel);
         if !self.calls.open(from, parcel.route().from, number) {
+            self.traffic.dropped(None, parcel.topic(), 1);
             return self.refuse(from, number, &Unanswered::Busy, actions);
         }
         match self.seats.goal(parcel.route().to, from) {
@@ -158,7 +136,7 @@ impl Exchange {
                 None => self.give_up(&parcel, &Unanswered::Gone, actions),
             },
             Goal::Later(slot) => {
-                if let Err(parcel) = self.backlogs.entry(slot).or_default().push(parcel) {
+                if let Err(parcel) = self.backlogs.push(slot, parcel) {
                     self.give_up(&parcel, &Unanswered::Busy, actions);
                 }
             }
@@ -185,7 +163,7 @@ impl Exchange {
                 let frame = Frame::new(Kind::Cancel, number, vec![]).on(route);
                 actions.push(Action::Send { to, frame });
             }
-            Some(_) => self.backlogs.values_mut().for_each(|backlog| backlog.cancel(route.from, number)),
+            Some(_) => self.withdraw(route.from, Some(number)),
             None => {}
         }
     }
@@ -195,7 +173,7 @@ impl Exchange {
         self.traffic.dropped(Some(to), parcel.topic(), parcel.count());
         match parcel.kind() {
             Kind::Message => self.note_refusal(to, parcel, actions),
-            Kind::Ask => self.give_up(parcel, &Unanswered::Busy, actions),
+            Kind::Ask => self.leave_unanswered(parcel, &Unanswered::Busy, actions),
             // The asker reads nothing, but an answer as short as this is always kept for it.
             _ => self.refuse(to, number_of(parcel), &Unanswered::Busy, actions),
         }
@@ -205,7 +183,11 @@ impl Exchange {
         let Some(sender) = self.seats.holder(parcel.route().from.pid) else { return };
         let Some(receipt) = self.receipts.get_mut(&(sender, number_of(parcel))) else { return };
         receipt.queued = receipt.queued.saturating_sub(1);
-        let Some(address) = self.seats.address(to) else { return };
+        let Some(address) = self.seats.address(to) else {
+            // It is gone by now: who tries again meets the successor.
+            actions.push(Action::Send { to: sender, frame: Frame::new(Kind::Room, 0, vec![]) });
+            return;
+        };
         receipt.full.push(address.pid);
         let waiting = self.crowded.entry(address).or_default();
         if waiting.is_empty() {
@@ -238,6 +220,11 @@ impl Exchange {
     /// It will never arrive.
     fn give_up(&mut self, parcel: &Parcel, problem: &Unanswered, actions: &mut Vec<Action>) {
         self.traffic.dropped(None, parcel.topic(), parcel.count());
+        self.leave_unanswered(parcel, problem, actions);
+    }
+
+    /// If it is a question, whoever waits for its answer is told.
+    fn leave_unanswered(&mut self, parcel: &Parcel, problem: &Unanswered, actions: &mut Vec<Action>) {
         if parcel.kind() == Kind::Ask
             && let Some(asker) = self.calls.abandon(parcel.route().from.pid, number_of(parcel))
         {
@@ -267,7 +254,7 @@ impl Exchange {
 }
 
 fn is_reserved(topic: &str) -> bool {
-    topic.is_empty() || topic.starts_with(RESERVED_PREFIX)
+    topic.is_empty() || topic == CONFIG || topic.starts_with(RESERVED_PREFIX)
 }
 
 /// The number of a frame; runs need none.
@@ -285,5 +272,9 @@ fn ticket_of(from: ChildId, parcel: &Parcel) -> Option<Ticket> {
     }
 }
 
+#[cfg(feature = "fuzzing")]
+pub(super) mod fuzzing;
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests;

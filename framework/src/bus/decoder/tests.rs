@@ -1,4 +1,4 @@
-//! Frames and runs of them, whole, split, damaged and made up.
+//! The decoder: streams that are whole, split, damaged or made up.
 
 use proptest::prelude::*;
 
@@ -74,6 +74,43 @@ fn descriptors_go_to_the_frames_that_announce_them() {
     decoder.feed(&[wire(&plain), wire(&carrier), wire(&carrier)].concat(), [a, b]);
     let counts: Vec<_> = (0..3).map(|_| decoder.next().unwrap().unwrap().descriptors().len()).collect();
     assert_eq!(counts, [0, 1, 1]);
+}
+
+#[test]
+fn descriptors_beyond_those_that_are_announced_are_an_error() {
+    let null = || OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
+    let plain = wire(&Frame::new(Kind::Ready, 0, vec![0; 9]));
+    for (bytes, descriptors, strays) in [
+        (&plain[..], 1, 1),
+        (&plain[..HEAD], 2, 2),
+        (&plain[..], 254, 254),
+        (&plain[..10], 253, 0),
+        (&plain[..10], 254, 1),
+        (&[][..], 1, 1),
+    ] {
+        let mut decoder = Decoder::new(MAX_LENGTH);
+        decoder.feed(bytes, (0..descriptors).map(|_| null()));
+        let found = std::iter::from_fn(|| decoder.next().transpose()).find_map(Result::err);
+        let expected = (strays > 0).then_some(FrameError::StrayDescriptors(strays));
+        assert_eq!(found, expected, "{} bytes, {descriptors} descriptors", bytes.len());
+    }
+}
+
+#[test]
+fn a_large_frame_leaves_no_memory_behind() {
+    let large = Frame::about(Kind::Message, "a", 1, &vec![7; 60 << 20]);
+    let small = wire(&message("a", Form::Everyone, 2));
+    let mut decoder = Decoder::new(MAX_LENGTH);
+    let bytes = [wire(&large), small.clone()].concat();
+    let mut cut = Vec::new();
+    for piece in bytes.chunks(64 << 10) {
+        decoder.feed(piece, []);
+        cut.extend(parcels(&mut decoder));
+    }
+    let Parcel::Run(run) = &cut[0] else { panic!("{cut:?}") };
+    assert!(run.bytes.is_unique(), "what comes next is elsewhere");
+    assert_eq!(cut.iter().map(Parcel::wire_length).collect::<Vec<_>>(), [wire(&large).len(), small.len()]);
+    assert!(decoder.bytes.capacity() < KEPT, "{}", decoder.bytes.capacity());
 }
 
 #[test]

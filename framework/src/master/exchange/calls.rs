@@ -52,6 +52,12 @@ impl Calls {
         self.abandon(pid, number)
     }
 
+    /// How many questions, and how many askers, are known.
+    #[cfg(test)]
+    pub(super) fn sizes(&self) -> (usize, usize) {
+        (self.open.len(), self.waiting.len())
+    }
+
     /// The asker waits no longer.
     pub(super) fn cancel(&mut self, pid: u32, number: u64) -> Option<Call> {
         let call = self.open.get(&(pid, number)).copied()?;

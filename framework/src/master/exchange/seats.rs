@@ -26,7 +26,7 @@ pub(crate) struct Seat {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Goal {
     These(Vec<ChildId>),
-    /// Whoever fills this slot next.
+    /// Whoever fills this slot next, or any slot of this group.
     Later(Address),
     Nobody,
 }
@@ -38,6 +38,11 @@ pub(super) struct Change {
     pub(super) come: Vec<Seat>,
     /// Slots that are no more.
     pub(super) closed: Vec<Address>,
+}
+
+/// Where mail for any of a group waits while the group is empty.
+pub(super) fn any_of(group: u8) -> Address {
+    Address { group, ..Address::to(Form::Any) }
 }
 
 /// Who is where.
@@ -71,6 +76,11 @@ impl Seats {
         self.by_pid = seats.iter().map(|seat| (seat.address.pid, seat.id)).collect();
         (self.slots, self.seats) = (slots, seats);
         Some(change)
+    }
+
+    /// Whether the group has slots, be they filled or not.
+    pub(super) fn has_group(&self, group: u8) -> bool {
+        self.slots.iter().any(|slot| slot.form == Form::Worker && slot.group == group)
     }
 
     /// The address of a process.
@@ -114,11 +124,8 @@ impl Seats {
         let best = here.iter().map(|seat| seat.standing).min();
         let mut best: Vec<Seat> = here.into_iter().filter(|seat| Some(seat.standing) == best).collect();
         if best.is_empty() {
-            return self
-                .slots
-                .iter()
-                .find(|slot| is_in(slot))
-                .map_or(Goal::Nobody, |slot| Goal::Later(*slot));
+            let slots = self.has_group(group);
+            return if slots { Goal::Later(any_of(group)) } else { Goal::Nobody };
         }
         best.sort_unstable_by_key(|seat| (seat.address.index, seat.id));
         let place = choose(self, group, &best);

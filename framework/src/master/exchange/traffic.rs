@@ -45,9 +45,11 @@ impl Traffic {
     pub(super) fn dropped(&mut self, to: Option<ChildId>, topic: &str, count: u64) {
         self.dropped += count;
         if let Some(to) = to {
-            let peer = self.peers.entry(to).or_default();
-            peer.dropped += count;
-            peer.relayed = peer.relayed.saturating_sub(count);
+            // One that is gone by now is not counted again.
+            if let Some(peer) = self.peers.get_mut(&to) {
+                peer.dropped += count;
+                peer.relayed = peer.relayed.saturating_sub(count);
+            }
             self.relayed = self.relayed.saturating_sub(count);
         }
         if !topic.is_empty() {
@@ -60,6 +62,12 @@ impl Traffic {
 
     pub(super) fn leave(&mut self, id: ChildId) {
         self.peers.remove(&id);
+    }
+
+    /// How many processes are known.
+    #[cfg(test)]
+    pub(super) fn peers(&self) -> usize {
+        self.peers.len()
     }
 
     pub(super) fn topics(&self) -> Vec<TopicTraffic> {

@@ -1,0 +1,432 @@
+//! The exchange against a model: processes come and go, write, ask, answer and get stuck in any order, and whatever they
+//! do, each question ends once, order is kept, the figures add up, and nothing is left behind.
+
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+
+use super::tests::{JOBS, WEB, frame, numbers, reply, run, worker};
+use super::*;
+use crate::bus::peer::Form;
+
+const SLOTS: usize = 5;
+
+fn slot(place: usize) -> Address {
+    [Address::AGENT, worker(WEB, 0), worker(WEB, 1), worker(JOBS, 0), worker(JOBS, 1)][place % SLOTS]
+}
+
+/// Messages are numbered from multiples of this, by which their senders are known: whoever has a process id after another
+/// is another sender. Questions are not: the numbers of two askers with one process id are the same.
+const MESSAGES: u64 = 1 << 32;
+
+const TOPICS: [&str; 2] = ["words", "orders"];
+
+#[derive(Debug, Clone)]
+enum Step {
+    Join(usize),
+    Leave(usize),
+    Stand(usize, usize),
+    Close(usize),
+    Open(usize),
+    Send {
+        from: usize,
+        to: usize,
+        topic: usize,
+        receipt: bool,
+    },
+    SendRun {
+        from: usize,
+        to: usize,
+        topic: usize,
+        count: u64,
+    },
+    Ask {
+        from: usize,
+        to: usize,
+    },
+    Answer {
+        by: usize,
+        which: usize,
+    },
+    /// An answer to what it was never asked.
+    Invent {
+        by: usize,
+        to: usize,
+        number: u64,
+    },
+    Cancel {
+        by: usize,
+        which: usize,
+    },
+    /// It takes nothing any more.
+    Stop(usize),
+    Continue(usize),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let (who, which) = (0usize..8, 0usize..16);
+    let to = 0usize..15;
+    let topic = 0usize..2;
+    let step = prop_oneof![
+        3 => (0..SLOTS).prop_map(Step::Join),
+        2 => who.clone().prop_map(Step::Leave),
+        2 => (who.clone(), 0usize..3).prop_map(|(who, standing)| Step::Stand(who, standing)),
+        1 => (0..SLOTS).prop_map(Step::Close),
+        1 => (0..SLOTS).prop_map(Step::Open),
+        6 => (who.clone(), to.clone(), topic.clone(), any::<bool>())
+            .prop_map(|(from, to, topic, receipt)| Step::Send { from, to, topic, receipt }),
+        3 => (who.clone(), to.clone(), topic, 1u64..5)
+            .prop_map(|(from, to, topic, count)| Step::SendRun { from, to, topic, count }),
+        6 => (who.clone(), to).prop_map(|(from, to)| Step::Ask { from, to }),
+        5 => (who.clone(), which.clone()).prop_map(|(by, which)| Step::Answer { by, which }),
+        1 => (who.clone(), 0usize..8, 0u64..10).prop_map(|(by, to, number)| Step::Invent { by, to, number }),
+        2 => (who.clone(), which).prop_map(|(by, which)| Step::Cancel { by, which }),
+        1 => who.clone().prop_map(Step::Stop),
+        2 => who.prop_map(Step::Continue),
+    ];
+    prop::collection::vec(step, 1..150)
+}
+
+/// How a question can end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Answered,
+    Refused,
+    Cancelled,
+    AskerGone,
+}
+
+#[derive(Debug, Default)]
+struct Process {
+    last_number: u64,
+    stopped: bool,
+    room_awaited: bool,
+    /// By sender and topic: the number of the last message.
+    heard: HashMap<(u64, String), u64>,
+    /// What it was asked, by whom.
+    asked: Vec<(Address, u64)>,
+    /// What it wants to know.
+    open: Vec<u64>,
+    receipts: BTreeSet<u64>,
+}
+
+struct World {
+    exchange: Exchange,
+    slots: Vec<Address>,
+    seats: Vec<Seat>,
+    processes: HashMap<ChildId, Process>,
+    ends: HashMap<(ChildId, u64), Vec<End>>,
+    last_id: u64,
+    expected: u64,
+    arrived: u64,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            exchange: Exchange::new(4 << 20),
+            slots: (0..SLOTS).map(slot).collect(),
+            seats: Vec::new(),
+            processes: HashMap::new(),
+            ends: HashMap::new(),
+            last_id: 0,
+            expected: 0,
+            arrived: 0,
+        }
+    }
+
+    fn pick(&self, who: usize) -> Option<Seat> {
+        self.seats.get(who % self.seats.len().max(1)).copied()
+    }
+
+    fn address(&self, to: usize) -> Address {
+        let group = u8::try_from(to % 3).unwrap_or_default();
+        match to {
+            0..=4 => slot(to),
+            5 => Address::to(Form::Everyone),
+            6 => Address::to(Form::Others),
+            7 | 8 => Address { group, ..Address::to(Form::Group) },
+            9 | 10 => Address { group, ..Address::to(Form::Any) },
+            11 | 12 => Address { group, ..Address::to(Form::Next) },
+            13 => Address::process(self.pick(to).map_or(9, |seat| seat.address.pid)),
+            _ => Address::default(),
+        }
+    }
+
+    /// For how many a message counts, delivered or not.
+    fn receivers(&self, to: Address) -> u64 {
+        let here =
+            |wanted: &dyn Fn(&Seat) -> bool| self.seats.iter().filter(|seat| wanted(seat)).count() as u64;
+        match to.form {
+            Form::Everyone => here(&|_| true),
+            Form::Others => here(&|_| true) - 1,
+            Form::Group => here(&|seat| (seat.address.form, seat.address.group) == (Form::Worker, to.group)),
+            _ => 1,
+        }
+    }
+
+    fn next_number(&mut self, id: ChildId) -> u64 {
+        let process = self.processes.get_mut(&id).expect("it is there");
+        process.last_number += 1;
+        process.last_number
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Join(place) => self.join(slot(place)),
+            Step::Leave(who) => {
+                if let Some(seat) = self.pick(who) {
+                    self.leave(seat.id);
+                }
+            }
+            Step::Stand(who, standing) => {
+                if !self.seats.is_empty() {
+                    let who = who % self.seats.len();
+                    self.seats[who].standing =
+                        [Standing::Ready, Standing::Starting, Standing::Leaving][standing];
+                    self.follow();
+                }
+            }
+            Step::Close(place) => {
+                self.slots.retain(|known| *known != slot(place));
+                self.follow();
+            }
+            Step::Open(place) => {
+                if !self.slots.contains(&slot(place)) {
+                    self.slots.push(slot(place));
+                    self.follow();
+                }
+            }
+            Step::Stop(who) => self.at(who, |process| process.stopped = true),
+            Step::Continue(who) => {
+                if let Some(seat) = self.pick(who) {
+                    let process = self.processes.get_mut(&seat.id).expect("it is there");
+                    process.stopped = false;
+                    if std::mem::take(&mut process.room_awaited) {
+                        self.act(|exchange, actions| exchange.has_room(seat.id, actions));
+                    }
+                }
+            }
+            step => self.mail(step),
+        }
+    }
+
+    fn at(&mut self, who: usize, act: impl FnOnce(&mut Process)) {
+        if let Some(process) = self.pick(who).and_then(|seat| self.processes.get_mut(&seat.id)) {
+            act(process);
+        }
+    }
+
+    fn mail(&mut self, step: Step) {
+        match step {
+            Step::Send { from, to, topic, receipt } => {
+                let (Some(from), to) = (self.pick(from), self.address(to)) else { return };
+                let number = from.id.0 * MESSAGES + self.next_number(from.id);
+                let frame = frame(Kind::Message, from, to, TOPICS[topic], number);
+                self.expected += self.receivers(to);
+                let frame = if receipt { frame.with_receipt() } else { frame };
+                if receipt {
+                    self.processes.get_mut(&from.id).expect("it is there").receipts.insert(number);
+                }
+                self.take(from, Parcel::Frame(frame));
+                let process = &self.processes[&from.id];
+                assert!(process.receipts.is_empty(), "each receipt comes at once: {process:?}");
+            }
+            Step::SendRun { from, to, topic, count } => {
+                let (Some(from), to) = (self.pick(from), self.address(to)) else { return };
+                let first = from.id.0 * MESSAGES + self.next_number(from.id);
+                self.processes.get_mut(&from.id).expect("it is there").last_number += count - 1;
+                self.expected += count * self.receivers(to);
+                self.take(from, run(from, to, TOPICS[topic], first..first + count));
+            }
+            Step::Ask { from, to } => {
+                let (Some(from), to) = (self.pick(from), self.address(to)) else { return };
+                let number = self.next_number(from.id);
+                self.expected += 1;
+                self.ends.insert((from.id, number), Vec::new());
+                self.processes.get_mut(&from.id).expect("it is there").open.push(number);
+                self.take(from, Parcel::Frame(frame(Kind::Ask, from, to, "questions", number)));
+            }
+            Step::Answer { by, which } => {
+                let Some(by) = self.pick(by) else { return };
+                let process = self.processes.get_mut(&by.id).expect("it is there");
+                if process.asked.is_empty() || process.stopped {
+                    return;
+                }
+                let (asker, number) = process.asked.swap_remove(which % process.asked.len());
+                self.expected += 1;
+                let before = self.arrived_and_dropped();
+                self.take(by, reply(by, asker, number));
+                assert_eq!(self.arrived_and_dropped(), before + 1, "an answer that is awaited arrives");
+            }
+            Step::Invent { by, to, number } => {
+                let (Some(by), Some(to)) = (self.pick(by), self.pick(to)) else { return };
+                let was_asked = self.processes[&by.id].asked.contains(&(to.address, number));
+                if !was_asked {
+                    self.take(by, reply(by, to.address, number));
+                }
+            }
+            Step::Cancel { by, which } => {
+                let Some(by) = self.pick(by) else { return };
+                let process = self.processes.get_mut(&by.id).expect("it is there");
+                if process.open.is_empty() {
+                    return;
+                }
+                let number = process.open.swap_remove(which % process.open.len());
+                self.end(by.id, number, End::Cancelled);
+                self.take(by, Parcel::Frame(frame(Kind::Cancel, by, Address::default(), "", number)));
+            }
+            _ => {}
+        }
+    }
+
+    /// A process comes under the smallest free process id, so that ids are used again and again.
+    fn join(&mut self, slot: Address) {
+        let in_slot = self.seats.iter().filter(|seat| seat.address.slot() == slot).count();
+        if in_slot >= 2 || !self.slots.contains(&slot) {
+            return;
+        }
+        self.last_id += 1;
+        let id = ChildId(self.last_id);
+        let is_free = |pid: &u32| self.seats.iter().all(|seat| seat.address.pid != *pid);
+        let pid = (1..).find(is_free).expect("there are many");
+        self.processes.insert(id, Process::default());
+        self.seats.push(Seat { id, address: Address { pid, ..slot }, standing: Standing::Starting });
+        self.follow();
+    }
+
+    fn leave(&mut self, id: ChildId) {
+        self.seats.retain(|seat| seat.id != id);
+        let process = self.processes.remove(&id).expect("it is there");
+        for number in process.open {
+            self.end(id, number, End::AskerGone);
+        }
+        self.follow();
+    }
+
+    fn follow(&mut self) {
+        let (slots, seats) = (self.slots.clone(), self.seats.clone());
+        self.act(|exchange, actions| exchange.follow(slots, seats, actions));
+    }
+
+    fn take(&mut self, from: Seat, parcel: Parcel) {
+        self.act(|exchange, actions| {
+            exchange.take(from.id, vec![parcel], actions).expect("nothing is wrong")
+        });
+    }
+
+    /// Does what the exchange wants, as the master does it: what follows from it comes after all of it.
+    fn act(&mut self, act: impl FnOnce(&mut Exchange, &mut Vec<Action>)) {
+        let mut actions = Vec::new();
+        act(&mut self.exchange, &mut actions);
+        while !actions.is_empty() {
+            let mut next = Vec::new();
+            for action in actions {
+                self.apply(action, &mut next);
+            }
+            actions = next;
+        }
+    }
+
+    fn apply(&mut self, action: Action, next: &mut Vec<Action>) {
+        match action {
+            Action::Deliver { to, parcel } => {
+                let process = self.processes.get_mut(&to).expect("nothing is delivered to one that is gone");
+                if process.stopped {
+                    self.exchange.undelivered(to, &parcel, next);
+                } else {
+                    self.arrive(to, &parcel);
+                }
+            }
+            Action::Confirm { to, number } => self.exchange.confirm(to, number, next),
+            Action::AwaitRoom { id } => {
+                self.processes.get_mut(&id).expect("it is there").room_awaited = true;
+            }
+            Action::Send { to, frame } => {
+                // The master knows that it has no link to one that is gone.
+                let Some(process) = self.processes.get_mut(&to) else { return };
+                match frame.kind() {
+                    Kind::Receipt => assert!(process.receipts.remove(&frame.number())),
+                    Kind::Refusal => self.close(to, frame.number(), End::Refused),
+                    Kind::Cancel => {
+                        let asker = frame.route().from;
+                        process.asked.retain(|asked| *asked != (asker, frame.number()));
+                    }
+                    kind => assert_eq!(kind, Kind::Room),
+                }
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn arrive(&mut self, to: ChildId, parcel: &Parcel) {
+        self.arrived += parcel.count();
+        let process = self.processes.get_mut(&to).expect("it is there");
+        let from = parcel.route().from;
+        match parcel.kind() {
+            Kind::Message => {
+                for number in numbers(parcel) {
+                    let last =
+                        process.heard.entry((number / MESSAGES, parcel.topic().to_owned())).or_default();
+                    assert!(number > *last, "{number} of {from:?} comes after {last}");
+                    *last = number;
+                }
+            }
+            Kind::Ask => process.asked.push((from, number_of(parcel))),
+            Kind::Reply => self.close(to, number_of(parcel), End::Answered),
+            kind => panic!("{kind:?}"),
+        }
+    }
+
+    /// A question of a process has ended.
+    fn close(&mut self, asker: ChildId, number: u64, end: End) {
+        let open = &mut self.processes.get_mut(&asker).expect("it is there").open;
+        let place = open.iter().position(|open| *open == number).expect("it waits for this");
+        open.swap_remove(place);
+        self.end(asker, number, end);
+    }
+
+    fn end(&mut self, asker: ChildId, number: u64, end: End) {
+        self.ends.get_mut(&(asker, number)).expect("it has asked that").push(end);
+    }
+
+    fn arrived_and_dropped(&self) -> u64 {
+        let (relayed, dropped) = self.exchange.totals();
+        relayed + dropped
+    }
+
+    /// Everybody leaves and every slot closes; then nothing is open and nothing is kept.
+    fn wind_up(mut self) {
+        while let Some(seat) = self.pick(0) {
+            self.leave(seat.id);
+        }
+        self.slots.clear();
+        self.follow();
+        for (question, ends) in &self.ends {
+            assert_eq!(ends.len(), 1, "{question:?} ended by {ends:?}");
+        }
+        let (relayed, dropped) = self.exchange.totals();
+        assert_eq!((relayed, relayed + dropped), (self.arrived, self.expected));
+        for topic in self.exchange.topics().iter().filter(|topic| topic.name == "questions") {
+            assert_eq!(topic.relayed + topic.dropped, topic.sent);
+        }
+        let Exchange { backlogs, calls, receipts, crowded, traffic, .. } = &self.exchange;
+        assert_eq!(
+            (backlogs.len(), calls.sizes(), receipts.len(), crowded.len(), traffic.peers()),
+            (0, (0, 0), 0, 0, 0)
+        );
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happens_questions_end_once_order_is_kept_and_nothing_is_left(steps in steps()) {
+        let mut world = World::new();
+        for step in steps {
+            world.step(step);
+        }
+        world.wind_up();
+    }
+}

@@ -1,0 +1,68 @@
+//! Who comes and who goes, and what becomes of what was under way with them. Pure.
+
+use super::Exchange;
+use super::seats::{Seat, any_of};
+use crate::bus::control::Unanswered;
+use crate::bus::frame::{Frame, Kind};
+use crate::bus::head::Route;
+use crate::bus::peer::{Address, Form};
+use crate::master::event::{Action, ChildId};
+
+impl Exchange {
+    /// Takes note of who fills which slot now. `slots` are all that there are, also those that are empty.
+    pub(crate) fn follow(&mut self, slots: Vec<Address>, seats: Vec<Seat>, actions: &mut Vec<Action>) {
+        let Some(change) = self.seats.follow(slots, seats) else { return };
+        for (id, address) in change.gone {
+            self.forget(id, address, actions);
+        }
+        for slot in change.closed {
+            self.close(slot, actions);
+            if slot.form == Form::Worker && !self.seats.has_group(slot.group) {
+                self.close(any_of(slot.group), actions);
+            }
+        }
+        for Seat { id, address, .. } in change.come {
+            let group = (address.form == Form::Worker).then(|| any_of(address.group));
+            let places: Vec<Address> = [address.slot()].into_iter().chain(group).collect();
+            places.iter().for_each(|place| self.tell_of_room(*place, actions));
+            for parcel in self.backlogs.take(&places) {
+                self.deliver(id, parcel, actions);
+            }
+        }
+    }
+
+    /// Nobody will come there any more.
+    fn close(&mut self, place: Address, actions: &mut Vec<Action>) {
+        self.tell_of_room(place, actions);
+        for parcel in self.backlogs.take(&[place]) {
+            self.give_up(&parcel, &Unanswered::Gone, actions);
+        }
+    }
+
+    /// Takes questions of a process that wait for whoever comes next out of where they wait.
+    pub(super) fn withdraw(&mut self, asker: Address, number: Option<u64>) {
+        for parcel in self.backlogs.cancel(asker, number) {
+            self.traffic.dropped(None, parcel.topic(), 1);
+        }
+    }
+
+    fn forget(&mut self, id: ChildId, address: Address, actions: &mut Vec<Action>) {
+        for (asker, number) in self.calls.answerer_gone(id) {
+            self.refuse(asker, number, &Unanswered::Gone, actions);
+        }
+        for (number, answerer, asker) in self.calls.asker_gone(id) {
+            let frame =
+                Frame::new(Kind::Cancel, number, vec![]).on(Route { from: asker, ..Route::default() });
+            actions.push(Action::Send { to: answerer, frame });
+        }
+        // Another process may get its process id, and ask under the same numbers.
+        self.withdraw(address, None);
+        self.receipts.retain(|(sender, _), _| *sender != id);
+        for waiting in self.crowded.values_mut() {
+            waiting.remove(&id);
+        }
+        // Who waits for room at one that is gone tries again, and meets the successor.
+        self.tell_of_room(address, actions);
+        self.traffic.leave(id);
+    }
+}
