@@ -11,6 +11,7 @@
 //! | `state` | states across restarts of their publishers and observers |
 //! | `messages` | messages: who gets them, in which order, and what becomes of those that nobody can take |
 //! | `asks` | questions and answers |
+//! | `attachments` | sockets and files that go with messages, and that nothing is left of them |
 //! | `configuration` | changes on disk, mistakes on disk, layers |
 //! | `commands` | the command line, the control socket, the run dir |
 //! | `balance` | how connections are spread over the workers |
@@ -33,6 +34,7 @@
 mod activation;
 mod architecture;
 mod asks;
+mod attachments;
 mod balance;
 mod boot;
 mod commands;

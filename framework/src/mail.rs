@@ -2,6 +2,7 @@
 //! which answer. How a type travels is the messenger's affair.
 
 mod answering;
+mod early;
 mod mailbox;
 
 use std::collections::HashMap;
@@ -19,6 +20,7 @@ use crate::bus::link::Sender;
 use crate::bus::peer::Address;
 
 pub(crate) use answering::{Answering, Handler};
+use early::Early;
 pub(crate) use mailbox::{Arrived, Letter, Mailbox};
 
 /// How a question ended.
@@ -47,12 +49,6 @@ struct State {
     unheard: u64,
     /// Subscriptions for which much waits.
     crowded: Vec<Arc<Mailbox>>,
-}
-
-#[derive(Default)]
-struct Early {
-    frames: Vec<Frame>,
-    bytes: usize,
 }
 
 /// Who cares for a topic.
@@ -108,7 +104,10 @@ impl Mail {
     /// Takes what arrived.
     pub(crate) fn take(&self, frame: &Frame) {
         match frame.kind() {
-            Kind::Message | Kind::Ask => self.open(frame),
+            Kind::Message | Kind::Ask => {
+                self.confirm_descriptors(frame);
+                self.open(frame);
+            }
             Kind::Reply => self.answered(frame.number(), Ok(frame.shared_payload())),
             Kind::Refusal => {
                 let unreadable = |error: crate::bus::CodecError| Unanswered::Codec(error.to_string());
@@ -131,6 +130,15 @@ impl Mail {
                 }
             }
             _ => self.room.send_modify(|count| *count += 1),
+        }
+    }
+
+    /// From here on their number is bounded by this process.
+    fn confirm_descriptors(&self, frame: &Frame) {
+        let count = frame.announced() as u64;
+        if count > 0 {
+            // If the master is gone, so are we.
+            let _ = self.sender.push(Frame::new(Kind::Unloaded, count, vec![]));
         }
     }
 
@@ -177,7 +185,9 @@ impl Mail {
         let desk = desks.entry(topic.into()).or_default();
         desk.subscriptions.push(Arc::downgrade(&mailbox));
         let waiting = early.as_mut().map(|early| early.claim(topic, Kind::Message)).unwrap_or_default();
-        waiting.iter().for_each(|frame| drop(mailbox.put(frame)));
+        for frame in &waiting {
+            let _ = mailbox.put(frame);
+        }
         mailbox
     }
 
@@ -223,6 +233,11 @@ impl Mail {
         received
     }
 
+    /// Nobody waits for the receipt for message `number` any more.
+    pub(crate) fn forget_receipt(&self, number: u64) {
+        self.state().receipts.remove(&number);
+    }
+
     /// Tells when there is room again somewhere, from now on.
     pub(crate) fn room(&self) -> watch::Receiver<u64> {
         self.room.subscribe()
@@ -241,33 +256,6 @@ impl Desk {
             }
         }
         heard
-    }
-}
-
-impl Early {
-    fn keep(&mut self, frame: &Frame, limit: usize) -> Result<(), Unanswered> {
-        if self.bytes > 0 && self.bytes + frame.wire_length() > limit {
-            return Err(Unanswered::Busy);
-        }
-        self.bytes += frame.wire_length();
-        self.frames.push(frame.clone());
-        Ok(())
-    }
-
-    /// Takes out what is for who cares now.
-    fn claim(&mut self, topic: &str, kind: Kind) -> Vec<Frame> {
-        let is_claimed = |frame: &Frame| frame.kind() == kind && frame.topic() == topic;
-        let (claimed, rest) = std::mem::take(&mut self.frames).into_iter().partition(is_claimed);
-        self.frames = rest;
-        self.bytes = self.frames.iter().map(Frame::wire_length).sum();
-        claimed
-    }
-
-    fn forget(&mut self, asker: u32, number: u64) {
-        let is_meant = |frame: &Frame| {
-            (frame.kind(), frame.number(), frame.route().from.pid) == (Kind::Ask, number, asker)
-        };
-        self.frames.retain(|frame| !is_meant(frame));
     }
 }
 

@@ -176,6 +176,17 @@ impl Process {
         self.shared.missed.fetch_add(count, Ordering::Relaxed);
     }
 
+    /// The figures with what was lost of the mail that came.
+    pub(crate) fn count_losses(&self, pulse: Pulse) -> Pulse {
+        let (missed, unreadable) = (&self.shared.missed, &self.shared.unreadable);
+        Pulse {
+            unheard: self.shared.mail.unheard(),
+            missed: missed.load(Ordering::Relaxed),
+            unreadable: unreadable.load(Ordering::Relaxed),
+            ..pulse
+        }
+    }
+
     /// This agent comes to replace another.
     pub(crate) fn note_replacement(&self) {
         self.shared.replaces.store(true, Ordering::Relaxed);

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::frame::{Frame, FrameError, Kind};
-use super::head::{HEAD, Head, Route};
+use super::frame::{Frame, FrameError, Kind, MAX_DESCRIPTORS};
+use super::head::{HEAD, Head, LOST, Route};
 
 /// Messages as they stand on the wire, one after the other, of one sender, topic and receiver, so that they can be
 /// relayed as they are.
@@ -65,6 +65,14 @@ impl Parcel {
         }
     }
 
+    /// How many descriptors it carries.
+    pub(crate) fn descriptors(&self) -> usize {
+        match self {
+            Self::Frame(frame) => frame.descriptors().len(),
+            Self::Run(_) => 0,
+        }
+    }
+
     pub(crate) fn wire_length(&self) -> usize {
         match self {
             Self::Frame(frame) => frame.wire_length(),
@@ -78,7 +86,8 @@ impl Parcel {
 pub(crate) struct Decoder {
     limit: usize,
     bytes: BytesMut,
-    descriptors: VecDeque<OwnedFd>,
+    /// `None` stands for all those of one frame, which were lost.
+    descriptors: VecDeque<Option<OwnedFd>>,
 }
 
 impl Decoder {
@@ -90,7 +99,13 @@ impl Decoder {
     /// Takes what one read brought. Descriptors never arrive later than the bytes of their frame.
     pub(crate) fn feed(&mut self, bytes: &[u8], descriptors: impl IntoIterator<Item = OwnedFd>) {
         self.bytes.extend_from_slice(bytes);
-        self.descriptors.extend(descriptors);
+        self.descriptors.extend(descriptors.into_iter().map(Some));
+    }
+
+    /// Takes what one read brought whose descriptors were lost. One read brings those of one frame at most.
+    pub(crate) fn feed_stripped(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        self.descriptors.push_back(None);
     }
 
     /// Whether a frame has begun and is not whole.
@@ -129,6 +144,10 @@ impl Decoder {
 
     /// The envelope of the next frame, if that is whole.
     fn head(&mut self) -> Result<Option<Head>, FrameError> {
+        // Those of one frame that is not whole, and of one that follows it.
+        if self.descriptors.len() > 2 * MAX_DESCRIPTORS {
+            return Err(FrameError::Unannounced(self.descriptors.len()));
+        }
         let Some(head) = Head::read(&self.bytes, self.limit)? else { return Ok(None) };
         let whole = head.wire_length();
         if self.bytes.len() < whole {
@@ -153,9 +172,9 @@ impl Decoder {
     }
 
     /// Takes the whole frame that begins with `head`.
-    fn take(&mut self, head: Head) -> Result<Frame, FrameError> {
+    fn take(&mut self, mut head: Head) -> Result<Frame, FrameError> {
         self.check_topic(head.topic_length)?;
-        let descriptors = self.take_descriptors(head.descriptors.into())?;
+        let descriptors = self.take_descriptors(&mut head)?;
         self.bytes.advance(HEAD);
         let content = self.bytes.split_to(head.length as usize).freeze();
         Ok(Frame::from_wire(&head, content, descriptors))
@@ -166,12 +185,21 @@ impl Decoder {
         std::str::from_utf8(topic).map(drop).map_err(|_| FrameError::TopicNotText)
     }
 
-    fn take_descriptors(&mut self, announced: usize) -> Result<Vec<Arc<OwnedFd>>, FrameError> {
-        let came = self.descriptors.len();
+    /// A message is one without its descriptors, too, and says that they are missing; anything else is not.
+    fn take_descriptors(&mut self, head: &mut Head) -> Result<Vec<Arc<OwnedFd>>, FrameError> {
+        let (announced, came) = (usize::from(head.descriptors), self.descriptors.len());
+        if announced > 0 && matches!(self.descriptors.front(), Some(None)) {
+            if head.kind != Kind::Message {
+                return Err(FrameError::DescriptorsLost(head.kind));
+            }
+            self.descriptors.pop_front();
+            head.flags |= LOST;
+            return Ok(Vec::new());
+        }
         if came < announced {
             return Err(FrameError::MissingDescriptors { announced, came });
         }
-        Ok(self.descriptors.drain(..announced).map(Arc::new).collect())
+        Ok(self.descriptors.drain(..announced).flatten().map(Arc::new).collect())
     }
 }
 

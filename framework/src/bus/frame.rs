@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::head::{HEAD, Head, RECEIPT, Route};
+use super::head::{HEAD, Head, LOST, RECEIPT, Route};
 
 /// The version of the envelope and of the bodies in `control`, said in the hello.
 pub(crate) const PROTOCOL: u32 = 2;
@@ -17,6 +17,9 @@ pub(crate) const MAX_LENGTH: usize = 64 << 20;
 
 /// The most descriptors that the kernel carries in one message.
 pub(crate) const MAX_DESCRIPTORS: usize = 253;
+
+/// The most descriptors that go with one message.
+pub(crate) const MAX_ATTACHMENTS: usize = 16;
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident = $code:literal,)*) => {
@@ -113,6 +116,8 @@ kinds! {
     /// Agent to master (request): tell me when every worker runs the version of `topic` that the body says; master to
     /// agent: it is so.
     Everywhere = 37,
+    /// Child to master: I have `number` descriptors in my hands that came with messages.
+    Unloaded = 40,
 }
 
 impl Kind {
@@ -132,6 +137,8 @@ pub(crate) struct Frame {
     route: Route,
     content: Bytes,
     descriptors: Vec<Arc<OwnedFd>>,
+    /// How many came no further than to here.
+    lost: u8,
 }
 
 impl Frame {
@@ -145,6 +152,7 @@ impl Frame {
             route: Route::default(),
             content: body.into(),
             descriptors: Vec::new(),
+            lost: 0,
         }
     }
 
@@ -165,7 +173,8 @@ impl Frame {
 
     pub(super) fn from_wire(head: &Head, content: Bytes, descriptors: Vec<Arc<OwnedFd>>) -> Self {
         let Head { kind, topic_length, flags, number, route, .. } = *head;
-        Self { kind, topic_length, flags, number, route, content, descriptors }
+        let lost = if flags & LOST == 0 { 0 } else { head.descriptors };
+        Self { kind, topic_length, flags, number, route, content, descriptors, lost }
     }
 
     /// The same topic and payload, shared, under another kind and number.
@@ -202,6 +211,16 @@ impl Frame {
 
     pub(crate) fn wants_receipt(&self) -> bool {
         self.flags & RECEIPT != 0
+    }
+
+    /// Whether it had descriptors, for which there was no place on the way.
+    pub(crate) fn lost_descriptors(&self) -> bool {
+        self.flags & LOST != 0
+    }
+
+    /// How many descriptors it was sent with by the other end of the link.
+    pub(crate) fn announced(&self) -> usize {
+        self.descriptors.len() + usize::from(self.lost)
     }
 
     /// The topic's name; empty where there is none. The decoder checked that it is UTF-8.
@@ -262,6 +281,12 @@ pub(crate) enum FrameError {
     TopicNotText,
     #[error("a frame announces {announced} descriptors and came with {came}")]
     MissingDescriptors { announced: usize, came: usize },
+    #[error("{0} descriptors came that no frame announces")]
+    Unannounced(usize),
+    #[error(
+        "the descriptors of a frame of the kind {0:?} found no place here: the limit of open files is reached"
+    )]
+    DescriptorsLost(Kind),
     #[error("a frame has the flags {0:#x}, of which some are unknown")]
     Flags(u8),
     #[error("a frame has an address of the unknown form {0}")]

@@ -20,8 +20,11 @@ pub(crate) const RECEIPT: u8 = 1;
 /// The payload is the contents of the frame's one descriptor.
 pub(crate) const MEMFD: u8 = 2;
 
+/// The frame had descriptors, for which there was no place on the way.
+pub(crate) const LOST: u8 = 4;
+
 /// What the flags can be, together.
-const FLAGS: u8 = RECEIPT | MEMFD;
+const FLAGS: u8 = RECEIPT | MEMFD | LOST;
 
 /// Where a frame comes from, where it goes, and when it was sent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -206,7 +206,7 @@ fn conflates(kind: Kind) -> bool {
 
 /// What is short, and comes once for what its receiver asked for; it is never refused.
 fn is_bounded_elsewhere(kind: Kind) -> bool {
-    matches!(kind, Kind::Receipt | Kind::Refusal | Kind::Room | Kind::Cancel)
+    matches!(kind, Kind::Receipt | Kind::Refusal | Kind::Room | Kind::Cancel | Kind::Unloaded)
 }
 
 fn piles_up(kind: Kind) -> bool {

@@ -17,6 +17,9 @@ const CONGESTED: usize = 256 << 10;
 /// What is small in comparison with a read.
 const SMALL: usize = 16 << 10;
 
+/// How many descriptors may wait for one subscription, or for all that are not there yet: each is one of the process's.
+pub(super) const MOST_DESCRIPTORS: usize = 64;
+
 /// How long a subscription that takes nothing may hold up everything else that comes to this process.
 const PATIENCE: Duration = Duration::from_millis(50);
 
@@ -27,6 +30,8 @@ pub(crate) struct Letter {
     pub(crate) route: Route,
     pub(crate) number: u64,
     pub(crate) descriptors: Vec<Arc<OwnedFd>>,
+    /// Whether it had some, for which there was no place on the way.
+    pub(crate) lost_descriptors: bool,
 }
 
 impl Letter {
@@ -36,6 +41,7 @@ impl Letter {
             route: frame.route(),
             number: frame.number(),
             descriptors: frame.descriptors().to_vec(),
+            lost_descriptors: frame.lost_descriptors(),
         }
     }
 }
@@ -61,6 +67,7 @@ pub(crate) struct Mailbox {
 struct Queue {
     letters: VecDeque<Arrived>,
     bytes: usize,
+    descriptors: usize,
     /// Whether nothing has been taken for a while, although much waits.
     stalled: bool,
 }
@@ -116,8 +123,9 @@ impl Mailbox {
 
 impl Queue {
     fn put(&mut self, mut letter: Letter, limit: usize) {
-        let length = letter.payload.len();
-        if self.bytes > 0 && self.bytes + length > limit {
+        let (length, descriptors) = (letter.payload.len(), letter.descriptors.len());
+        let is_long = self.bytes > 0 && self.bytes + length > limit;
+        if is_long || self.descriptors + descriptors > MOST_DESCRIPTORS {
             match self.letters.back_mut() {
                 Some(Arrived::Missed(count)) => *count += 1,
                 _ => self.letters.push_back(Arrived::Missed(1)),
@@ -128,6 +136,7 @@ impl Queue {
             letter.payload = Bytes::copy_from_slice(&letter.payload);
         }
         self.bytes += length;
+        self.descriptors += descriptors;
         self.letters.push_back(Arrived::Letter(letter));
     }
 
@@ -136,6 +145,7 @@ impl Queue {
         self.stalled = false;
         if let Arrived::Letter(letter) = &arrived {
             self.bytes -= letter.payload.len();
+            self.descriptors -= letter.descriptors.len();
         }
         Some(arrived)
     }

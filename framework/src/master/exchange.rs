@@ -3,6 +3,7 @@
 
 mod backlog;
 mod calls;
+mod luggage;
 mod seats;
 mod traffic;
 
@@ -10,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use self::backlog::Backlog;
 use self::calls::{Call, Calls};
+use self::luggage::Luggage;
 use self::seats::{Goal, Seats};
 use self::traffic::Traffic;
 use super::event::{Action, ChildId};
@@ -36,6 +38,7 @@ pub(crate) struct Exchange {
     receipts: BTreeMap<Ticket, Receipt>,
     /// By the process, or the empty slot, for which too much waits: who wants to know when there is room again.
     crowded: BTreeMap<Address, BTreeSet<ChildId>>,
+    luggage: Luggage,
     traffic: Traffic,
 }
 
@@ -51,6 +54,7 @@ impl Exchange {
             for parcel in self.backlogs.remove(&slot).unwrap_or_default().into_parcels() {
                 self.give_up(&parcel, &Unanswered::Gone, actions);
             }
+            self.tell_of_unloading(actions);
         }
         for seat in change.come {
             self.tell_of_room(seat.address.slot(), actions);
@@ -72,6 +76,7 @@ impl Exchange {
         self.receipts.retain(|(sender, _), _| *sender != id);
         // Who waits for room at one that is gone tries again, and meets the successor.
         self.tell_of_room(address, actions);
+        self.abandon_luggage(id, actions);
         self.traffic.leave(id);
     }
 
@@ -90,6 +95,7 @@ impl Exchange {
             if parcel.route().from != address {
                 return Err("it sent mail in somebody else's name".to_owned());
             }
+            Self::check_luggage(&parcel)?;
             match parcel.kind() {
                 Kind::Message | Kind::Ask if is_reserved(parcel.topic()) => {
                     let topic = parcel.topic().escape_debug().to_string();
@@ -112,18 +118,23 @@ impl Exchange {
         let mut receipt = Receipt::default();
         match self.seats.goal(parcel.route().to, from) {
             Goal::These(receivers) => {
-                receipt.queued = u32::try_from(receivers.len()).unwrap_or(u32::MAX);
                 for to in receivers {
-                    self.deliver(to, parcel.clone(), actions);
+                    if self.has_place(Some(to), &parcel) {
+                        receipt.queued += 1;
+                        self.deliver(to, parcel.clone(), actions);
+                    } else {
+                        self.turn_away(from, to, &parcel, &mut receipt);
+                    }
                 }
             }
-            Goal::Later(slot) => match self.backlogs.entry(slot).or_default().push(parcel) {
+            Goal::Later(slot) => match self.shelve(slot, parcel) {
                 Ok(()) => receipt.queued = 1,
                 Err(parcel) => {
                     self.traffic.dropped(None, parcel.topic(), parcel.count());
                     if ticket.is_some() {
                         receipt.full.push(0);
                         self.crowded.entry(slot).or_default().insert(from);
+                        self.await_unloading(from);
                     }
                 }
             },
@@ -139,6 +150,7 @@ impl Exchange {
     }
 
     fn deliver(&mut self, to: ChildId, parcel: Parcel, actions: &mut Vec<Action>) {
+        self.luggage.load(to, parcel.descriptors());
         if parcel.kind() == Kind::Ask {
             self.calls.taken_by(parcel.route().from.pid, number_of(&parcel), to);
         }
@@ -193,6 +205,7 @@ impl Exchange {
     /// What was to be delivered did not fit.
     pub(crate) fn undelivered(&mut self, to: ChildId, parcel: &Parcel, actions: &mut Vec<Action>) {
         self.traffic.dropped(Some(to), parcel.topic(), parcel.count());
+        self.unloaded(to, parcel.descriptors(), actions);
         match parcel.kind() {
             Kind::Message => self.note_refusal(to, parcel, actions),
             Kind::Ask => self.give_up(parcel, &Unanswered::Busy, actions),

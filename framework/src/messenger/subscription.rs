@@ -8,6 +8,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::Messenger;
+use super::attachments::{Attach, Attachments, TakeError};
 use crate::bus::topic::{self, BadTopic};
 use crate::bus::{CodecError, Origin, Topic, codec};
 use crate::mail::{Arrived, Letter, Mailbox};
@@ -27,6 +28,7 @@ pub struct Received<T> {
     origin: Option<Origin>,
     sent_at: u64,
     id: MessageId,
+    attachments: Attachments,
 }
 
 /// What no two messages have in common while their senders live.
@@ -86,13 +88,14 @@ impl<T: Topic> Subscription<T> {
     /// When the message is of another type, or some were missed before the next; it goes on after either.
     pub async fn next(&mut self) -> Result<Received<T>, ReceiveError> {
         match self.mailbox.next().await {
-            Arrived::Letter(letter) => {
+            Arrived::Letter(mut letter) => {
+                let attachments = Attachments::of(&mut letter);
                 let Letter { payload, route, number, .. } = letter;
                 let message =
                     codec::decode(T::NAME, &payload).inspect_err(|_| self.process.note_unreadable())?;
                 let id = MessageId { pid: route.from.pid, number };
                 let origin = self.process.roll().origin(route.from);
-                Ok(Received { message, origin, sent_at: route.time, id })
+                Ok(Received { message, origin, sent_at: route.time, id, attachments })
             }
             Arrived::Missed(count) => {
                 self.process.note_missed(count);
@@ -120,6 +123,21 @@ impl<T> Received<T> {
     #[must_use]
     pub fn id(&self) -> MessageId {
         self.id
+    }
+
+    /// How many attachments came with it and were not taken out yet; those are closed with the message.
+    #[must_use]
+    pub fn attachments(&self) -> usize {
+        self.attachments.count()
+    }
+
+    /// Takes out the next attachment, in the order in which they were sent. One that is of another kind stays, and can be
+    /// taken out as what it is.
+    ///
+    /// # Errors
+    /// When there is none, it is something else, or it was lost because a process had no free descriptor.
+    pub fn take<A: Attach>(&mut self) -> Result<A, TakeError> {
+        self.attachments.take()
     }
 
     /// The message alone.

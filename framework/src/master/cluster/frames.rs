@@ -75,6 +75,10 @@ impl Cluster {
             Kind::Publish => self.relay.publish(from, frame, actions),
             Kind::Ack => self.relay.acknowledge(from, frame.topic(), frame.number()),
             Kind::Watch => self.readers.join(from),
+            Kind::Unloaded => {
+                let count = usize::try_from(frame.number()).unwrap_or(usize::MAX);
+                self.exchange.unloaded(from, count, actions);
+            }
             Kind::Reopened => {
                 let problem = String::from_utf8_lossy(frame.payload());
                 self.reopening.answered(from, frame.number(), &problem, actions);

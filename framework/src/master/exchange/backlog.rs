@@ -7,6 +7,9 @@ use crate::bus::peer::Address;
 /// The most bytes that wait for one empty slot, beside one parcel of any size.
 const LIMIT: usize = 1 << 20;
 
+/// The most descriptors that wait for one empty slot, or are on their way to one process.
+pub(super) const OF_ONE: usize = 32;
+
 /// What waits for the next process of a slot, in its order.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
@@ -17,12 +20,18 @@ pub(super) struct Backlog {
 impl Backlog {
     /// Keeps a parcel; gives it back when too much waits already.
     pub(super) fn push(&mut self, parcel: Parcel) -> Result<(), Parcel> {
-        if self.bytes > 0 && self.bytes + parcel.wire_length() > LIMIT {
+        let carried = self.descriptors() + parcel.descriptors();
+        if (self.bytes > 0 && self.bytes + parcel.wire_length() > LIMIT) || carried > OF_ONE {
             return Err(parcel);
         }
         self.bytes += parcel.wire_length();
         self.parcels.push(parcel);
         Ok(())
+    }
+
+    /// How many descriptors wait with them.
+    pub(super) fn descriptors(&self) -> usize {
+        self.parcels.iter().map(Parcel::descriptors).sum()
     }
 
     /// Forgets a question for whose answer nobody waits any more.
