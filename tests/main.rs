@@ -12,6 +12,7 @@
 //! | `messages` | messages: who gets them, in which order, and what becomes of those that nobody can take |
 //! | `asks` | questions and answers |
 //! | `attachments` | sockets and files that go with messages, and that nothing is left of them |
+//! | `traffic` | messages from the command line, tracing, and what the status says of the bus |
 //! | `configuration` | changes on disk, mistakes on disk, layers |
 //! | `commands` | the command line, the control socket, the run dir |
 //! | `balance` | how connections are spread over the workers |
@@ -58,3 +59,4 @@ mod stop;
 mod succession;
 mod surroundings;
 mod systemd;
+mod traffic;

@@ -2,7 +2,7 @@
 //!
 //! A `frame` has an envelope, the `head`, and a payload (`codec`); `decoder` finds frames in bytes. `link` is the two ends
 //! over a `socket`, with a bounded `outbox`. `topic` is the names under which types travel, `peer` who sends and who is
-//! sent to, and `control` the bodies of the framework's own frames.
+//! sent to, `wording` how people write that, `pattern` which topics are meant, and `control` the bodies of the framework's own frames.
 
 pub(crate) mod codec;
 pub(crate) mod control;
@@ -11,10 +11,12 @@ pub(crate) mod frame;
 pub(crate) mod head;
 pub(crate) mod link;
 pub(crate) mod outbox;
+pub(crate) mod pattern;
 pub(crate) mod peer;
 pub(crate) mod settings;
 mod socket;
 pub(crate) mod topic;
+mod wording;
 
 pub use codec::CodecError;
 pub use peer::{Origin, Peer, UnknownGroup};

@@ -3,6 +3,7 @@
 mod args;
 mod client;
 mod daemon;
+mod mail;
 mod places;
 mod start;
 mod view;
@@ -44,6 +45,8 @@ pub(crate) fn run(about: &About) -> ExitCode {
         Command::Status { location, json } => with_runtime(status(&location, json)),
         Command::Reload { location, agent } => with_runtime(reload(&location, agent)),
         Command::Scale { location, wish } => scale(&location, &wish),
+        Command::Send { location, topic, message, to } => mail::send(&location, topic, &message, to),
+        Command::Trace { location, patterns, .. } => mail::trace(&location, patterns),
         Command::Config { command: ConfigCommand::Check { location, set } } => check(about, &location, set),
     };
     conclude(&outcome)

@@ -4,6 +4,7 @@
 mod answering;
 mod early;
 mod mailbox;
+mod tracer;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -22,6 +23,7 @@ use crate::bus::peer::Address;
 pub(crate) use answering::{Answering, Handler};
 use early::Early;
 pub(crate) use mailbox::{Arrived, Letter, Mailbox};
+pub(crate) use tracer::{Tracer, now};
 
 /// How a question ended.
 type Answered = Result<Bytes, Unanswered>;
@@ -35,6 +37,7 @@ pub(crate) struct Mail {
     limit: usize,
     state: Mutex<State>,
     last_number: AtomicU64,
+    tracer: Tracer,
     /// Rises whenever there is room again somewhere.
     room: watch::Sender<u64>,
 }
@@ -78,6 +81,7 @@ impl Mail {
             limit,
             state: Mutex::new(state),
             last_number: AtomicU64::new(0),
+            tracer: Tracer::default(),
             room: watch::Sender::new(0),
         }
     }
@@ -89,6 +93,11 @@ impl Mail {
     /// This process, as the others see it.
     pub(crate) fn address(&self) -> Address {
         self.address
+    }
+
+    /// Who tells of what goes by.
+    pub(crate) fn tracer(&self) -> &Tracer {
+        &self.tracer
     }
 
     /// A number that no other message or question of this process has.
@@ -106,6 +115,7 @@ impl Mail {
         match frame.kind() {
             Kind::Message | Kind::Ask => {
                 self.confirm_descriptors(frame);
+                self.tracer.received(frame);
                 self.open(frame);
             }
             Kind::Reply => self.answered(frame.number(), Ok(frame.shared_payload())),

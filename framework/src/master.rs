@@ -42,6 +42,7 @@ mod snapshot;
 mod spawn;
 mod supervisor;
 mod tail;
+mod trace;
 mod usage;
 mod wishes;
 

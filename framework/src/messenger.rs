@@ -5,14 +5,13 @@ mod asking;
 mod attachments;
 mod subscription;
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
 use crate::bus::control::Receipt;
 use crate::bus::frame::{Frame, Kind, MAX_ATTACHMENTS};
 use crate::bus::head::Route;
 use crate::bus::peer::{Address, Form, Peer, UnknownGroup};
 use crate::bus::topic::{self, BadTopic};
 use crate::bus::{CodecError, Topic, codec};
+use crate::mail::now;
 use crate::process::{MasterGone, Process};
 
 pub use answers::{AnswerError, AnswerLimits};
@@ -204,12 +203,14 @@ impl Messenger {
         let frame = self.frame(Kind::Message, to, message)?;
         // Who sends in a loop lets others have their turn.
         tokio::task::consume_budget().await;
+        self.process.mail().tracer().sent(&frame);
         Ok(self.process.send(frame).await?)
     }
 
     async fn post_confirmed(&self, frame: Frame) -> Result<Receipt, SendError> {
         let receipt = self.process.mail().await_receipt(frame.number());
         let _awaited = Awaited { process: &self.process, number: frame.number() };
+        self.process.mail().tracer().sent(&frame);
         self.process.send(frame.with_receipt()).await?;
         receipt.await.map_err(|_| MasterGone.into())
     }
@@ -238,10 +239,4 @@ impl Drop for Awaited<'_> {
     fn drop(&mut self) {
         self.process.mail().forget_receipt(self.number);
     }
-}
-
-/// Microseconds of the Unix epoch.
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }

@@ -339,6 +339,10 @@ impl Process {
                 }
             }
             kind if kind.is_mail() => self.shared.mail.take(frame),
+            Kind::Trace => {
+                let patterns = codec::decode("the traced topics", frame.payload())?;
+                self.shared.mail.tracer().follow(patterns, &self.shared.roll);
+            }
             Kind::Receipt | Kind::Room => self.shared.mail.take(frame),
             kind => return Err(format!("frames of the kind {kind:?} are not for a child").into()),
         }

@@ -297,4 +297,7 @@ pub struct BusStatus {
     /// The mail by topic.
     #[serde(default)]
     pub topics: Vec<TopicTraffic>,
+    /// The topics that every process tells of in its log.
+    #[serde(default)]
+    pub traced: Vec<String>,
 }

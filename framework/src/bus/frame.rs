@@ -118,6 +118,8 @@ kinds! {
     Everywhere = 37,
     /// Child to master: I have `number` descriptors in my hands that came with messages.
     Unloaded = 40,
+    /// Master to child: log what goes by on these topics (`pattern::Patterns`).
+    Trace = 41,
 }
 
 impl Kind {

@@ -201,7 +201,7 @@ impl Outbox {
 
 /// Whether only the latest counts.
 fn conflates(kind: Kind) -> bool {
-    matches!(kind, Kind::State | Kind::Contribution)
+    matches!(kind, Kind::State | Kind::Contribution | Kind::Trace)
 }
 
 /// What is short, and comes once for what its receiver asked for; it is never refused.

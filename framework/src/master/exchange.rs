@@ -4,6 +4,8 @@
 mod backlog;
 mod calls;
 mod luggage;
+mod outside;
+mod receipts;
 mod seats;
 mod traffic;
 
@@ -12,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use self::backlog::Backlog;
 use self::calls::{Call, Calls};
 use self::luggage::Luggage;
+use self::outside::Callers;
 use self::seats::{Goal, Seats};
 use self::traffic::Traffic;
 use super::event::{Action, ChildId};
@@ -39,6 +42,7 @@ pub(crate) struct Exchange {
     /// By the process, or the empty slot, for which too much waits: who wants to know when there is room again.
     crowded: BTreeMap<Address, BTreeSet<ChildId>>,
     luggage: Luggage,
+    callers: Callers,
     traffic: Traffic,
 }
 
@@ -211,27 +215,6 @@ impl Exchange {
             Kind::Ask => self.give_up(parcel, &Unanswered::Busy, actions),
             // The asker reads nothing, but an answer as short as this is always kept for it.
             _ => self.refuse(to, number_of(parcel), &Unanswered::Busy, actions),
-        }
-    }
-
-    fn note_refusal(&mut self, to: ChildId, parcel: &Parcel, actions: &mut Vec<Action>) {
-        let Some(sender) = self.seats.holder(parcel.route().from.pid) else { return };
-        let Some(receipt) = self.receipts.get_mut(&(sender, number_of(parcel))) else { return };
-        receipt.queued = receipt.queued.saturating_sub(1);
-        let Some(address) = self.seats.address(to) else { return };
-        receipt.full.push(address.pid);
-        let waiting = self.crowded.entry(address).or_default();
-        if waiting.is_empty() {
-            actions.push(Action::AwaitRoom { id: to });
-        }
-        waiting.insert(sender);
-    }
-
-    /// All that became of a message is known.
-    pub(crate) fn confirm(&mut self, sender: ChildId, number: u64, actions: &mut Vec<Action>) {
-        if let Some(receipt) = self.receipts.remove(&(sender, number)) {
-            let body = codec::encode("a receipt", &receipt).unwrap_or_default();
-            actions.push(Action::Send { to: sender, frame: Frame::new(Kind::Receipt, number, body) });
         }
     }
 

@@ -142,6 +142,7 @@ impl Cluster {
             return Err(format!("it says that it is {} of build {}", hello.slot, hello.build));
         }
         self.relay.join(from, slot.is_agent(), actions);
+        self.trace.greet(from, actions);
         let replaces = slot.is_agent() && self.supervisor.agent().occupants.len() > 1;
         let (slot, generation) = (slot.clone(), hello.generation);
         actions.push(Action::Welcome { to: from, slot, generation, replaces });
