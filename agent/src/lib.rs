@@ -37,3 +37,8 @@ struct Helpers;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/lifecycle.md")]
 struct Lifecycle;
+
+/// The examples of the page on messages compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/messages.md")]
+struct Messages;
