@@ -16,6 +16,8 @@
 //! | `python` | the example `python`: a group that is another program, and all that it is spared and not |
 //! | `vandals` | children that send what no child should, by the app `vandal` |
 //! | `storms` | many messages and questions while processes die and are replaced |
+//! | `attachments` | sockets and files that go with messages, and that nothing is left of them |
+//! | `traffic` | messages from the command line, tracing, and what the status says of the bus |
 //! | `configuration` | changes on disk, mistakes on disk, layers |
 //! | `commands` | the command line, the control socket, the run dir |
 //! | `show` | `config show`: every key, its origin, no secret |
@@ -42,6 +44,7 @@
 mod activation;
 mod architecture;
 mod asks;
+mod attachments;
 mod balance;
 mod boot;
 mod commands;
@@ -73,4 +76,5 @@ mod succession;
 mod surroundings;
 mod systemd;
 mod tls;
+mod traffic;
 mod vandals;

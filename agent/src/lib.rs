@@ -42,3 +42,8 @@ struct Lifecycle;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/states.md")]
 struct States;
+
+/// The examples of the page on messages compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/messages.md")]
+struct Messages;

@@ -1,8 +1,9 @@
 //! The bus: how the processes of one cluster talk.
 //!
 //! A `frame` is of a `kind`, and has an envelope, the `head`, and a payload (`codec`); `decoder` finds frames in bytes.
-//! `link` is the two ends over a `socket`, with a bounded `outbox`. `topic` is the names under which types travel, `peer`
-//! who sends and who is sent to, `settings` the limits, and `control` the bodies of the framework's own frames. A large `payload` is in sealed `memory`.
+//! `link` is the two ends over a `socket`, with a bounded `outbox`. `topic` is the names under which types travel,
+//! `pattern` which of them are meant, `peer` who sends and who is sent to, `wording` how people write that, `settings`
+//! the limits, and `control` the bodies of the framework's own frames. A large `payload` is in sealed `memory`.
 
 pub(crate) mod codec;
 pub(crate) mod control;
@@ -15,11 +16,13 @@ pub(crate) mod kind;
 pub(crate) mod link;
 pub(crate) mod memory;
 pub(crate) mod outbox;
+pub(crate) mod pattern;
 pub(crate) mod payload;
 pub(crate) mod peer;
 pub(crate) mod settings;
 mod socket;
 pub(crate) mod topic;
+mod wording;
 
 pub use codec::CodecError;
 pub use peer::{Origin, Peer, UnknownGroup};

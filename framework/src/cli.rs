@@ -4,6 +4,7 @@ mod args;
 mod client;
 mod daemon;
 mod listing;
+mod mail;
 mod mask;
 mod options;
 mod places;
@@ -48,6 +49,8 @@ pub(crate) fn run(about: &About) -> ExitCode {
         Command::Status { location, json } => with_runtime(status(&location, json)),
         Command::Reload { location, agent } => with_runtime(reload(&location, agent)),
         Command::Scale { location, wish } => scale(&location, &wish),
+        Command::Send { location, topic, message, to } => mail::send(&location, topic, &message, to),
+        Command::Trace { location, patterns, .. } => mail::trace(&location, patterns),
         Command::Config { command: ConfigCommand::Show(args) } => show::run(about, &args),
         Command::Config { command: ConfigCommand::Check { location, options } } => {
             check(about, &location, &options)

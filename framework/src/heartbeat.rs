@@ -29,7 +29,8 @@ pub(crate) async fn beat(process: Process, figures: impl Fn() -> Pulse) {
     loop {
         let scheduled = ticks.tick().await;
         let now = Instant::now();
-        let mut pulse = figures();
+        process.mail().tracer().settle();
+        let mut pulse = process.count_losses(figures());
         pulse.lag_ms = lag.note(now.saturating_duration_since(scheduled), now);
         if sent.is_some_and(|(then, last)| last == pulse && now - then < quarter) {
             continue;

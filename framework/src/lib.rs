@@ -102,8 +102,8 @@ pub use launch::OnPanic;
 pub use log::{Level, LogSettings};
 pub use master::{ClusterSettings, GroupSettings, WorkerCount};
 pub use messenger::{
-    AnswerError, AnswerLimits, AskError, Delivery, MessageId, Messenger, ReceiveError, Received, Request,
-    SendError, Subscription,
+    AnswerError, AnswerLimits, AskError, Attach, Attachment, Delivery, MessageId, Messenger, ReceiveError,
+    Received, Request, SendError, Subscription, TakeError,
 };
 pub use news::ClusterEvents;
 pub use process::MasterGone;

@@ -2,7 +2,9 @@
 //! which answer. How a type travels is the messenger's affair.
 
 mod answering;
+mod early;
 mod mailbox;
+mod tracer;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -20,7 +22,9 @@ use crate::bus::link::Sender;
 use crate::bus::peer::Address;
 
 pub(crate) use answering::{Answering, Handler};
+use early::Early;
 pub(crate) use mailbox::{Arrived, Letter, Mailbox};
+pub(crate) use tracer::{Tracer, now};
 
 /// How a question ended.
 type Answered = Result<Bytes, Unanswered>;
@@ -34,6 +38,7 @@ pub(crate) struct Mail {
     limit: usize,
     state: Mutex<State>,
     last_number: AtomicU64,
+    tracer: Tracer,
     /// Rises whenever there is room again somewhere.
     room: watch::Sender<u64>,
 }
@@ -48,12 +53,6 @@ struct State {
     unheard: u64,
     /// Subscriptions for which much waits.
     crowded: Vec<Arc<Mailbox>>,
-}
-
-#[derive(Default)]
-struct Early {
-    frames: Vec<Frame>,
-    bytes: usize,
 }
 
 /// Who cares for a topic.
@@ -83,6 +82,7 @@ impl Mail {
             limit,
             state: Mutex::new(state),
             last_number: AtomicU64::new(0),
+            tracer: Tracer::default(),
             room: watch::Sender::new(0),
         }
     }
@@ -94,6 +94,11 @@ impl Mail {
     /// This process, as the others see it.
     pub(crate) fn address(&self) -> Address {
         self.address
+    }
+
+    /// Who tells of what goes by.
+    pub(crate) fn tracer(&self) -> &Tracer {
+        &self.tracer
     }
 
     /// A number that no other message or question of this process has.
@@ -109,7 +114,11 @@ impl Mail {
     /// Takes what arrived.
     pub(crate) fn take(&self, frame: &Frame) {
         match frame.kind() {
-            Kind::Message | Kind::Ask => self.open(frame),
+            Kind::Message | Kind::Ask => {
+                self.confirm_descriptors(frame);
+                self.tracer.received(frame);
+                self.open(frame);
+            }
             Kind::Reply => self.answered(frame.number(), Ok(frame.shared_payload())),
             Kind::Refusal => {
                 let unreadable = |error: crate::bus::CodecError| Unanswered::Codec(error.to_string());
@@ -137,6 +146,7 @@ impl Mail {
 
     /// Takes messages on one topic.
     pub(crate) fn take_run(&self, run: Run) {
+        self.tracer.received_run(&run);
         let mut state = self.state();
         let State { desks, early, unheard, crowded, .. } = &mut *state;
         let count = run.count;
@@ -150,6 +160,15 @@ impl Mail {
         let mut unrolled = Unrolled::new(run);
         while let Some(frame) = unrolled.next_frame() {
             *unheard += u64::from(early.keep(&frame, self.limit).is_err());
+        }
+    }
+
+    /// From here on their number is bounded by this process.
+    fn confirm_descriptors(&self, frame: &Frame) {
+        let count = frame.announced() as u64;
+        if count > 0 {
+            // If the master is gone, so are we.
+            let _ = self.sender.push(Frame::new(Kind::Unloaded, count, vec![]));
         }
     }
 
@@ -280,35 +299,6 @@ impl Desk {
             }
         }
         heard
-    }
-}
-
-impl Early {
-    fn keep(&mut self, frame: &Frame, limit: usize) -> Result<(), Unanswered> {
-        // As who will care counts it, so that all of it fits there.
-        if self.bytes > 0 && self.bytes + Letter::cost_of(frame) > limit {
-            return Err(Unanswered::Busy);
-        }
-        self.bytes += Letter::cost_of(frame);
-        self.frames.push(frame.clone());
-        Ok(())
-    }
-
-    /// Takes out what is for who cares now.
-    fn claim(&mut self, topic: &str, kind: Kind) -> Vec<Frame> {
-        let is_claimed = |frame: &Frame| frame.kind() == kind && frame.topic() == topic;
-        let (claimed, rest) = std::mem::take(&mut self.frames).into_iter().partition(is_claimed);
-        self.frames = rest;
-        self.bytes = self.frames.iter().map(Letter::cost_of).sum();
-        claimed
-    }
-
-    fn forget(&mut self, asker: u32, number: u64) {
-        let is_meant = |frame: &Frame| {
-            (frame.kind(), frame.number(), frame.route().from.pid) == (Kind::Ask, number, asker)
-        };
-        self.frames.retain(|frame| !is_meant(frame));
-        self.bytes = self.frames.iter().map(Letter::cost_of).sum();
     }
 }
 

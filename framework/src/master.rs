@@ -51,6 +51,7 @@ mod snapshot;
 mod spawn;
 mod supervisor;
 mod tail;
+mod trace;
 mod unix;
 mod usage;
 mod wishes;

@@ -2,21 +2,21 @@
 
 mod answers;
 mod asking;
+mod attachments;
 mod subscription;
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
 use crate::bus::control::Receipt;
-use crate::bus::frame::{Frame, Kind};
+use crate::bus::frame::{Frame, Kind, MAX_ATTACHMENTS};
 use crate::bus::head::Route;
 use crate::bus::peer::{Address, Form, Peer, UnknownGroup};
 use crate::bus::topic::{self, BadTopic};
 use crate::bus::{CodecError, Topic, codec};
-use crate::mail::Mail;
+use crate::mail::{Mail, now};
 use crate::process::{MasterGone, Process};
 
 pub use answers::{AnswerError, AnswerLimits};
 pub use asking::{AskError, Request};
+pub use attachments::{Attach, Attachment, TakeError};
 pub use subscription::{MessageId, ReceiveError, Received, Subscription};
 
 /// A process's way to all others. [`Agent`](crate::Agent) and [`Worker`](crate::Worker) are one, too: what can be called
@@ -47,6 +47,14 @@ pub enum SendError {
         length: usize,
         /// The most that is allowed.
         limit: usize,
+    },
+    /// The message has too many attachments.
+    #[error("a message on `{topic}` has {count} attachments: at most {MAX_ATTACHMENTS} go with one")]
+    TooManyAttachments {
+        /// The topic's name.
+        topic: &'static str,
+        /// How many there are.
+        count: usize,
     },
     /// There is no such process.
     #[error("nobody can get the message for {0}: {1}")]
@@ -116,10 +124,26 @@ impl Messenger {
     /// # Errors
     /// When there is no such process, or the message cannot be sent at all.
     pub async fn send_to<T: Topic>(&self, to: &Peer, message: &T) -> Result<(), SendError> {
+        self.send_with(to, message, []).await
+    }
+
+    /// Like [`send_to`](Self::send_to), with sockets and files: at most 16, which the receiver
+    /// [takes out](Received::take). They count as waiting, of which there is room for few, until the receiver's process
+    /// has them. What is not sent is closed.
+    ///
+    /// # Errors
+    /// When there is no such process, there are too many attachments, or the message cannot be sent at all.
+    pub async fn send_with<T: Topic>(
+        &self,
+        to: &Peer,
+        message: &T,
+        attachments: impl IntoIterator<Item = Attachment>,
+    ) -> Result<(), SendError> {
+        let attachments: Vec<Attachment> = attachments.into_iter().collect();
         let mut room = self.process.mail().room();
         loop {
             room.mark_unchanged();
-            match self.try_send_to(to, message).await {
+            match self.try_send_with(to, message, attachments.iter().cloned()).await {
                 Err(SendError::Full(_)) if room.changed().await.is_ok() => {}
                 other => return other,
             }
@@ -131,8 +155,25 @@ impl Messenger {
     /// # Errors
     /// When too much waits for the receiver, there is no such process, or the message cannot be sent at all.
     pub async fn try_send_to<T: Topic>(&self, to: &Peer, message: &T) -> Result<(), SendError> {
+        self.try_send_with(to, message, []).await
+    }
+
+    /// Like [`send_with`](Self::send_with), but does not wait while too much waits for the receiver.
+    ///
+    /// # Errors
+    /// When too much waits for the receiver, or for the other reasons of [`send_with`](Self::send_with).
+    pub async fn try_send_with<T: Topic>(
+        &self,
+        to: &Peer,
+        message: &T,
+        attachments: impl IntoIterator<Item = Attachment>,
+    ) -> Result<(), SendError> {
+        let descriptors: Vec<_> = attachments.into_iter().map(Attachment::into_descriptor).collect();
+        if descriptors.len() > MAX_ATTACHMENTS {
+            return Err(SendError::TooManyAttachments { topic: T::NAME, count: descriptors.len() });
+        }
         let frame = self.frame(Kind::Message, self.process.roll().address(to)?, message)?;
-        let receipt = self.post_confirmed(frame).await?;
+        let receipt = self.post_confirmed(frame.with_descriptors(descriptors)).await?;
         match receipt.nobody {
             Some(problem) => Err(SendError::NoSuchPeer(to.clone(), problem)),
             None if receipt.queued == 0 => Err(SendError::Full(to.clone())),
@@ -162,12 +203,14 @@ impl Messenger {
         let frame = self.frame(Kind::Message, to, message)?;
         // Who sends in a loop lets others have their turn.
         tokio::task::consume_budget().await;
+        self.process.mail().tracer().sent(&frame);
         Ok(self.process.send(frame).await?)
     }
 
     async fn post_confirmed(&self, frame: Frame) -> Result<Receipt, SendError> {
         let receipt = self.process.mail().await_receipt(frame.number());
         let _forgotten = Unawaited { mail: self.process.mail(), number: frame.number() };
+        self.process.mail().tracer().sent(&frame);
         self.process.send(frame.with_receipt()).await?;
         receipt.await.map_err(|_| MasterGone.into())
     }
@@ -196,10 +239,4 @@ impl Drop for Unawaited<'_> {
     fn drop(&mut self) {
         self.mail.forget_receipt(self.number);
     }
-}
-
-/// Microseconds of the Unix epoch.
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }

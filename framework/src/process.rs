@@ -183,6 +183,17 @@ impl Process {
         self.shared.missed.fetch_add(count, Ordering::Relaxed);
     }
 
+    /// The figures with what was lost of the mail that came.
+    pub(crate) fn count_losses(&self, pulse: Pulse) -> Pulse {
+        let (missed, unreadable) = (&self.shared.missed, &self.shared.unreadable);
+        Pulse {
+            unheard: self.shared.mail.unheard(),
+            missed: missed.load(Ordering::Relaxed),
+            unreadable: unreadable.load(Ordering::Relaxed),
+            ..pulse
+        }
+    }
+
     /// This agent comes to replace another.
     pub(crate) fn note_replacement(&self) {
         self.shared.replaces.store(true, Ordering::Relaxed);
@@ -324,6 +335,10 @@ impl Process {
                 }
             }
             kind if kind.is_mail() => self.shared.mail.take(frame),
+            Kind::Trace => {
+                let patterns = codec::decode("the traced topics", frame.payload())?;
+                self.shared.mail.tracer().follow(patterns, &self.shared.roll);
+            }
             Kind::Receipt | Kind::Room => self.shared.mail.take(frame),
             _ => self.take_of_states(frame).await?,
         }

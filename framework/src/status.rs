@@ -132,6 +132,12 @@ pub struct PeerTraffic {
     pub bytes: u64,
     /// The bytes that wait for it.
     pub queued_bytes: u64,
+    /// Messages that came to it on topics that nobody there follows, as it said last.
+    pub unheard: u64,
+    /// Messages that its subscriptions missed, because too much waited for them, as it said last.
+    pub missed: u64,
+    /// Messages of another type than who follows the topic there reads, as it said last.
+    pub unreadable: u64,
 }
 
 /// The mail on one topic.
@@ -328,4 +334,7 @@ pub struct BusStatus {
     /// The mail by topic.
     #[serde(default)]
     pub topics: Vec<TopicTraffic>,
+    /// The topics that every process tells of in its log.
+    #[serde(default)]
+    pub traced: Vec<String>,
 }

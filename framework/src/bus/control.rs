@@ -2,8 +2,10 @@
 
 use std::str::FromStr;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::pattern::Patterns;
 use crate::role::Slot;
 use crate::status::{JobFigures, Status};
 
@@ -53,6 +55,12 @@ pub(crate) struct Pulse {
     pub(crate) rss_bytes: u64,
     /// How late the loop came to something that was due, at its worst in the last seconds.
     pub(crate) lag_ms: u64,
+    /// Messages on topics that nobody in it follows.
+    pub(crate) unheard: u64,
+    /// Messages that subscriptions of it missed, because too much waited.
+    pub(crate) missed: u64,
+    /// Messages that it could not read.
+    pub(crate) unreadable: u64,
 }
 
 /// The answer to a publish request.
@@ -120,6 +128,25 @@ pub(crate) enum Request {
         /// The agent, too, although its program is the same.
         agent: bool,
     },
+    /// Send a message; answered when it is known who gets it.
+    Post(Posting),
+    /// Let every process log what goes by on these topics.
+    Trace {
+        /// Which topics; none, to end it.
+        patterns: Patterns,
+    },
+}
+
+/// A message from outside of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Posting {
+    pub(crate) topic: String,
+    /// To whom, as people write it.
+    pub(crate) to: String,
+    /// The message, encoded.
+    pub(crate) payload: Bytes,
+    /// When it was sent: microseconds of the Unix epoch.
+    pub(crate) time: u64,
 }
 
 /// A change of a number of workers. As text: `4`, `+1`, `-2`.
@@ -168,6 +195,10 @@ pub(crate) enum Answer {
         /// How long it took, in milliseconds.
         took_ms: u64,
     },
+    /// What became of the message.
+    Posted(Receipt),
+    /// Every process is told which topics to log.
+    Traced,
     /// What was asked for could not be done.
     Failed(String),
     /// The request was wrong.

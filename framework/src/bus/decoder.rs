@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::frame::{Frame, FrameError, Kind, MAX_DESCRIPTORS};
-use super::head::{Glimpse, HEAD, Head, Route, SORT, WAY};
+use super::head::{Glimpse, HEAD, Head, LOST, Route, SORT, WAY};
 
 /// Up to so many bytes, the memory of what was cut off may serve for what comes next.
 const KEPT: usize = 256 << 10;
@@ -112,6 +112,14 @@ impl Parcel {
         }
     }
 
+    /// How many descriptors it carries.
+    pub(crate) fn descriptors(&self) -> usize {
+        match self {
+            Self::Frame(frame) => frame.descriptors().len(),
+            Self::Run(_) => 0,
+        }
+    }
+
     pub(crate) fn wire_length(&self) -> usize {
         match self {
             Self::Frame(frame) => frame.wire_length(),
@@ -125,7 +133,8 @@ impl Parcel {
 pub(crate) struct Decoder {
     limit: usize,
     bytes: BytesMut,
-    descriptors: VecDeque<OwnedFd>,
+    /// `None` stands for all those of one frame, which were lost.
+    descriptors: VecDeque<Option<OwnedFd>>,
 }
 
 impl Decoder {
@@ -137,7 +146,13 @@ impl Decoder {
     /// Takes what one read brought. Descriptors never arrive later than the bytes of their frame.
     pub(crate) fn feed(&mut self, bytes: &[u8], descriptors: impl IntoIterator<Item = OwnedFd>) {
         self.bytes.extend_from_slice(bytes);
-        self.descriptors.extend(descriptors);
+        self.descriptors.extend(descriptors.into_iter().map(Some));
+    }
+
+    /// Takes what one read brought whose descriptors were lost. One read brings those of one frame at most.
+    pub(crate) fn feed_stripped(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        self.descriptors.push_back(None);
     }
 
     /// Whether a frame has begun and is not whole.
@@ -223,9 +238,9 @@ impl Decoder {
     }
 
     /// Takes the whole frame that begins with `head`.
-    fn take(&mut self, head: Head) -> Result<Frame, FrameError> {
+    fn take(&mut self, mut head: Head) -> Result<Frame, FrameError> {
         self.check_topic(head.topic_length)?;
-        let descriptors = self.take_descriptors(head.descriptors.into())?;
+        let descriptors = self.take_descriptors(&mut head)?;
         self.bytes.advance(HEAD);
         let content = self.cut(head.length as usize);
         Ok(Frame::from_wire(&head, content, descriptors))
@@ -236,12 +251,21 @@ impl Decoder {
         std::str::from_utf8(topic).map(drop).map_err(|_| FrameError::TopicNotText)
     }
 
-    fn take_descriptors(&mut self, announced: usize) -> Result<Vec<Arc<OwnedFd>>, FrameError> {
-        let came = self.descriptors.len();
+    /// A message is one without its descriptors, too, and says that they are missing; anything else is not.
+    fn take_descriptors(&mut self, head: &mut Head) -> Result<Vec<Arc<OwnedFd>>, FrameError> {
+        let (announced, came) = (usize::from(head.descriptors), self.descriptors.len());
+        if announced > 0 && matches!(self.descriptors.front(), Some(None)) {
+            if head.kind != Kind::Message {
+                return Err(FrameError::DescriptorsLost(head.kind));
+            }
+            self.descriptors.pop_front();
+            head.flags |= LOST;
+            return Ok(Vec::new());
+        }
         if came < announced {
             return Err(FrameError::MissingDescriptors { announced, came });
         }
-        Ok(self.descriptors.drain(..announced).map(Arc::new).collect())
+        Ok(self.descriptors.drain(..announced).flatten().map(Arc::new).collect())
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::head::{HEAD, Head, MEMFD, RECEIPT, Route};
+use super::head::{HEAD, Head, LOST, MEMFD, RECEIPT, Route};
 
 pub(crate) use super::head::FrameError;
 pub(crate) use super::kind::Kind;
@@ -21,6 +21,9 @@ pub(crate) const MAX_LENGTH: usize = 64 << 20;
 /// The most descriptors that the kernel carries in one message.
 pub(crate) const MAX_DESCRIPTORS: usize = 253;
 
+/// The most descriptors that go with one message.
+pub(crate) const MAX_ATTACHMENTS: usize = 16;
+
 /// One frame. Clones share the payload and the descriptors.
 #[derive(Clone)]
 pub(crate) struct Frame {
@@ -33,6 +36,8 @@ pub(crate) struct Frame {
     descriptors: Vec<Arc<OwnedFd>>,
     /// The bytes in sealed memory, once somebody has looked; not on the wire.
     sealed: Option<u64>,
+    /// How many came no further than to here.
+    lost: u8,
 }
 
 impl Frame {
@@ -47,6 +52,7 @@ impl Frame {
             content: body.into(),
             descriptors: Vec::new(),
             sealed: None,
+            lost: 0,
         }
     }
 
@@ -67,7 +73,8 @@ impl Frame {
 
     pub(super) fn from_wire(head: &Head, content: Bytes, descriptors: Vec<Arc<OwnedFd>>) -> Self {
         let Head { kind, topic_length, flags, number, route, .. } = *head;
-        Self { kind, topic_length, flags, number, route, content, descriptors, sealed: None }
+        let lost = if flags & LOST == 0 { 0 } else { head.descriptors };
+        Self { kind, topic_length, flags, number, route, content, descriptors, sealed: None, lost }
     }
 
     /// The same topic and payload, shared, under another kind and number.
@@ -121,6 +128,16 @@ impl Frame {
 
     pub(crate) fn wants_receipt(&self) -> bool {
         self.flags & RECEIPT != 0
+    }
+
+    /// Whether it had descriptors, for which there was no place on the way.
+    pub(crate) fn lost_descriptors(&self) -> bool {
+        self.flags & LOST != 0
+    }
+
+    /// How many descriptors it was sent with by the other end of the link.
+    pub(crate) fn announced(&self) -> usize {
+        self.descriptors.len() + usize::from(self.lost)
     }
 
     /// The topic's name; empty where there is none. The decoder checked that it is UTF-8.

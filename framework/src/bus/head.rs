@@ -22,8 +22,11 @@ pub(crate) const RECEIPT: u8 = 1;
 /// The payload is the contents of the frame's one descriptor.
 pub(crate) const MEMFD: u8 = 2;
 
+/// The frame had descriptors, for which there was no place on the way.
+pub(crate) const LOST: u8 = 4;
+
 /// What the flags can be, together.
-const FLAGS: u8 = RECEIPT | MEMFD;
+const FLAGS: u8 = RECEIPT | MEMFD | LOST;
 
 /// Where an envelope says what its frame is: kind, length of the topic, descriptors, flags.
 pub(super) const SORT: Range<usize> = 4..8;
@@ -132,6 +135,10 @@ pub(crate) enum FrameError {
     MissingDescriptors { announced: usize, came: usize },
     #[error("{0} descriptors came that no frame announces")]
     StrayDescriptors(usize),
+    #[error(
+        "the descriptors of a frame of the kind {0:?} found no place here: the limit of open files is reached"
+    )]
+    DescriptorsLost(Kind),
     #[error("a frame has the flags {0:#x}, of which some are unknown")]
     Flags(u8),
     #[error("a frame has an address of the unknown form {0}")]

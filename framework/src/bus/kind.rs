@@ -76,7 +76,7 @@ kinds! {
     Cancel = 27,
     /// Master to child: what became of message `number` (`control::Receipt`).
     Receipt = 28,
-    /// Master to child: there is room again for messages to `from`.
+    /// Master to child: there is room again for messages somewhere.
     Room = 29,
     /// Child to master: send me the keyed state `topic`.
     Observe = 30,
@@ -97,6 +97,10 @@ kinds! {
     Everywhere = 37,
     /// Agent to master: the certificates in force, and why newer ones were refused (`status::TlsStatus`).
     Certificates = 38,
+    /// Child to master: I have `number` descriptors in my hands that came with messages.
+    Unloaded = 40,
+    /// Master to child: log what goes by on these topics (`pattern::Patterns`).
+    Trace = 41,
 }
 
 impl Kind {

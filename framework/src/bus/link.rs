@@ -4,6 +4,7 @@
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use interprocess::os::unix::uds_local_socket::tokio::Stream;
 use tokio::io::Interest;
@@ -13,12 +14,15 @@ use super::decoder::{Decoder, Parcel};
 use super::frame::{Frame, FrameError, MAX_LENGTH};
 use super::head::HEAD;
 use super::outbox::{Full, LIMIT, Outbox, Piece};
-use super::socket::{Received, receive, transmit};
+use super::socket::{Received, is_congestion, receive, transmit};
 
 pub(crate) use super::socket::{inherit, pair};
 
 /// The most bytes of a frame from a caller who has little to say.
 const SHORT: usize = 64 << 10;
+
+/// How long to wait while the kernel takes no descriptors of this user.
+const AGAIN: Duration = Duration::from_millis(5);
 
 /// Why a link carries nothing more.
 #[derive(Debug, thiserror::Error)]
@@ -29,8 +33,6 @@ pub(crate) enum LinkError {
     Frame(#[from] FrameError),
     #[error("the other side left in the middle of a frame")]
     CutShort,
-    #[error("descriptors were lost on the way: the limit of open files is reached")]
-    DescriptorsLost,
 }
 
 /// Makes a link of a connected socket: a half that receives, and a half that sends, served by a task.
@@ -141,7 +143,6 @@ impl Receiver {
         let socket = stream.inner();
         match socket.async_io(Interest::READABLE, || receive(socket.as_fd(), decoder)).await {
             Ok(Received::Bytes) => Ok(true),
-            Ok(Received::DescriptorsLost) => Err(LinkError::DescriptorsLost),
             Ok(Received::End) if self.decoder.is_mid_frame() => Err(LinkError::CutShort),
             Ok(Received::End) => Ok(false),
             // A peer that died with bytes of ours unread resets the socket: dead all the same.
@@ -268,6 +269,18 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Nothing more is written: what is queued goes, and the descriptors with it.
+    fn close(&self) {
+        let queued = {
+            let mut state = self.lock();
+            state.closed = true;
+            std::iter::from_fn(|| Some(state.outbox.take_batch()).filter(|batch| !batch.is_empty()))
+                .collect::<Vec<_>>()
+        };
+        drop(queued);
+        self.drained.notify_waiters();
+    }
+
     /// The next pieces to write, or nothing when there are none for now. Those of before were written.
     fn next_batch(&self, written: Vec<Piece>) -> Vec<Piece> {
         let mut state = self.lock();
@@ -297,8 +310,7 @@ async fn write_all(stream: Arc<Stream>, shared: Arc<Shared>) {
             }
             shared.filled.notified().await;
         } else if write_batch(&stream, &batch).await.is_err() {
-            shared.lock().closed = true;
-            shared.drained.notify_waiters();
+            shared.close();
             return;
         }
     }
@@ -333,10 +345,15 @@ async fn write_batch(stream: &Stream, batch: &[Piece]) -> io::Result<()> {
     };
     let socket = stream.inner();
     while !slices.is_empty() {
-        let written =
-            socket.async_io(Interest::WRITABLE, || transmit(socket.as_fd(), slices, &descriptors)).await?;
-        descriptors.clear();
-        IoSlice::advance_slices(&mut slices, written);
+        match socket.async_io(Interest::WRITABLE, || transmit(socket.as_fd(), slices, &descriptors)).await {
+            Ok(written) => {
+                descriptors.clear();
+                IoSlice::advance_slices(&mut slices, written);
+            }
+            // The kernel does not say when others have taken theirs.
+            Err(error) if is_congestion(&error) => tokio::time::sleep(AGAIN).await,
+            Err(error) => return Err(error),
+        }
     }
     Ok(())
 }

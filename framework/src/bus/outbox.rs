@@ -205,12 +205,12 @@ impl Outbox {
 
 /// Whether only the latest counts.
 fn conflates(kind: Kind) -> bool {
-    matches!(kind, Kind::State | Kind::Contribute | Kind::Contribution)
+    matches!(kind, Kind::State | Kind::Contribute | Kind::Contribution | Kind::Trace)
 }
 
 /// What is short, and comes once for what its receiver sent; it finds room when messages do not.
 fn is_due(kind: Kind) -> bool {
-    matches!(kind, Kind::Receipt | Kind::Refusal | Kind::Room | Kind::Cancel)
+    matches!(kind, Kind::Receipt | Kind::Refusal | Kind::Room | Kind::Cancel | Kind::Unloaded)
 }
 
 fn piles_up(kind: Kind) -> bool {

@@ -209,6 +209,11 @@ impl Roll {
         })
     }
 
+    /// The name of a group.
+    pub(super) fn name(&self, group: u8) -> Option<&str> {
+        self.groups.get(usize::from(group)).map(|group| &**group)
+    }
+
     /// The slot's address, without a process. An index that no group can have is nobody's.
     pub(crate) fn slot(&self, slot: &Slot) -> Result<Address, UnknownGroup> {
         match slot {

@@ -6,6 +6,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
+use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketType, recvmsg, sendmsg, sockopt,
@@ -46,7 +47,6 @@ pub(crate) fn inherit() -> io::Result<OwnedFd> {
 pub(super) enum Received {
     Bytes,
     End,
-    DescriptorsLost,
 }
 
 /// One `recvmsg`. It always has room for descriptors, because a plain read would silently close them.
@@ -64,14 +64,20 @@ fn receive_into(socket: BorrowedFd<'_>, bytes: &mut [u8], decoder: &mut Decoder)
             descriptors.extend(rights);
         }
     }
-    if received.flags.contains(ReturnFlags::CTRUNC) {
-        return Ok(Received::DescriptorsLost);
-    }
     if received.bytes == 0 {
         return Ok(Received::End);
     }
-    decoder.feed(&bytes[..received.bytes], descriptors);
+    if received.flags.contains(ReturnFlags::CTRUNC) {
+        decoder.feed_stripped(&bytes[..received.bytes]);
+    } else {
+        decoder.feed(&bytes[..received.bytes], descriptors);
+    }
     Ok(Received::Bytes)
+}
+
+/// Whether too many descriptors of this user are on their way, so that the kernel takes no more for now.
+pub(super) fn is_congestion(error: &io::Error) -> bool {
+    Errno::from_io_error(error) == Some(Errno::TOOMANYREFS)
 }
 
 /// One `sendmsg`; descriptors go with its first byte.

@@ -66,6 +66,30 @@ pub(crate) enum Command {
         #[arg(value_name = "[GROUP=]N", allow_hyphen_values = true)]
         wish: String,
     },
+    /// Send a message to processes of the running cluster
+    Send {
+        #[command(flatten)]
+        location: Location,
+        /// The topic's name
+        topic: String,
+        /// The message, as JSON
+        #[arg(value_name = "JSON", allow_hyphen_values = true)]
+        message: String,
+        /// To whom: all, agent, web.0, web (each of the group), any:web, next:web, or a process id
+        #[arg(long, value_name = "PEER", default_value = "all")]
+        to: String,
+    },
+    /// Let every process log each message, question and answer on some topics, until told otherwise
+    Trace {
+        #[command(flatten)]
+        location: Location,
+        /// A topic, how topics begin (prices.*), or all (*)
+        #[arg(value_name = "TOPIC", required_unless_present = "off")]
+        patterns: Vec<String>,
+        /// End it
+        #[arg(long, conflicts_with = "patterns")]
+        off: bool,
+    },
     /// Look at the configuration
     Config {
         #[command(subcommand)]

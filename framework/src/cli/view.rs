@@ -5,7 +5,9 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use comfy_table::{Cell, CellAlignment, Table, presets::NOTHING};
 
-use crate::status::{AgentStatus, CertificateStatus, GroupStatus, ProcessStatus, Status, TlsStatus, Usage};
+use crate::status::{
+    AgentStatus, CertificateStatus, GroupStatus, PeerTraffic, ProcessStatus, Status, TlsStatus, Usage,
+};
 
 /// The whole status as text.
 pub(crate) fn render(status: &Status) -> String {
@@ -29,6 +31,7 @@ pub(crate) fn render(status: &Status) -> String {
     text += &format!("\n{}\n\n", processes(status));
     text += &groups(&status.groups);
     text += &duties(&status.agent);
+    text += &bus(status);
     for state in &status.states {
         let everywhere = if state.keys.is_some() { "every observer" } else { "every worker" };
         let spread = if state.converged { "in" } else { "not yet in" };
@@ -121,6 +124,38 @@ fn duties(agent: &AgentStatus) -> String {
         format!("duty {}: {}{error}\n", duty.name, word(&duty.state))
     };
     agent.duties.iter().map(duty).collect()
+}
+
+/// What was lost of the traffic and what waits; nothing when all is well.
+fn bus(status: &Status) -> String {
+    let topics = status.bus.topics.iter().filter(|topic| topic.dropped > 0);
+    let lost = topics.map(|topic| {
+        format!("topic {}: {} of {} sent were not passed on\n", topic.name, topic.dropped, topic.sent)
+    });
+    let workers = status.workers.iter().map(|worker| {
+        let name = format!("{}.{}", worker.group, worker.index);
+        losses(&name, &worker.process.bus)
+    });
+    let traced = match &status.bus.traced[..] {
+        [] => String::new(),
+        patterns => format!("traced: {}\n", patterns.join(", ")),
+    };
+    lost.chain([losses("agent", &status.agent.process.bus)]).chain(workers).chain([traced]).collect()
+}
+
+fn losses(name: &str, bus: &PeerTraffic) -> String {
+    let counted = [
+        (bus.dropped, "not passed on"),
+        (bus.missed, "missed"),
+        (bus.unheard, "unheard"),
+        (bus.unreadable, "unreadable"),
+    ];
+    let waits =
+        (bus.queued_bytes > 0).then(|| format!("{} waiting", ByteSize::b(bus.queued_bytes).display().iec()));
+    let counted = counted.iter().filter(|(count, _)| *count > 0);
+    let parts: Vec<String> =
+        waits.into_iter().chain(counted.map(|(count, what)| format!("{count} {what}"))).collect();
+    if parts.is_empty() { String::new() } else { format!("mail to {name}: {}\n", parts.join(", ")) }
 }
 
 fn right(text: impl ToString) -> Cell {

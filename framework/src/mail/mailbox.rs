@@ -18,6 +18,9 @@ const CONGESTED: usize = 256 << 10;
 /// What is small in comparison with a read.
 const SMALL: usize = 16 << 10;
 
+/// How many descriptors may wait for one subscription, or for all that are not there yet: each is one of the process's.
+pub(super) const MOST_DESCRIPTORS: usize = 64;
+
 /// How long a subscription that takes nothing may hold up everything else that comes to this process.
 const PATIENCE: Duration = Duration::from_millis(50);
 
@@ -28,6 +31,8 @@ pub(crate) struct Letter {
     pub(crate) route: Route,
     pub(crate) number: u64,
     pub(crate) descriptors: Vec<Arc<OwnedFd>>,
+    /// Whether it had some, for which there was no place on the way.
+    pub(crate) lost_descriptors: bool,
 }
 
 impl Letter {
@@ -37,6 +42,7 @@ impl Letter {
             route: frame.route(),
             number: frame.number(),
             descriptors: frame.descriptors().to_vec(),
+            lost_descriptors: frame.lost_descriptors(),
         }
     }
 
@@ -75,6 +81,7 @@ struct Queue {
     letters: VecDeque<Arrived>,
     /// The bytes of the payloads, and of what holds them: many small ones cost more than they say.
     bytes: usize,
+    descriptors: usize,
     /// Whether nothing has been taken for a while, although much waits.
     stalled: bool,
 }
@@ -139,14 +146,16 @@ impl Mailbox {
 
 impl Queue {
     fn put(&mut self, mut letter: Letter, limit: usize) {
-        let length = letter.payload.len();
-        if self.bytes > 0 && self.bytes + letter.cost() > limit {
+        let (length, descriptors) = (letter.payload.len(), letter.descriptors.len());
+        let is_long = self.bytes > 0 && self.bytes + letter.cost() > limit;
+        if is_long || self.descriptors + descriptors > MOST_DESCRIPTORS {
             return self.miss(1);
         }
         if self.bytes > CONGESTED && length < SMALL {
             letter.payload = Bytes::copy_from_slice(&letter.payload);
         }
         self.bytes += letter.cost();
+        self.descriptors += descriptors;
         self.letters.push_back(Arrived::Letter(letter));
     }
 
@@ -177,11 +186,14 @@ impl Queue {
     fn take(&mut self) -> Option<Arrived> {
         let arrived = self.letters.pop_front()?;
         self.stalled = false;
-        self.bytes -= match &arrived {
-            Arrived::Letter(letter) => letter.cost(),
-            Arrived::Run(run) => run.bytes.len(),
-            Arrived::Missed(_) => 0,
-        };
+        match &arrived {
+            Arrived::Letter(letter) => {
+                self.bytes -= letter.cost();
+                self.descriptors -= letter.descriptors.len();
+            }
+            Arrived::Run(run) => self.bytes -= run.bytes.len(),
+            Arrived::Missed(_) => {}
+        }
         Some(arrived)
     }
 }

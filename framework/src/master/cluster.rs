@@ -21,8 +21,10 @@ use super::reopening::Reopening;
 use super::rules::Rules;
 use super::scaling::{self, Scaling};
 use super::supervisor::Supervisor;
+use super::trace::Trace;
 use crate::bus::control::{Answer, Request};
 use crate::bus::frame::Kind;
+use crate::bus::peer::Roll;
 use crate::bus::topic::CONFIG;
 use crate::role::Slot;
 use crate::status::{BusStatus, ClusterState, ConfigStatus, DutyState, DutyStatus, StateStatus, TlsStatus};
@@ -38,6 +40,7 @@ pub(crate) struct Cluster {
     gathering: Gathering,
     reopening: Reopening,
     readers: Readers,
+    trace: Trace,
     scaling: Scaling,
     reloading: Reloading,
     /// What the processes of each generation must say that they run.
@@ -69,6 +72,7 @@ impl Cluster {
             gathering: Gathering::default(),
             reopening: Reopening::default(),
             readers: Readers::default(),
+            trace: Trace::default(),
             scaling: Scaling::default(),
             reloading: Reloading::new(pace),
             builds: BTreeMap::from([(FIRST, build)]),
@@ -156,6 +160,15 @@ impl Cluster {
             }
             Request::Reload { agent } => {
                 self.reloading.ask(agent, Some(reply), self.supervisor.state(), actions);
+            }
+            Request::Post(posting) => {
+                let groups = self.supervisor.groups().iter();
+                let roll = Roll::new(groups.map(|crew| crew.name.clone()));
+                self.exchange.post(posting, reply, &roll, actions);
+            }
+            Request::Trace { patterns } => {
+                self.trace.choose(patterns, self.relay.members(), actions);
+                actions.push(Action::Reply { reply, answer: Answer::Traced });
             }
             Request::Scale { group, change } => {
                 self.scaling.begin(&mut self.supervisor, &group, change, reply, now, actions);
@@ -259,6 +272,7 @@ impl Cluster {
     pub(crate) fn bus_status(&self) -> BusStatus {
         let (relayed, dropped) = self.exchange.totals();
         let topics = self.exchange.topics();
-        BusStatus { relayed: self.relay.relayed() + relayed, dropped, topics, ..BusStatus::default() }
+        let (relayed, traced) = (self.relay.relayed() + relayed, self.trace.patterns().words().to_vec());
+        BusStatus { relayed, dropped, topics, traced, ..BusStatus::default() }
     }
 }

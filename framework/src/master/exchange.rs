@@ -3,6 +3,9 @@
 
 mod backlog;
 mod calls;
+mod luggage;
+mod outside;
+mod receipts;
 mod seats;
 mod traffic;
 mod turnover;
@@ -11,6 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use self::backlog::Backlogs;
 use self::calls::{Call, Calls};
+use self::luggage::Luggage;
+use self::outside::Callers;
 use self::seats::{Goal, Seats};
 use self::traffic::Traffic;
 use super::event::{Action, ChildId};
@@ -36,6 +41,8 @@ pub(crate) struct Exchange {
     receipts: BTreeMap<Ticket, Receipt>,
     /// By the process, or the empty slot, for which too much waits: who wants to know when there is room again.
     crowded: BTreeMap<Address, BTreeSet<ChildId>>,
+    luggage: Luggage,
+    callers: Callers,
     traffic: Traffic,
 }
 
@@ -48,6 +55,8 @@ impl Exchange {
             calls: Calls::default(),
             receipts: BTreeMap::new(),
             crowded: BTreeMap::new(),
+            luggage: Luggage::default(),
+            callers: Callers::default(),
             traffic: Traffic::default(),
         }
     }
@@ -67,6 +76,7 @@ impl Exchange {
             if parcel.route().from != address {
                 return Err("it sent mail in somebody else's name".to_owned());
             }
+            Self::check_luggage(&parcel)?;
             match parcel.kind() {
                 Kind::Message | Kind::Ask if is_reserved(parcel.topic()) => {
                     let topic = parcel.topic().escape_debug().to_string();
@@ -89,18 +99,23 @@ impl Exchange {
         let mut receipt = Receipt::default();
         match self.seats.goal(parcel.route().to, from) {
             Goal::These(receivers) => {
-                receipt.queued = u32::try_from(receivers.len()).unwrap_or(u32::MAX);
                 for to in receivers {
-                    self.deliver(to, parcel.clone(), actions);
+                    if self.has_place(Some(to), &parcel) {
+                        receipt.queued += 1;
+                        self.deliver(to, parcel.clone(), actions);
+                    } else {
+                        self.turn_away(from, to, &parcel, &mut receipt);
+                    }
                 }
             }
-            Goal::Later(slot) => match self.backlogs.push(slot, parcel) {
+            Goal::Later(slot) => match self.shelve(slot, parcel) {
                 Ok(()) => receipt.queued = 1,
                 Err(parcel) => {
                     self.traffic.dropped(None, parcel.topic(), parcel.count());
                     if ticket.is_some() {
                         receipt.full.push(0);
                         self.crowded.entry(slot).or_default().insert(from);
+                        self.await_unloading(from);
                     }
                 }
             },
@@ -116,6 +131,7 @@ impl Exchange {
     }
 
     fn deliver(&mut self, to: ChildId, parcel: Parcel, actions: &mut Vec<Action>) {
+        self.luggage.load(to, parcel.descriptors());
         if parcel.kind() == Kind::Ask {
             self.calls.taken_by(parcel.route().from.pid, number_of(&parcel), to);
         }
@@ -171,36 +187,12 @@ impl Exchange {
     /// What was to be delivered did not fit.
     pub(crate) fn undelivered(&mut self, to: ChildId, parcel: &Parcel, actions: &mut Vec<Action>) {
         self.traffic.dropped(Some(to), parcel.topic(), parcel.count());
+        self.unloaded(to, parcel.descriptors(), actions);
         match parcel.kind() {
             Kind::Message => self.note_refusal(to, parcel, actions),
             Kind::Ask => self.leave_unanswered(parcel, &Unanswered::Busy, actions),
             // The asker reads nothing, but an answer as short as this is always kept for it.
             _ => self.refuse(to, number_of(parcel), &Unanswered::Busy, actions),
-        }
-    }
-
-    fn note_refusal(&mut self, to: ChildId, parcel: &Parcel, actions: &mut Vec<Action>) {
-        let Some(sender) = self.seats.holder(parcel.route().from.pid) else { return };
-        let Some(receipt) = self.receipts.get_mut(&(sender, number_of(parcel))) else { return };
-        receipt.queued = receipt.queued.saturating_sub(1);
-        let Some(address) = self.seats.address(to) else {
-            // It is gone by now: who tries again meets the successor.
-            actions.push(Action::Send { to: sender, frame: Frame::new(Kind::Room, 0, vec![]) });
-            return;
-        };
-        receipt.full.push(address.pid);
-        let waiting = self.crowded.entry(address).or_default();
-        if waiting.is_empty() {
-            actions.push(Action::AwaitRoom { id: to });
-        }
-        waiting.insert(sender);
-    }
-
-    /// All that became of a message is known.
-    pub(crate) fn confirm(&mut self, sender: ChildId, number: u64, actions: &mut Vec<Action>) {
-        if let Some(receipt) = self.receipts.remove(&(sender, number)) {
-            let body = codec::encode("a receipt", &receipt).unwrap_or_default();
-            actions.push(Action::Send { to: sender, frame: Frame::new(Kind::Receipt, number, body) });
         }
     }
 

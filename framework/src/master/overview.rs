@@ -8,8 +8,10 @@ use super::occupant::{Occupant, Stage};
 use super::post::Post;
 use super::relay::Relay;
 use super::supervisor::Supervisor;
+use crate::bus::control::Pulse;
 use crate::status::{
-    AgentStatus, ClusterState, DutyStatus, GroupStatus, ProcessState, ProcessStatus, Usage, WorkerStatus,
+    AgentStatus, ClusterState, DutyStatus, GroupStatus, PeerTraffic, ProcessState, ProcessStatus, Usage,
+    WorkerStatus,
 };
 
 /// What is looked at.
@@ -85,9 +87,14 @@ impl Overview<'_> {
             restarts: post.restarts,
             uptime_ms: u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX),
             usage: Usage::default(),
-            bus: occupant.map(|occupant| self.exchange.of(occupant.id)).unwrap_or_default(),
+            bus: occupant.map(|occupant| self.traffic(occupant)).unwrap_or_default(),
             last_exit: post.last_exit.clone(),
         }
+    }
+
+    fn traffic(&self, occupant: &Occupant) -> PeerTraffic {
+        let Pulse { unheard, missed, unreadable, .. } = occupant.pulse;
+        PeerTraffic { unheard, missed, unreadable, ..self.exchange.of(occupant.id) }
     }
 }
 

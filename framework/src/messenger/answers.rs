@@ -4,9 +4,9 @@ use std::fmt::Display;
 use std::future::Future;
 
 use super::{Messenger, Request};
+use crate::bus::codec;
 use crate::bus::control::Unanswered;
 use crate::bus::topic::{self, BadTopic};
-use crate::bus::{CodecError, codec};
 use crate::mail::{Answering, Handler, Letter, Taken};
 
 /// How many questions on one topic a process takes on; further ones are refused at once.
@@ -65,21 +65,33 @@ impl Messenger {
     {
         topic::check(Q::NAME)?;
         let limit = self.process.launch().bus.message_bytes();
+        let process = self.process.clone();
         let handler: Handler = Box::new(move |letter: Letter| {
             let answering = codec::decode::<Q>(Q::NAME, &letter.payload).map(&answer);
+            let process = process.clone();
             Box::pin(async move {
-                let misunderstood = |error: CodecError| Unanswered::Codec(error.to_string());
-                let reply = answering.map_err(misunderstood)?.await;
-                let reply = reply.map_err(|error| Unanswered::Refused(error.to_string()))?;
-                let bytes = codec::encode(Q::NAME, &reply).map_err(misunderstood)?;
-                if bytes.len() > limit {
-                    let problem = format!("an answer of {} bytes is over the limit of {limit}", bytes.len());
-                    return Err(Unanswered::Codec(problem));
-                }
-                Ok(bytes)
+                let outcome = match answering {
+                    Ok(answering) => conclude::<Q, E>(answering.await, limit),
+                    Err(error) => Err(Unanswered::Codec(error.to_string())),
+                };
+                let size = outcome.as_ref().ok().map(Vec::len);
+                process.mail().tracer().answered(Q::NAME, &letter, size);
+                outcome
             })
         });
         let answering = Answering::new(handler, limits.at_once, limits.waiting);
         self.process.mail().answer(Q::NAME, answering).map_err(|Taken| AnswerError::Taken(Q::NAME))
     }
+}
+
+/// What the asker gets.
+fn conclude<Q: Request, E: Display>(reply: Result<Q::Reply, E>, limit: usize) -> Result<Vec<u8>, Unanswered> {
+    let reply = reply.map_err(|error| Unanswered::Refused(error.to_string()))?;
+    let encoded = codec::encode(Q::NAME, &reply);
+    let bytes = encoded.map_err(|error| Unanswered::Codec(error.to_string()))?;
+    if bytes.len() > limit {
+        let problem = format!("an answer of {} bytes is over the limit of {limit}", bytes.len());
+        return Err(Unanswered::Codec(problem));
+    }
+    Ok(bytes)
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -108,13 +109,17 @@ impl Messenger {
         let frame = self.frame(Kind::Ask, to, question)?;
         let answered = self.process.mail().await_answer(frame.number());
         let _given_up = GiveUp { process: &self.process, number: frame.number() };
+        let (tracer, question) = (self.process.mail().tracer(), (frame.number(), frame.route().time));
+        tracer.sent(&frame);
         let asking = async {
             self.process.send(frame).await.map_err(SendError::from)?;
             answered.await.map_err(|_| AskError::from(SendError::from(MasterGone)))
         };
         let topic = Q::NAME;
         let late = |_| AskError::Deadline { peer: peer.clone(), topic, patience };
-        match tokio::time::timeout(patience, asking).await.map_err(late)?? {
+        let outcome = tokio::time::timeout(patience, asking).await.map_err(late)??;
+        tracer.got_answer(topic, question, peer, outcome.as_ref().ok().map(Bytes::len));
+        match outcome {
             Ok(answer) => Ok(codec::decode(topic, &answer)?),
             Err(problem) => Err(explain(problem, peer.clone(), topic)),
         }

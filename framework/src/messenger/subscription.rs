@@ -8,6 +8,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::Messenger;
+use super::attachments::{Attach, Attachments, TakeError};
 use crate::bus::decoder::{Item, Unrolled};
 use crate::bus::topic::{self, BadTopic};
 use crate::bus::{CodecError, Origin, Topic, codec};
@@ -30,6 +31,7 @@ pub struct Received<T> {
     origin: Option<Origin>,
     sent_at: u64,
     id: MessageId,
+    attachments: Attachments,
 }
 
 /// What no two messages have in common while their senders live.
@@ -90,13 +92,14 @@ impl<T: Topic> Subscription<T> {
     pub async fn next(&mut self) -> Result<Received<T>, ReceiveError> {
         loop {
             if let Some(item) = self.unrolled.as_mut().and_then(Unrolled::next) {
-                return read(&self.process, item);
+                return read(&self.process, item, Attachments::default());
             }
             match self.mailbox.next().await {
                 Arrived::Run(run) => self.unrolled = Some(Unrolled::new(run)),
-                Arrived::Letter(letter) => {
+                Arrived::Letter(mut letter) => {
+                    let attachments = Attachments::of(&mut letter);
                     let Letter { payload, route, number, .. } = letter;
-                    return read(&self.process, Item { number, route, payload: &payload });
+                    return read(&self.process, Item { number, route, payload: &payload }, attachments);
                 }
                 Arrived::Missed(count) => {
                     self.process.note_missed(count);
@@ -107,11 +110,15 @@ impl<T: Topic> Subscription<T> {
     }
 }
 
-fn read<T: Topic>(process: &Process, item: Item<'_>) -> Result<Received<T>, ReceiveError> {
+fn read<T: Topic>(
+    process: &Process,
+    item: Item<'_>,
+    attachments: Attachments,
+) -> Result<Received<T>, ReceiveError> {
     let Item { number, route, payload } = item;
     let message = codec::decode(T::NAME, payload).inspect_err(|_| process.note_unreadable())?;
     let id = MessageId { pid: route.from.pid, number };
-    Ok(Received { message, origin: process.roll().origin(route.from), sent_at: route.time, id })
+    Ok(Received { message, origin: process.roll().origin(route.from), sent_at: route.time, id, attachments })
 }
 
 impl<T> Received<T> {
@@ -132,6 +139,21 @@ impl<T> Received<T> {
     #[must_use]
     pub fn id(&self) -> MessageId {
         self.id
+    }
+
+    /// How many attachments came with it and were not taken out yet; those are closed with the message.
+    #[must_use]
+    pub fn attachments(&self) -> usize {
+        self.attachments.count()
+    }
+
+    /// Takes out the next attachment, in the order in which they were sent. One that is of another kind stays, and can be
+    /// taken out as what it is.
+    ///
+    /// # Errors
+    /// When there is none, it is something else, or it was lost because a process had no free descriptor.
+    pub fn take<A: Attach>(&mut self) -> Result<A, TakeError> {
+        self.attachments.take()
     }
 
     /// The message alone.

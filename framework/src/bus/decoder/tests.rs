@@ -198,3 +198,27 @@ proptest! {
         prop_assert!(length <= bytes.len());
     }
 }
+
+fn null() -> OwnedFd {
+    std::fs::File::open("/dev/null").unwrap().into()
+}
+
+fn with_null(kind: Kind, number: u64) -> Vec<u8> {
+    let frame = Frame::about(kind, "t", number, b"x").with_descriptors(vec![Arc::new(null())]);
+    [&frame.head()[..], frame.content()].concat()
+}
+
+#[test]
+fn a_message_whose_descriptors_were_lost_says_so_and_those_around_it_keep_theirs() {
+    let mut decoder = Decoder::new(MAX_LENGTH);
+    decoder.feed(&with_null(Kind::Message, 1), [null()]);
+    decoder.feed_stripped(&with_null(Kind::Message, 2));
+    decoder.feed(&with_null(Kind::Message, 3), [null()]);
+    for (number, lost) in [(1, false), (2, true), (3, false)] {
+        let frame = decoder.next().unwrap().unwrap();
+        assert_eq!((frame.number(), frame.lost_descriptors()), (number, lost));
+        assert_eq!(frame.descriptors().len(), usize::from(!lost));
+    }
+    decoder.feed_stripped(&with_null(Kind::Welcome, 4));
+    assert_eq!(decoder.next().unwrap_err(), FrameError::DescriptorsLost(Kind::Welcome));
+}

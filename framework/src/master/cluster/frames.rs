@@ -78,6 +78,10 @@ impl Cluster {
             Kind::Observe => self.relay.observe(from, frame.topic(), actions)?,
             Kind::Unobserve => self.relay.unobserve(from, frame.topic(), actions),
             Kind::Watch => self.readers.join(from),
+            Kind::Unloaded => {
+                let count = usize::try_from(frame.number()).unwrap_or(usize::MAX);
+                self.exchange.unloaded(from, count, actions);
+            }
             Kind::Reopened => {
                 let problem = String::from_utf8_lossy(frame.payload());
                 self.reopening.answered(from, frame.number(), &problem, actions);
@@ -167,6 +171,7 @@ impl Cluster {
         if slot.is_agent() {
             self.gathering.admit(from, actions);
         }
+        self.trace.greet(from, actions);
         let replaces = slot.is_agent() && self.supervisor.agent().occupants.len() > 1;
         let (slot, generation) = (slot.clone(), hello.generation);
         actions.push(Action::Welcome { to: from, slot, generation, replaces });

@@ -9,6 +9,9 @@ use crate::bus::peer::Address;
 /// The most bytes that wait at one place, beside one parcel of any size.
 const LIMIT: usize = 1 << 20;
 
+/// The most descriptors that wait for one empty slot, or are on their way to one process.
+pub(super) const OF_ONE: usize = 32;
+
 /// All that waits, by the slot or the group in which nobody is.
 #[derive(Debug)]
 pub(super) struct Backlogs {
@@ -25,7 +28,19 @@ struct Backlog {
     bytes: usize,
 }
 
+impl Backlog {
+    /// How many descriptors wait here.
+    fn descriptors(&self) -> usize {
+        self.parcels.iter().map(|(_, parcel)| parcel.descriptors()).sum()
+    }
+}
+
 impl Backlogs {
+    /// How many descriptors wait anywhere.
+    pub(super) fn descriptors(&self) -> usize {
+        self.places.values().map(Backlog::descriptors).sum()
+    }
+
     /// Whoever comes will take `queue` bytes at once: what waits for it has to fit, for it was confirmed.
     pub(super) fn new(queue: usize) -> Self {
         Self { places: BTreeMap::new(), limit: LIMIT.min(queue), count: 0 }
@@ -34,7 +49,9 @@ impl Backlogs {
     /// Keeps a parcel for whoever comes to `place`; gives it back when too much waits there already.
     pub(super) fn push(&mut self, place: Address, parcel: Parcel) -> Result<(), Parcel> {
         let backlog = self.places.entry(place).or_default();
-        if backlog.bytes > 0 && backlog.bytes + parcel.wire_length() > self.limit {
+        let carried = backlog.descriptors() + parcel.descriptors();
+        let is_long = backlog.bytes > 0 && backlog.bytes + parcel.wire_length() > self.limit;
+        if is_long || carried > OF_ONE {
             return Err(parcel);
         }
         self.count += 1;

@@ -37,6 +37,7 @@ impl Exchange {
         for parcel in self.backlogs.take(&[place]) {
             self.give_up(&parcel, &Unanswered::Gone, actions);
         }
+        self.tell_of_unloading(actions);
     }
 
     /// Takes questions of a process that wait for whoever comes next out of where they wait.
@@ -63,6 +64,7 @@ impl Exchange {
         }
         // Who waits for room at one that is gone tries again, and meets the successor.
         self.tell_of_room(address, actions);
+        self.abandon_luggage(id, actions);
         self.traffic.leave(id);
     }
 }

@@ -1,0 +1,201 @@
+//! The descriptors of messages that are on their way: bounded for each receiver and in all, because each costs the
+//! master one of its own, and who waits for others to arrive. They are on their way until their receiver says that it has
+//! them. Pure.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::Exchange;
+use super::backlog::OF_ONE;
+use crate::bus::control::Receipt;
+use crate::bus::decoder::Parcel;
+use crate::bus::frame::{Frame, Kind, MAX_ATTACHMENTS};
+use crate::bus::peer::Address;
+use crate::master::event::{Action, ChildId};
+
+/// How many may be on their way or wait in all.
+const OF_ALL: usize = 256;
+
+/// What is on its way to whom.
+#[derive(Debug, Default)]
+pub(super) struct Luggage {
+    on_the_way: HashMap<ChildId, usize>,
+    /// The senders that want to know when there is room again.
+    waiting: BTreeSet<ChildId>,
+}
+
+impl Luggage {
+    pub(super) fn load(&mut self, to: ChildId, count: usize) {
+        if count > 0 {
+            *self.on_the_way.entry(to).or_default() += count;
+        }
+    }
+
+    fn unload(&mut self, to: ChildId, count: usize) {
+        if let Some(left) = self.on_the_way.get_mut(&to) {
+            *left = left.saturating_sub(count);
+        }
+    }
+
+    fn leave(&mut self, id: ChildId) {
+        self.on_the_way.remove(&id);
+        self.waiting.remove(&id);
+    }
+
+    fn of(&self, to: ChildId) -> usize {
+        self.on_the_way.get(&to).copied().unwrap_or_default()
+    }
+}
+
+impl Exchange {
+    /// Only messages carry descriptors, and few.
+    pub(super) fn check_luggage(parcel: &Parcel) -> Result<(), String> {
+        match (parcel.descriptors(), parcel.kind()) {
+            (0, _) | (1..=MAX_ATTACHMENTS, Kind::Message) => Ok(()),
+            (count, Kind::Message) => Err(format!("it sent a message with {count} descriptors")),
+            (_, kind) => Err(format!("it sent a frame of the kind {kind:?} with descriptors")),
+        }
+    }
+
+    /// Whether what a message carries fits, for a process or for the next one of a slot.
+    pub(super) fn has_place(&self, to: Option<ChildId>, parcel: &Parcel) -> bool {
+        let count = parcel.descriptors();
+        if count == 0 {
+            return true;
+        }
+        let all = self.backlogs.descriptors() + self.luggage.on_the_way.values().sum::<usize>();
+        all + count <= OF_ALL && to.is_none_or(|to| self.luggage.of(to) + count <= OF_ONE)
+    }
+
+    /// Keeps a message for who fills a slot next; gives it back when too much waits.
+    pub(super) fn shelve(&mut self, slot: Address, parcel: Parcel) -> Result<(), Parcel> {
+        if !self.has_place(None, &parcel) {
+            return Err(parcel);
+        }
+        self.backlogs.push(slot, parcel)
+    }
+
+    /// A message is not delivered, for what it carries has no place.
+    pub(super) fn turn_away(&mut self, from: ChildId, to: ChildId, parcel: &Parcel, receipt: &mut Receipt) {
+        self.traffic.delivered(to, parcel.topic(), 1, parcel.wire_length());
+        self.traffic.dropped(Some(to), parcel.topic(), 1);
+        receipt.full.extend(self.seats.address(to).map(|address| address.pid));
+        self.luggage.waiting.insert(from);
+    }
+
+    /// A sender wants to know when there is room again for what messages carry.
+    pub(super) fn await_unloading(&mut self, sender: ChildId) {
+        self.luggage.waiting.insert(sender);
+    }
+
+    /// A process has so many descriptors in its hands, or will never have them.
+    pub(crate) fn unloaded(&mut self, to: ChildId, count: usize, actions: &mut Vec<Action>) {
+        self.luggage.unload(to, count);
+        if count > 0 {
+            self.tell_of_unloading(actions);
+        }
+    }
+
+    pub(super) fn abandon_luggage(&mut self, of: ChildId, actions: &mut Vec<Action>) {
+        self.luggage.leave(of);
+        self.tell_of_unloading(actions);
+    }
+
+    pub(super) fn tell_of_unloading(&mut self, actions: &mut Vec<Action>) {
+        for to in std::mem::take(&mut self.luggage.waiting) {
+            actions.push(Action::Send { to, frame: Frame::new(Kind::Room, 0, vec![]) });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::{Seat, Standing};
+    use super::*;
+    use crate::bus::head::Route;
+    use crate::bus::peer::Form;
+
+    const SENDER: ChildId = ChildId(1);
+    const RECEIVER: ChildId = ChildId(2);
+
+    fn worker(index: u16, pid: u32) -> Address {
+        Address { index, pid, ..Address::to(Form::Worker) }
+    }
+
+    fn seat(id: ChildId, address: Address) -> Seat {
+        Seat { id, address, standing: Standing::Ready }
+    }
+
+    /// A sender in the first slot; the second is empty or has a receiver.
+    fn exchange(with_receiver: bool) -> Exchange {
+        let mut exchange = Exchange::new(4 << 20);
+        let receiver = with_receiver.then(|| seat(RECEIVER, worker(1, 12)));
+        let seats = [seat(SENDER, worker(0, 11))].into_iter().chain(receiver).collect();
+        exchange.follow(vec![worker(0, 0), worker(1, 0)], seats, &mut Vec::new());
+        exchange
+    }
+
+    fn send(exchange: &mut Exchange, number: u64, count: usize) -> Result<Vec<Action>, String> {
+        let null: Arc<std::os::fd::OwnedFd> = Arc::new(std::fs::File::open("/dev/null").unwrap().into());
+        let route = Route { to: worker(1, 0), from: worker(0, 11), time: 0 };
+        let frame = Frame::about(Kind::Message, "t", number, b"").on(route).with_receipt();
+        let mut actions = Vec::new();
+        let parcel = Parcel::Frame(frame.with_descriptors(vec![null; count]));
+        exchange.take(SENDER, vec![parcel], &mut actions)?;
+        Ok(actions)
+    }
+
+    fn delivered(actions: &[Action]) -> usize {
+        actions.iter().filter(|action| matches!(action, Action::Deliver { .. })).count()
+    }
+
+    fn tells_of_room(actions: &[Action]) -> bool {
+        let room = |action: &Action| matches!(action, Action::Send { to: SENDER, frame } if frame.kind() == Kind::Room);
+        actions.iter().any(room)
+    }
+
+    #[test]
+    fn what_is_on_its_way_is_bounded_until_it_is_in_other_hands() {
+        let mut exchange = exchange(true);
+        for number in 0..4 {
+            assert_eq!(delivered(&send(&mut exchange, number, 8).unwrap()), 1);
+        }
+        assert_eq!(delivered(&send(&mut exchange, 4, 1).unwrap()), 0);
+        let mut actions = Vec::new();
+        exchange.unloaded(RECEIVER, 8, &mut actions);
+        assert!(tells_of_room(&actions));
+        assert_eq!(delivered(&send(&mut exchange, 5, 8).unwrap()), 1);
+        assert_eq!(delivered(&send(&mut exchange, 6, 1).unwrap()), 0);
+        let mut actions = Vec::new();
+        exchange.follow(vec![worker(0, 0), worker(1, 0)], vec![seat(SENDER, worker(0, 11))], &mut actions);
+        assert!(tells_of_room(&actions), "who is gone has no use for it");
+    }
+
+    #[test]
+    fn an_empty_slot_keeps_as_much_as_a_process_can_have() {
+        let mut exchange = exchange(false);
+        for number in 0..10 {
+            send(&mut exchange, number, 8).unwrap();
+        }
+        let mut actions = Vec::new();
+        let seats = vec![seat(SENDER, worker(0, 11)), seat(RECEIVER, worker(1, 12))];
+        exchange.follow(vec![worker(0, 0), worker(1, 0)], seats, &mut actions);
+        assert_eq!(delivered(&actions), 4);
+        assert!(tells_of_room(&actions));
+    }
+
+    #[test]
+    fn a_slot_that_is_no_more_closes_what_waited_for_it() {
+        let mut exchange = exchange(false);
+        send(&mut exchange, 0, 16).unwrap();
+        exchange.follow(vec![worker(0, 0)], vec![seat(SENDER, worker(0, 11))], &mut Vec::new());
+        assert!(exchange.backlogs.len() == 0);
+    }
+
+    #[test]
+    fn a_message_with_too_much_is_no_message() {
+        assert!(send(&mut exchange(true), 0, MAX_ATTACHMENTS).is_ok());
+        assert!(send(&mut exchange(true), 0, MAX_ATTACHMENTS + 1).is_err());
+    }
+}

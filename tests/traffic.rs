@@ -1,0 +1,178 @@
+//! Messages from the command line, the log of what goes by, and what the status says of the bus.
+
+use std::fs;
+
+use hatchery::status::ClusterState;
+use hatchery::testing::{Cluster, eventually, send_signal};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::harness::{kill, stderr, stdout};
+use crate::messages::{heard, order, send, talkers};
+
+const STOPPABLE: &[&str] = &["--set", "cluster.heartbeat_timeout=0s", "--set", "http.policy=shared"];
+
+fn run(cluster: &Cluster, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = cluster.site().run(arguments);
+    (output.status.code(), stdout(&output), stderr(&output))
+}
+
+fn done(cluster: &Cluster, arguments: &[&str]) -> String {
+    let (code, answer, problem) = run(cluster, arguments);
+    assert_eq!((code, &*problem), (Some(0), ""), "{arguments:?}");
+    answer
+}
+
+fn log(cluster: &Cluster, name: &str) -> String {
+    fs::read_to_string(cluster.site().dir().join("logs").join(name)).unwrap()
+}
+
+/// The traced lines of a log, from what was done on.
+fn traced(cluster: &Cluster, name: &str) -> Vec<String> {
+    let log = log(cluster, name);
+    log.lines()
+        .filter_map(|line| line.split_once("hatchery::bus: "))
+        .map(|(_, text)| text.to_owned())
+        .collect()
+}
+
+fn traced_when(cluster: &Cluster, name: &str, wanted: &str) -> String {
+    eventually(&format!("`{wanted}` in {name}"), || {
+        traced(cluster, name).into_iter().find(|line| line.contains(wanted))
+    })
+}
+
+#[test]
+fn a_message_from_the_command_line_reaches_those_who_are_meant() {
+    let cluster = talkers(&["--workers", "2"]);
+    let pid = cluster.status().workers[0].process.pid.unwrap().to_string();
+    for (to, answer) in [
+        (&["--to", "web.1"][..], "queued for 1 process\n"),
+        (&["--to", "web"], "queued for 2 processes\n"),
+        (&["--to", "next:jobs"], "queued for 1 process\n"),
+        (&["--to", &pid], "queued for 1 process\n"),
+        (&[], "queued for 4 processes\n"),
+    ] {
+        assert_eq!(done(&cluster, &[&["send", "words", r#"{"text": "hello"}"#], to].concat()), answer);
+    }
+    for (who, count) in [("agent", 1), ("web.0", 3), ("web.1", 3), ("jobs.0", 2)] {
+        let notes = eventually("the messages arrive", || {
+            Some(heard(&cluster, who)).filter(|notes| notes.len() >= count)
+        });
+        assert_eq!(notes.len(), count, "{who}");
+        assert!(notes.iter().all(|note| note["text"] == "hello" && note["from"] == Value::Null), "{notes:?}");
+    }
+}
+
+#[test]
+fn a_message_from_the_command_line_that_cannot_be_sent_says_why() {
+    let cluster = talkers(&[&["--workers", "2"], STOPPABLE].concat());
+    for (arguments, code, problem) in [
+        (&["words", "{text}"][..], 2, "no JSON: key must be a string at line 1 column 2"),
+        (&["hatchery.exited", "1"], 2, "belongs to the framework"),
+        (&["words", "1", "--to", "wob"], 1, "there is no group `wob`: this cluster has web, jobs"),
+        (
+            &["words", "1", "--to", "web.9"],
+            1,
+            "nobody can get the message for web.9: there is no such process",
+        ),
+        (&["words", "1", "--to", "99999999"], 1, "there is no such process"),
+    ] {
+        let (found, _, said) = run(&cluster, &[&["send"], arguments].concat());
+        assert_eq!(found, Some(code), "{said}");
+        assert!(said.contains(problem), "{said}");
+    }
+    let stopped = cluster.status().workers[1].process.pid.unwrap();
+    send_signal(stopped, Signal::STOP);
+    let flood = json!({ "try-send": { "to": "web.1", "text": "try", "count": 40, "size": 1 << 20 } });
+    assert!(order(&cluster, "agent", &flood).as_u64().is_some());
+    let fill = json!({ "try-send": { "to": "web.1", "text": "try", "count": 100, "size": 40_000 } });
+    assert!(order(&cluster, "agent", &fill).as_u64().is_some());
+    let text = format!(r#"{{"text": "{}"}}"#, "x".repeat(40_000));
+    let (code, _, said) = run(&cluster, &["send", "words", &text, "--to", "web.1"]);
+    assert_eq!((code, said), (Some(1), format!("error: too much waits for process {stopped} already\n")));
+    let (code, answer, _) = run(&cluster, &["send", "words", &text]);
+    assert_eq!(
+        (code, answer),
+        (Some(0), format!("queued for 3 processes; too much waits for process {stopped}\n"))
+    );
+}
+
+#[test]
+fn what_goes_by_on_chosen_topics_is_logged_by_every_process() {
+    let cluster = talkers(&["--workers", "2"]);
+    assert!(done(&cluster, &["trace", "words", "ord*"]).contains("words, ord*"));
+    assert_eq!(cluster.status().bus.traced, ["words", "ord*"]);
+    assert!(done(&cluster, &["status"]).contains("traced: words, ord*"));
+    send(&cluster, "agent", "web.1", "hello", 1);
+    let sent = traced_when(&cluster, "agent.log", "sent message `words`");
+    assert!(sent.contains(" to web.1: ") && sent.ends_with(" bytes"), "{sent}");
+    let received = traced_when(&cluster, "web.log", "received message `words`");
+    assert!(received.contains(" from agent after ") && received.contains(" µs: "), "{received}");
+    for (log, wanted) in [
+        ("web.log", "sent question `orders`"),
+        ("agent.log", "received question `orders`"),
+        ("agent.log", "sent answer `orders`"),
+        ("web.log", "received answer `orders`"),
+    ] {
+        traced_when(&cluster, log, wanted);
+    }
+    assert_eq!(done(&cluster, &["trace", "--off"]), "nothing is traced\n");
+    eventually("everybody has heard it", || {
+        let lines = traced(&cluster, "agent.log").len();
+        send(&cluster, "agent", "web.1", "unseen", 1);
+        (traced(&cluster, "agent.log").len() == lines).then_some(())
+    });
+    for wrong in [&["trace"][..], &["trace", "a*b"], &["trace", "a", "--off"]] {
+        assert_eq!(run(&cluster, wrong).0, Some(2), "{wrong:?}");
+    }
+}
+
+#[test]
+fn processes_that_come_later_log_what_goes_by_too() {
+    let cluster = talkers(&["--workers", "1"]);
+    done(&cluster, &["trace", "words"]);
+    kill(cluster.status().agent.process.pid.unwrap());
+    let _ = cluster.wait_for("its death is known", |status| status.state == ClusterState::Degraded);
+    let _ = cluster.wait_for("a new agent", |status| status.state == ClusterState::Running);
+    send(&cluster, "agent", "agent", "again", 1);
+    traced_when(&cluster, "agent.log", "sent message `words`");
+    done(&cluster, &["reload", "--agent"]);
+    assert_eq!(cluster.status().bus.traced, ["words"]);
+    let before = traced(&cluster, "agent.log").len();
+    send(&cluster, "agent", "agent", "and again", 1);
+    eventually("the next one traces", || (traced(&cluster, "agent.log").len() > before).then_some(()));
+}
+
+#[test]
+fn a_flood_is_logged_in_part_and_the_rest_is_counted() {
+    let cluster = talkers(&["--workers", "1"]);
+    done(&cluster, &["trace", "*"]);
+    send(&cluster, "agent", "jobs.0", "flood", 100);
+    let flood = json!({ "send": { "to": "others", "text": "flood", "count": 20_000, "size": 0 } });
+    assert_eq!(order(&cluster, "agent", &flood), 20_000);
+    let line = traced_when(&cluster, "agent.log", "lines were left out: more than 1000 in a second");
+    let left_out: u64 = line.split(' ').next().unwrap().parse().unwrap();
+    assert!(left_out > 1000, "{line}");
+}
+
+#[test]
+fn the_status_shows_what_was_lost_and_where() {
+    let cluster = talkers(&[&["--workers", "2"], STOPPABLE].concat());
+    assert!(!done(&cluster, &["status"]).contains("topic "), "nothing is lost, and nothing said");
+    order(&cluster, "web.0", &json!("mislead"));
+    done(&cluster, &["send", "whispers", "1", "--to", "jobs.0"]);
+    let status = cluster.wait_for("the figures", |status| {
+        let jobs = status.workers.iter().find(|worker| worker.group == "jobs");
+        jobs.is_some_and(|jobs| (jobs.process.bus.unheard, jobs.process.bus.unreadable) == (1, 1))
+    });
+    assert_eq!(status.agent.process.bus.missed, 0);
+    assert!(done(&cluster, &["status"]).contains("mail to jobs.0: 1 unheard, 1 unreadable"));
+    send_signal(status.workers[1].process.pid.unwrap(), Signal::STOP);
+    let flood = json!({ "try-send": { "to": "web.1", "text": "try", "count": 40, "size": 1 << 20 } });
+    let refused = order(&cluster, "agent", &flood);
+    let shown = done(&cluster, &["status"]);
+    assert!(shown.contains(&format!("topic words: {refused} of 41 sent were not passed on")), "{shown}");
+    assert!(shown.contains("mail to web.1: ") && shown.contains(" waiting, "), "{shown}");
+    assert!(shown.contains(&format!("{refused} not passed on")), "{shown}");
+}
