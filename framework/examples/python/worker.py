@@ -223,7 +223,7 @@ class Worker:
             self.link.send(CLUSTER_READY)
         elif frame.kind == REOPEN:
             self.link.send(REOPENED, number=frame.number)  # it writes no log files
-        elif frame.kind == SHUTDOWN:
+        elif frame.kind == SHUTDOWN and frame.payload != b"announcement":
             self.leaves = True  # between two frames nothing is unfinished
         for descriptor in frame.descriptors:
             os.close(descriptor)

@@ -79,7 +79,7 @@ fn the_limits_and_words_of_the_document_are_those_of_the_code() {
         format!("at most 64 MiB ({MAX_LENGTH})"),
         format!("come along, at most {MAX_DESCRIPTORS} |"),
         format!("flags | {RECEIPT}: the sender wants a receipt; {MEMFD}: the payload"),
-        format!("text: `{}`", String::from_utf8_lossy(SUCCESSION)),
+        format!("text: `{}`, ", String::from_utf8_lossy(SUCCESSION)),
     ];
     let variables = [ROLE_VARIABLE, BUILD_VARIABLE, APP_DIR_VARIABLE].map(|name| format!("| `{name}` |"));
     for words in said.iter().chain(&variables) {
