@@ -100,15 +100,18 @@ pub(super) async fn take_up(mut handed: Handed, house: Arc<House>) {
         () = house.reached(Stage::Draining) => {}
         () = taking => {}
     }
-    while let Some(message @ Message::Connection { .. }) = handed.try_next() {
-        admit(message, &house);
+    loop {
+        match handed.try_next() {
+            None | Some(Message::End) => return,
+            Some(message) => admit(message, &house),
+        }
     }
 }
 
 fn admit(message: Message, house: &Arc<House>) {
     match message {
-        Message::Connection { socket, .. } => match Stream::handed_over(socket) {
-            Ok((stream, peer)) => connection::spawn(stream, peer, house),
+        Message::Connection(handed) => match Stream::handed_over(handed.socket, handed.client) {
+            Ok(stream) => connection::spawn(stream, handed.client, house),
             Err(error) => tracing::warn!(%error, "a connection that was handed over cannot be used"),
         },
         Message::Lost => tracing::error!("a connection was lost: the limit of open files is reached"),

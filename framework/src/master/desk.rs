@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
@@ -13,12 +14,12 @@ use std::time::{Duration, Instant};
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
-use rustix::net::{SocketAddrAny, SocketFlags, acceptfrom_with, getpeername, sockopt};
+use rustix::net::{SocketFlags, acceptfrom_with, sockopt};
 
 use super::event::ChildId;
 use super::roster::{Clients, PATIENCE, Roster};
 use crate::balance::Chooser;
-use crate::handover::{Handover, Message};
+use crate::handover::{Connection, Handover, Message};
 use crate::http::is_passing;
 
 /// How long to leave connections in the kernel's queue when all workers have their hands full.
@@ -78,8 +79,8 @@ pub(super) struct Desk {
     inbox: mpsc::Receiver<Order>,
     roster: Roster,
     ways: BTreeMap<ChildId, Handover>,
-    /// Connections that were accepted, by whose listener, and are in nobody's hands.
-    homeless: VecDeque<(u8, OwnedFd)>,
+    /// Connections that were accepted, and are in nobody's hands.
+    homeless: VecDeque<Connection>,
     /// Whether descriptors have run out.
     short: bool,
     looked_at: Instant,
@@ -195,7 +196,7 @@ impl Desk {
         let Some(way) = self.ways.get(&id) else { return };
         while let Some(message) = way.take_back() {
             match message {
-                Message::Connection { door, socket } => self.homeless.push_back((door, socket)),
+                Message::Connection(connection) => self.homeless.push_back(connection),
                 Message::Knock => {}
                 Message::Lost => tracing::error!("a connection was lost: the limit of open files is reached"),
                 Message::End => return,
@@ -205,9 +206,8 @@ impl Desk {
 
     /// Finds somebody for those that are in nobody's hands; who finds nobody waits on.
     fn house_homeless(&mut self) {
-        for (door, socket) in std::mem::take(&mut self.homeless) {
-            let client = getpeername(&socket).ok().flatten().map(octets).unwrap_or_default();
-            self.hand(door, socket, &client);
+        for connection in std::mem::take(&mut self.homeless) {
+            self.hand(connection);
         }
     }
 
@@ -217,14 +217,14 @@ impl Desk {
         for _ in 0..ROUND {
             let listener = &self.doors[place];
             // Who could take it is asked before, so that what nobody takes stays where anybody can.
-            let crowded = self.homeless.iter().any(|(came_by, _)| *came_by == door);
+            let crowded = self.homeless.iter().any(|connection| connection.door == door);
             if crowded || !self.roster.can_take(&listener.group) {
                 return false;
             }
             match acceptfrom_with(&listener.socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
                 Ok((socket, client)) => {
-                    let client = client.map(octets).unwrap_or_default();
-                    if !self.hand(door, socket, &client) {
+                    let client = client.and_then(|address| address.try_into().ok());
+                    if !self.hand(Connection { door, client, socket }) {
                         return false;
                     }
                 }
@@ -246,14 +246,13 @@ impl Desk {
     }
 
     /// Hands a connection to whoever it is for. Returns whether there was anybody; otherwise it waits here.
-    fn hand(&mut self, place: u8, socket: OwnedFd, client: &[u8]) -> bool {
-        let Some(door) = self.doors.get_mut(usize::from(place)) else { return true };
-        let chosen = self.roster.choose(&door.group, &mut door.chooser, client);
-        let handed =
-            chosen.filter(|id| self.ways.get(id).is_some_and(|way| way.send(place, &socket).is_ok()));
+    fn hand(&mut self, connection: Connection) -> bool {
+        let Some(door) = self.doors.get_mut(usize::from(connection.door)) else { return true };
+        let chosen = self.roster.choose(&door.group, &mut door.chooser, &octets(connection.client));
+        let handed = chosen.filter(|id| self.ways.get(id).is_some_and(|way| way.send(&connection).is_ok()));
         match handed {
             Some(id) => self.roster.handed(id, Instant::now()),
-            None => self.homeless.push_back((place, socket)),
+            None => self.homeless.push_back(connection),
         }
         handed.is_some()
     }
@@ -274,10 +273,10 @@ impl Desk {
 }
 
 /// The address of a client without its port; nothing for a Unix socket.
-fn octets(address: SocketAddrAny) -> Vec<u8> {
-    match std::net::SocketAddr::try_from(address).map(|address| address.ip()) {
-        Ok(std::net::IpAddr::V4(address)) => address.octets().to_vec(),
-        Ok(std::net::IpAddr::V6(address)) => address.octets().to_vec(),
-        Err(_) => Vec::new(),
+fn octets(client: Option<SocketAddr>) -> Vec<u8> {
+    match client.map(|client| client.ip()) {
+        Some(IpAddr::V4(address)) => address.octets().to_vec(),
+        Some(IpAddr::V6(address)) => address.octets().to_vec(),
+        None => Vec::new(),
     }
 }
