@@ -40,6 +40,11 @@ impl Watched {
         self.ahead.extend_from_slice(bytes);
     }
 
+    /// The stream itself, for those who are done with HTTP.
+    pub(super) fn stream(&mut self) -> &mut Stream {
+        &mut self.stream
+    }
+
     fn hand_out(&mut self, buf: &mut ReadBuf<'_>) {
         let length = self.ahead.len().min(buf.remaining());
         buf.put_slice(&self.ahead[..length]);
@@ -192,7 +197,14 @@ impl AsyncWrite for Watched {
         Poll::Ready(Ok(()))
     }
 
+    /// With HTTP/1 this does nothing on a plain socket: it is closed right afterwards, which tells the client the same.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+        let this = self.get_mut();
+        let moment = this.seat.phase.moment();
+        let goes_on = moment.shared() || moment.phase() == Phase::Upgraded;
+        match &mut this.stream {
+            Stream::Tcp(_) | Stream::Unix(_) if !goes_on => Poll::Ready(Ok(())),
+            stream => Pin::new(stream).poll_shutdown(cx),
+        }
     }
 }
