@@ -42,6 +42,7 @@ const PURE: &[&str] = &[
     "cpu/settings.rs",
     "events.rs",
     "exit.rs",
+    "handover/label.rs",
     "http/pace.rs",
     "http/phase.rs",
     "http/preface.rs",
