@@ -52,6 +52,7 @@ const PURE: &[&str] = &[
     "events.rs",
     "exit.rs",
     "fuzzing.rs",
+    "handover/label.rs",
     "http/pace.rs",
     "http/phase.rs",
     "http/preface.rs",

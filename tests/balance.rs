@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use hatchery::status::Status;
 use hatchery::testing::{Answer, Cluster, PATIENCE, Site, eventually, send_signal};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 
 use crate::harness::{FAST, json, kill, site};
 
@@ -148,6 +148,23 @@ fn a_connection_that_was_handed_to_a_worker_that_dies_is_served_by_another() {
     kill(dying);
     for kept in &mut kept {
         assert_ne!(json(&Answer::read(&mut kept.0).unwrap().body)["pid"], dying);
+    }
+}
+
+#[test]
+fn a_worker_without_free_descriptors_loses_no_connection() {
+    let cluster = start("", "1");
+    let pid = worker_pids(&cluster)[0];
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count() as u64;
+    let limit = Rlimit { current: Some(open + 2), maximum: Some(open + 2) };
+    prlimit(Pid::from_raw(i32::try_from(pid).unwrap()), Resource::Nofile, limit).unwrap();
+    let mut streams: Vec<Kept> = (0..20).map(|_| Kept::open(&cluster)).collect();
+    for stream in &mut streams {
+        write!(stream.0.get_mut(), "GET /whoami HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+            .unwrap();
+    }
+    for stream in &mut streams {
+        assert_eq!(Answer::read(&mut stream.0).unwrap().code, 200);
     }
 }
 

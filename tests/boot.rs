@@ -75,7 +75,7 @@ fn a_worker_that_panics_fails_the_start_in_its_own_words() {
     let (code, words) = failing_start("worker = 'panic'", &[]);
     assert_eq!(code, 75, "{words}");
     assert!(words.contains("web.") && words.contains("panicked with code 101"), "{words}");
-    assert!(words.contains("probe.rs") && words.contains("the fault was switched on"), "{words}");
+    assert!(words.contains("probe/faults.rs") && words.contains("the fault was switched on"), "{words}");
 }
 
 #[test]

@@ -10,18 +10,22 @@ use axum::extract::{Query, State, WebSocketUpgrade};
 use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Json, Router, body::Bytes};
-use hatchery::{
-    Agent, App, Cancelled, ClientAddress, ClusterEvents, CpuError, Duty, Observed, ServeError, Topic, Worker,
-};
+use hatchery::{Agent, App, ClientAddress, ClusterEvents, Duty, Observed, ServeError, Topic, Worker};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::net::UdpSocket;
 use tokio::time::sleep;
 
+#[path = "probe/faults.rs"]
+mod faults;
+#[path = "probe/harm.rs"]
+mod harm;
 #[path = "probe/states.rs"]
 mod states;
 #[path = "probe/streams.rs"]
 mod streams;
+
+use self::faults::{Fault, commit};
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -52,21 +56,6 @@ struct Limits {
     depth: u32,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Fault {
-    #[default]
-    None,
-    /// Waits until the file `go` exists.
-    Wait,
-    /// Never gets ready and never listens.
-    Hang,
-    Error,
-    Panic,
-    /// Returns at once.
-    Leave,
-}
-
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Flags {
     count: u32,
@@ -93,21 +82,6 @@ fn main() -> ExitCode {
     // Most tests count processes.
     let app = if Path::new("jobs").exists() { app.group("jobs", work) } else { app };
     app.run()
-}
-
-async fn commit(fault: Fault) -> hatchery::Result {
-    match fault {
-        Fault::None | Fault::Leave => {}
-        Fault::Wait => {
-            while !Path::new("go").exists() {
-                sleep(Duration::from_millis(5)).await;
-            }
-        }
-        Fault::Hang => std::future::pending().await,
-        Fault::Error => return Err("the fault was switched on".into()),
-        Fault::Panic => panic!("the fault was switched on"),
-    }
-    Ok(())
 }
 
 async fn faulty_duty(agent: Agent) -> hatchery::Result {
@@ -170,23 +144,6 @@ async fn give_back(name: String, socket: UdpSocket) {
     }
 }
 
-/// Keeps a thread of the pool busy, unless nobody waits any more.
-async fn heavy(State(probe): State<Probe>, Query(slow): Query<Slow>) -> Result<&'static str, CpuError> {
-    let _ = std::fs::write("heavy-began", "");
-    let over = std::time::Instant::now() + Duration::from_millis(slow.ms);
-    let job = move |cancelled: &Cancelled| {
-        while std::time::Instant::now() < over && !cancelled.is_cancelled() {
-            std::hint::spin_loop();
-        }
-        "heavy, but done"
-    };
-    probe.worker.cpu_with(job).await
-}
-
-async fn heavy_panic(State(probe): State<Probe>) -> Result<(), CpuError> {
-    probe.worker.cpu(|| panic!("a job panics")).await
-}
-
 async fn whoami_in_jobs(State(worker): State<Worker>) -> Json<Value> {
     Json(json!({ "group": worker.group(), "index": worker.index() }))
 }
@@ -230,47 +187,14 @@ async fn serve(worker: Worker) -> hatchery::Result {
         .route("/ticks", get(async |State(probe): State<Probe>| endless::ticks(&probe.worker)))
         .route("/talk", get(talk))
         .route("/log", get(log_lines))
-        .route("/panic", get(async || -> &'static str { panic!("a handler panics") }))
-        .route("/panic-in-a-task", get(panic_in_a_task))
-        .route("/retire", get(retire))
-        .route("/block", get(block))
-        .route("/heavy", get(heavy))
-        .route("/heavy-panic", get(heavy_panic))
-        .route("/abort", get(end_abruptly))
-        .route("/overflow", get(async || dig(0).to_string()))
-        .route("/exhaust", get(exhaust))
-        .route("/run", post(run))
-        .route("/complain", get(complain))
         .route("/echo", post(async |body: Bytes| body))
         .with_state(Probe { worker: worker.clone(), config, flags })
+        .merge(harm::pages(worker.clone()))
         .merge(streams::pages(worker.clone()))
         .merge(states);
     worker.serve(pages).await?;
     tracing::info!("worker {} has drained", worker.index());
     Ok(())
-}
-
-async fn panic_in_a_task() -> &'static str {
-    tokio::spawn(async { panic!("a task panics") });
-    "it is on its way"
-}
-
-async fn retire(State(probe): State<Probe>) -> String {
-    probe
-        .worker
-        .retire("it was asked for over HTTP")
-        .await
-        .map_or_else(|gone| gone.to_string(), |()| "asked".to_owned())
-}
-
-/// Keeps the loop of this worker busy.
-async fn block(Query(slow): Query<Slow>) -> &'static str {
-    let _ = std::fs::write("block-began", std::process::id().to_string());
-    let over = std::time::Instant::now() + Duration::from_millis(slow.ms);
-    while std::time::Instant::now() < over {
-        std::hint::spin_loop();
-    }
-    "busy, not dead"
 }
 
 async fn client(ClientAddress(client): ClientAddress) -> String {
@@ -318,48 +242,4 @@ async fn log_lines(State(probe): State<Probe>, Query(lines): Query<Lines>) -> St
         tracing::info!("numbered line {number}");
     }
     probe.worker.index().to_string()
-}
-
-async fn end_abruptly() -> &'static str {
-    eprintln!("the ledger is corrupt");
-    std::process::abort()
-}
-
-/// Needs more stack than there is.
-fn dig(depth: u64) -> u64 {
-    let hole = std::hint::black_box([depth; 1024]);
-    if depth == u64::MAX { 0 } else { dig(depth + 1).wrapping_add(hole[0]) }
-}
-
-/// Takes memory until there is none, or 1 GiB, should nothing limit it.
-async fn exhaust() -> &'static str {
-    let hoard: Vec<Vec<u8>> = (0..64).map(|number| vec![number + 1; 16 << 20]).collect();
-    drop(std::hint::black_box(hoard));
-    "there was enough"
-}
-
-/// Runs a command of the shell and leaves it behind.
-async fn run(command: String) -> String {
-    let child = std::process::Command::new("sh").arg("-c").arg(command).spawn();
-    child.map_or_else(|error| error.to_string(), |child| child.id().to_string())
-}
-
-#[derive(Deserialize)]
-struct Complaint {
-    bytes: usize,
-}
-
-/// Writes this much to stderr, in lines.
-async fn complain(Query(complaint): Query<Complaint>) -> String {
-    use std::io::Write as _;
-    let lines = "a line of no interest, of the length that lines have: 64 bytes.\n".repeat(1024);
-    let mut left = complaint.bytes;
-    while left > 0 {
-        let count = left.min(lines.len());
-        if std::io::stderr().write_all(&lines.as_bytes()[..count]).is_err() {
-            break;
-        }
-        left -= count;
-    }
-    left.to_string()
 }

@@ -133,7 +133,8 @@ fn the_files_of_certificates_are_no_secrets() {
         "{ address = \"a:443\", certificates = [{ certificate = \"shop.pem\", key = \"shop.key\" }] }";
     let site = site(&format!("[http]\nmin_tls_version = '1.3'\nlisten = [{place}]\n"));
     let lines = lines(&show(&site, &[]));
-    assert_eq!(line(&lines, "http", "listen"), format!("listen = [{place}]"));
+    let at = lines.iter().position(|line| line == "listen = [").unwrap();
+    assert_eq!(lines[at + 1..at + 3], [format!("{place},"), "]".to_owned()]);
     assert_eq!(line(&lines, "http", "min_tls_version"), "min_tls_version = \"1.3\"");
     assert_eq!(line(&lines, "http", "handshake_timeout"), "handshake_timeout = \"10s\"");
 }

@@ -49,7 +49,7 @@ fn a_worker_whose_handler_panics_is_replaced_by_one_that_is_ready_first() {
     eventually("the panic is logged with its place", || {
         log_lines(cluster.site(), "error.log", "a handler panics")
             .first()
-            .filter(|line| line.contains("probe.rs"))
+            .filter(|line| line.contains("probe/harm.rs"))
             .cloned()
     });
     let happened = eventually("the agent hears of the end", || {

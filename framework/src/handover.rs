@@ -1,8 +1,11 @@
 //! The way by which connections go to a worker: a pair of sockets, and messages with one descriptor each. What the
 //! worker has not received yet, the sender can take back, because it keeps the receiving end, too.
 
+mod label;
+
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
@@ -12,8 +15,7 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
 
-/// Every message is one byte, so that the bytes that lie there are the messages.
-const LENGTH: usize = 1;
+use label::LENGTH;
 
 /// Says nothing and carries nothing; to see whether anybody receives.
 const KNOCK: u8 = u8::MAX;
@@ -21,14 +23,20 @@ const KNOCK: u8 = u8::MAX;
 /// The most listeners whose connections can be told apart.
 pub(crate) const MAX_DOORS: usize = KNOCK as usize;
 
+/// A connection that somebody else accepted.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    /// By which of the sender's listeners it came.
+    pub(crate) door: u8,
+    /// The client; a client at a Unix socket has no address.
+    pub(crate) client: Option<SocketAddr>,
+    pub(crate) socket: OwnedFd,
+}
+
 /// What one message brought.
 #[derive(Debug)]
 pub(crate) enum Message {
-    /// A connection, and by which of the sender's listeners it came.
-    Connection {
-        door: u8,
-        socket: OwnedFd,
-    },
+    Connection(Connection),
     Knock,
     /// The receiver has no room for a further descriptor; the connection is closed.
     Lost,
@@ -60,19 +68,25 @@ impl Handover {
     }
 
     /// Hands a connection over. It may be closed here afterwards; on an error it has not gone anywhere.
-    pub(crate) fn send(&self, door: u8, socket: &OwnedFd) -> io::Result<()> {
+    pub(crate) fn send(&self, connection: &Connection) -> io::Result<()> {
+        let Connection { door, client, socket } = connection;
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         let descriptors = [socket.as_fd()];
         ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
-        sendmsg(&self.ours, &[IoSlice::new(&[door])], &mut ancillary, SendFlags::NOSIGNAL)?;
+        sendmsg(
+            &self.ours,
+            &[IoSlice::new(&label::write(*door, *client))],
+            &mut ancillary,
+            SendFlags::NOSIGNAL,
+        )?;
         Ok(())
     }
 
     /// Leaves something there that the worker takes away when it comes round.
     pub(crate) fn knock(&self) -> io::Result<()> {
         let mut nothing = SendAncillaryBuffer::default();
-        sendmsg(&self.ours, &[IoSlice::new(&[KNOCK])], &mut nothing, SendFlags::NOSIGNAL)?;
+        sendmsg(&self.ours, &[IoSlice::new(&label::write(KNOCK, None))], &mut nothing, SendFlags::NOSIGNAL)?;
         Ok(())
     }
 
@@ -93,11 +107,11 @@ impl Handover {
 /// # Errors
 /// When there is none, or the socket is broken.
 pub(crate) fn receive(socket: impl AsFd) -> io::Result<Message> {
-    let mut byte = [0; LENGTH];
+    let mut label = [0; LENGTH];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let received = loop {
-        match recvmsg(&socket, &mut [IoSliceMut::new(&mut byte)], &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+        match recvmsg(&socket, &mut [IoSliceMut::new(&mut label)], &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
             Err(Errno::INTR) => {}
             other => break other?,
         }
@@ -107,11 +121,12 @@ pub(crate) fn receive(socket: impl AsFd) -> io::Result<Message> {
         _ => None,
     });
     let socket = sockets.next().and_then(|mut rights| rights.next());
-    Ok(match (received.bytes, byte[0], socket) {
+    let (door, client) = label::read(&label);
+    Ok(match (received.bytes, door, socket) {
         (0, ..) => Message::End,
         (_, KNOCK, _) => Message::Knock,
         (_, door, Some(socket)) if !received.flags.contains(ReturnFlags::CTRUNC) => {
-            Message::Connection { door, socket }
+            Message::Connection(Connection { door, client, socket })
         }
         _ => Message::Lost,
     })
@@ -123,21 +138,24 @@ mod tests {
 
     use super::*;
 
-    fn pipe() -> (std::io::PipeReader, OwnedFd) {
+    /// What stands for a connection of a client, and its other end.
+    fn connection(door: u8) -> (std::io::PipeReader, Connection) {
         let (reader, writer) = std::io::pipe().unwrap();
-        (reader, writer.into())
+        let client = Some(([203, 0, 113, door], 7001).into());
+        (reader, Connection { door, client, socket: writer.into() })
     }
 
     #[test]
     fn what_is_handed_over_lives_on_when_the_sender_closes_it() {
         let way = Handover::new().unwrap();
-        let (mut reader, writer) = pipe();
-        way.send(7, &writer).unwrap();
-        drop(writer);
+        let (mut reader, sent) = connection(7);
+        way.send(&sent).unwrap();
+        drop(sent);
         assert_eq!(way.lying(), 1);
         let end = way.receiving_end();
-        let Message::Connection { door: 7, socket } = receive(&end).unwrap() else { panic!("no connection") };
-        std::fs::File::from(socket).write_all(b"x").unwrap();
+        let Message::Connection(received) = receive(&end).unwrap() else { panic!("no connection") };
+        assert_eq!((received.door, received.client), (7, Some(([203, 0, 113, 7], 7001).into())));
+        std::fs::File::from(received.socket).write_all(b"x").unwrap();
         let mut text = String::new();
         reader.read_to_string(&mut text).unwrap();
         assert_eq!((text.as_str(), way.lying()), ("x", 0));
@@ -146,16 +164,15 @@ mod tests {
     #[test]
     fn each_message_is_received_once_by_whom_it_was_meant_for_or_by_the_sender() {
         let way = Handover::new().unwrap();
-        let (_reader, writer) = pipe();
         for door in 0..3 {
-            way.send(door, &writer).unwrap();
+            way.send(&connection(door).1).unwrap();
         }
         way.knock().unwrap();
         assert_eq!(way.lying(), 4);
         let end = way.receiving_end();
-        assert!(matches!(receive(&end), Ok(Message::Connection { door: 0, .. })));
-        assert!(matches!(way.take_back(), Some(Message::Connection { door: 1, .. })));
-        assert!(matches!(receive(&end), Ok(Message::Connection { door: 2, .. })));
+        assert!(matches!(receive(&end), Ok(Message::Connection(Connection { door: 0, .. }))));
+        assert!(matches!(way.take_back(), Some(Message::Connection(Connection { door: 1, .. }))));
+        assert!(matches!(receive(&end), Ok(Message::Connection(Connection { door: 2, .. }))));
         assert!(matches!(way.take_back(), Some(Message::Knock)));
         assert!(way.take_back().is_none());
         assert_eq!(receive(&end).unwrap_err().kind(), io::ErrorKind::WouldBlock);
@@ -164,11 +181,10 @@ mod tests {
     #[test]
     fn what_lies_there_survives_the_sender_and_then_it_ends() {
         let way = Handover::new().unwrap();
-        let (_reader, writer) = pipe();
-        way.send(0, &writer).unwrap();
+        way.send(&connection(0).1).unwrap();
         let end = way.receiving_end();
         drop(way);
-        assert!(matches!(receive(&end), Ok(Message::Connection { .. })));
+        assert!(matches!(receive(&end), Ok(Message::Connection(_))));
         assert!(matches!(receive(&end), Ok(Message::End)));
     }
 }

@@ -27,6 +27,7 @@ mod host;
 mod journal;
 mod keys;
 mod leftovers;
+mod listener;
 mod listeners;
 mod occupant;
 mod oom;
@@ -153,8 +154,7 @@ impl Master {
         let launch = &plan.launch;
         let (app, dir, workers) = (&launch.app, launch.app_dir.display(), launch.workers);
         tracing::info!("starting {app} in {dir}: {workers} workers, {host}");
-        let console = log.console().map_err(start_failed)?;
-        let care = Care::begin(events, console, cgroup);
+        let care = Care::begin(events, log.console().map_err(start_failed)?, cgroup);
         let programs = Programs::new(plan.launch.clone(), Arc::clone(&plan.refresh)).map_err(start_failed)?;
         let build = programs.build(FIRST).map_err(start_failed)?;
         let started = Instant::now();

@@ -197,10 +197,14 @@ impl Vault {
 
 impl InForce {
     fn remind(&self, now: DateTime<Utc>) {
+        let mut listeners: BTreeMap<_, Vec<&str>> = BTreeMap::new();
         for held in &self.held {
             if let Some(remark) = held.validity.remark(now) {
-                tracing::warn!("the certificate {} of {}: {remark}", held.file.display(), held.listener);
+                listeners.entry((&held.file, remark)).or_default().push(&held.listener);
             }
+        }
+        for ((file, remark), listeners) in listeners {
+            tracing::warn!("the certificate {} of {}: {remark}", file.display(), listeners.join(", "));
         }
     }
 }

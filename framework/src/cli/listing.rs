@@ -81,7 +81,7 @@ fn lines(entries: &[Entry]) -> String {
     let settings: Vec<String> = entries
         .iter()
         .zip(names)
-        .map(|(entry, name)| match inline(&entry.value) {
+        .map(|(entry, name)| match value(&entry.value) {
             Some(value) => format!("{name:longest$} = {value}"),
             None => format!("# {name} is not set"),
         })
@@ -101,6 +101,18 @@ fn lines(entries: &[Entry]) -> String {
 fn name(key: &str) -> String {
     let bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     if !key.is_empty() && key.chars().all(bare) { key.to_owned() } else { quoted(key) }
+}
+
+/// A value as TOML: tables in a list that is long have a line each.
+fn value(value: &Value) -> Option<String> {
+    let line = inline(value)?;
+    match value {
+        Value::Array(items) if line.chars().count() > LONG && items.iter().any(Value::is_object) => {
+            let items: Vec<String> = items.iter().filter_map(inline).collect();
+            Some(format!("[\n    {},\n]", items.join(",\n    ")))
+        }
+        _ => Some(line),
+    }
 }
 
 /// A value as TOML on one line. TOML has no word for nothing, so what is nothing is left out.
@@ -144,6 +156,7 @@ mod tests {
     fn what_is_written_is_read_as_the_same() {
         let table = object(json!({
             "é": 1, "a b": "x\ty\"\\\u{1b}\u{7f}\n", "big": 1.5, "list": [1, "two", { "three": [3], "f o": "u" }],
+            "long": [{ "a": "x".repeat(60) }, { "b": 2 }],
             "empty": {}, "none": [], "on": true,
             "http": { "listen": ["a:1"], "z": { "y": { "x": 1 } } },
         }));

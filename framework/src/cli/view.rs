@@ -1,8 +1,11 @@
 //! The status as people read it. Pure.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use chrono::{DateTime, Utc};
 use comfy_table::{Cell, CellAlignment, Table, presets::NOTHING};
 
 use crate::status::{
@@ -46,12 +49,16 @@ pub(crate) fn render(status: &Status) -> String {
 }
 
 fn certificates(tls: &TlsStatus) -> String {
-    let certificate = |one: &CertificateStatus| {
-        format!("certificate {} of {}: until {}\n", one.file.display(), one.listener, one.expires)
+    let mut listeners: BTreeMap<_, Vec<&str>> = BTreeMap::new();
+    for CertificateStatus { listener, file, expires } in &tls.certificates {
+        listeners.entry((file, expires)).or_default().push(listener);
+    }
+    let certificate = |((file, expires), listeners): ((&PathBuf, &DateTime<Utc>), Vec<&str>)| {
+        format!("certificate {} of {}: until {expires}\n", file.display(), listeners.join(", "))
     };
     let refused =
         tls.refused.iter().map(|problem| format!("certificates refused, the old ones stay: {problem}\n"));
-    tls.certificates.iter().map(certificate).chain(refused).collect()
+    listeners.into_iter().map(certificate).chain(refused).collect()
 }
 
 fn processes(status: &Status) -> Table {

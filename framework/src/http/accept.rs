@@ -13,7 +13,7 @@ use super::handed::Handed;
 use super::house::{House, Stage};
 use super::listener::{Listener, Peer, Stream};
 use super::porter::Porter;
-use crate::handover::Message;
+use crate::handover::{Connection, Message};
 use crate::tls::Acceptor;
 
 /// How long to wait for descriptors or memory, unless a connection of ours closes sooner.
@@ -102,15 +102,19 @@ pub(super) async fn take_up(mut handed: Handed, house: Arc<House>) {
         () = house.reached(Stage::Draining) => {}
         () = taking => {}
     }
-    while let Some(message @ Message::Connection { .. }) = handed.try_next() {
-        admit(message, &handed.tls, &house);
+    loop {
+        match handed.try_next() {
+            None | Some(Message::End) => return,
+            Some(message) => admit(message, &handed.tls, &house),
+        }
     }
 }
 
 fn admit(message: Message, tls: &BTreeMap<u8, Arc<Acceptor>>, house: &Arc<House>) {
     match message {
-        Message::Connection { door, socket } => match Stream::handed_over(socket) {
-            Ok((stream, peer)) => connection::spawn(stream, peer, tls.get(&door).cloned(), house),
+        Message::Connection(Connection { door, client, socket }) => match Stream::handed_over(socket, client)
+        {
+            Ok(stream) => connection::spawn(stream, client, tls.get(&door).cloned(), house),
             Err(error) => tracing::warn!(%error, "a connection that was handed over cannot be used"),
         },
         Message::Lost => tracing::error!("a connection was lost: the limit of open files is reached"),

@@ -1,13 +1,13 @@
 //! From a request to its answer: what the framework answers itself, then the author's router, guarded.
 
 use std::convert::Infallible;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, DefaultBodyLimit};
@@ -32,22 +32,35 @@ enum Course {
     Routed(RouteFuture<Infallible>),
 }
 
+/// A request that is being answered. Written by hand, because an async block would keep, and move, a copy of the
+/// router's future for each step that it takes.
+pub(super) struct Answering {
+    course: Course,
+    /// `None` once the answer is given.
+    turn: Option<Turn>,
+}
+
 /// Answers one request. What can be done at once is, so that the request itself is not moved into the future.
-pub(super) fn answer(
-    seat: Arc<Seat>,
-    request: Request<Incoming>,
-) -> impl Future<Output = Result<Response<Outflow>, Infallible>> {
+pub(super) fn answer(seat: Arc<Seat>, request: Request<Incoming>) -> Answering {
     let turn = Turn::begin(seat);
-    let course = course(turn.seat(), request);
-    async move {
+    Answering { course: course(turn.seat(), request), turn: Some(turn) }
+}
+
+impl Future for Answering {
+    type Output = Result<Response<Outflow>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { course, turn } = self.get_mut();
+        let Some(seat) = turn.as_ref().map(Turn::seat) else { return Poll::Pending };
         let mut response = match course {
-            Course::Answered(response) => response,
-            Course::Routed(route) => explained(turn.seat(), routed(turn.seat(), route).await),
+            Course::Answered(response) => std::mem::take(response),
+            Course::Routed(route) => explained(seat, ready!(poll_route(route, seat, cx))),
         };
-        if is_last(turn.seat(), response.status()) && !turn.seat().phase.moment().shared() {
+        if is_last(seat, response.status()) && !seat.phase.moment().shared() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        Ok(response.map(|body| Outflow::new(body, turn)))
+        let turn = turn.take();
+        Poll::Ready(Ok(response.map(|body| Outflow::new(body, turn))))
     }
 }
 
@@ -63,16 +76,14 @@ fn course(seat: &Arc<Seat>, request: Request<Incoming>) -> Course {
     }
 }
 
-async fn routed(seat: &Seat, route: RouteFuture<Infallible>) -> Response<Body> {
-    let mut route = pin!(route);
-    let outcome = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| route.as_mut().poll(cx))) {
-        Ok(poll) => poll.map(Ok),
-        Err(panic) => Poll::Ready(Err(panic)),
-    });
-    match outcome.await {
-        Ok(Ok(response)) => response,
-        Ok(Err(never)) => match never {},
-        Err(_) => panicked(seat),
+fn poll_route(
+    route: &mut RouteFuture<Infallible>,
+    seat: &Seat,
+    cx: &mut Context<'_>,
+) -> Poll<Response<Body>> {
+    match catch_unwind(AssertUnwindSafe(|| Pin::new(route).poll(cx))) {
+        Ok(poll) => poll.map(|outcome| outcome.unwrap_or_else(|never| match never {})),
+        Err(_) => Poll::Ready(panicked(seat)),
     }
 }
 

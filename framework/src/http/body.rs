@@ -130,11 +130,11 @@ impl Drop for Turn {
 /// The body of an answer, with which its turn ends.
 pub(super) struct Outflow {
     body: Body,
-    _turn: Turn,
+    _turn: Option<Turn>,
 }
 
 impl Outflow {
-    pub(super) fn new(body: Body, turn: Turn) -> Self {
+    pub(super) fn new(body: Body, turn: Option<Turn>) -> Self {
         Self { body, _turn: turn }
     }
 }

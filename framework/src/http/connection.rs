@@ -94,7 +94,7 @@ async fn close(mut io: Watched, seat: &Seat, end: End) {
 /// close our half, and read away what still comes.
 async fn linger(mut io: Watched, house: &House) {
     let discard = async {
-        let _ = io.shutdown().await;
+        let _ = io.line().shutdown().await;
         let _ = tokio::io::copy(&mut io.take(LINGER_BYTES), &mut tokio::io::sink()).await;
     };
     tokio::select! {

@@ -5,19 +5,27 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::event::{EventfdFlags, eventfd};
+use rustix::process::{Resource, getrlimit};
 use tokio::io::Interest;
+use tokio::time::Instant;
 
 use crate::handover::{self, Message};
 use crate::tls::Acceptor;
+
+/// How many descriptors are received at most before it is looked again whether there is room for more.
+const MOST_ALLOWED: u64 = 64;
+
+/// How long what was seen of the room is believed: the author's code opens files, too.
+const BELIEVED: Duration = Duration::from_millis(100);
 
 /// The worker's end of the way by which connections come from the master.
 #[derive(Debug)]
 pub(crate) struct Handed {
     socket: tokio::net::UnixStream,
-    /// Keeps a place free for the next descriptor, which would be lost on its way if there were none.
-    spare: Option<OwnedFd>,
+    allowance: Allowance,
     /// How handshakes are answered, by the number of the listener, if it speaks TLS.
     pub(super) tls: BTreeMap<u8, Arc<Acceptor>>,
 }
@@ -33,7 +41,7 @@ impl Handed {
         let socket = UnixStream::from(end);
         socket.set_nonblocking(true)?;
         let socket = tokio::net::UnixStream::from_std(socket)?;
-        Ok(Self { spare: None, socket, tls: BTreeMap::new() })
+        Ok(Self { socket, allowance: Allowance::none(), tls: BTreeMap::new() })
     }
 
     /// Has the listeners of these numbers speak TLS.
@@ -46,17 +54,10 @@ impl Handed {
     /// # Errors
     /// When there is no descriptor left for it, in which case it stays where it is, or the socket is broken.
     pub(super) async fn next(&mut self) -> io::Result<Message> {
-        if self.spare.is_none() {
-            self.spare = Some(placeholder()?);
-        }
-        let Self { socket, spare, .. } = self;
+        let Self { socket, allowance, .. } = self;
         let receive = || {
-            drop(spare.take());
-            let received = handover::receive(&*socket);
-            if received.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
-                *spare = placeholder().ok();
-            }
-            received
+            allowance.take_one()?;
+            handover::receive(&*socket)
         };
         socket.async_io(Interest::READABLE, receive).await
     }
@@ -67,7 +68,39 @@ impl Handed {
     }
 }
 
-/// A descriptor that is there to be closed.
-fn placeholder() -> io::Result<OwnedFd> {
-    Ok(eventfd(0, EventfdFlags::CLOEXEC)?)
+/// For how many more descriptors there is room. One that is received without room is lost on its way.
+#[derive(Debug)]
+struct Allowance {
+    count: u64,
+    seen: Instant,
+}
+
+impl Allowance {
+    fn none() -> Self {
+        Self { count: 0, seen: Instant::now() }
+    }
+
+    /// Makes sure that there is room for one. Where there is plenty, that is looked at only now and then.
+    fn take_one(&mut self) -> io::Result<()> {
+        let now = Instant::now();
+        if self.count == 0 || now - self.seen >= BELIEVED {
+            // Most of what is free is left to the author.
+            *self = Self { count: (free_descriptors() / 4).min(MOST_ALLOWED), seen: now };
+        }
+        match self.count.checked_sub(1) {
+            Some(rest) => self.count = rest,
+            // Where room is scarce, only what can be opened and closed again proves that there is any.
+            None => drop(eventfd(0, EventfdFlags::CLOEXEC)?),
+        }
+        Ok(())
+    }
+}
+
+/// How many more descriptors this process may open; none where the kernel, before Linux 6.2, does not tell.
+fn free_descriptors() -> u64 {
+    let open = rustix::fs::stat("/proc/self/fd").map_or(0, |folder| folder.st_size);
+    match u64::try_from(open) {
+        Err(_) | Ok(0) => 0,
+        Ok(open) => getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX).saturating_sub(open),
+    }
 }

@@ -168,7 +168,8 @@ impl House {
     }
 
     async fn until(&self, fact: impl Fn() -> bool) {
-        loop {
+        // Mostly it is a fact already, and there is nothing to listen for.
+        while !fact() {
             let left = self.left.notified();
             if fact() {
                 return;

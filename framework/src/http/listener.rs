@@ -8,9 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, RecvFlags, SocketFlags, SocketType, getpeername, getsockname, recv, sockopt,
-};
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, getsockname, recv, sockopt};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -127,10 +125,9 @@ impl Stream {
         })
     }
 
-    /// A connection that another process accepted. A client that has gone since has no address.
-    pub(super) fn handed_over(socket: OwnedFd) -> io::Result<(Self, Peer)> {
-        let (family, peer) = (family(&socket)?, getpeername(&socket).ok().flatten());
-        Ok((Self::new(socket, family)?, peer.and_then(|address| address.try_into().ok())))
+    /// A connection that another process accepted; only at a Unix socket a client has no address.
+    pub(super) fn handed_over(socket: OwnedFd, peer: Peer) -> io::Result<Self> {
+        Self::new(socket, if peer.is_some() { Family::Inet } else { Family::Unix })
     }
 
     /// Waits for bytes and looks at them, without taking them; none means that the client has closed its half. Cancel

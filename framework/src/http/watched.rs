@@ -45,6 +45,11 @@ impl Watched {
         self.ahead.extend_from_slice(bytes);
     }
 
+    /// The line itself, for those who are done with HTTP.
+    pub(super) fn line(&mut self) -> &mut Line {
+        &mut self.line
+    }
+
     fn hand_out(&mut self, buf: &mut ReadBuf<'_>) {
         let length = self.ahead.len().min(buf.remaining());
         buf.put_slice(&self.ahead[..length]);
@@ -200,7 +205,14 @@ impl AsyncWrite for Watched {
         Poll::Ready(Ok(()))
     }
 
+    /// With HTTP/1 this does nothing on a plain socket: it is closed right afterwards, which tells the client the same.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().line).poll_shutdown(cx)
+        let this = self.get_mut();
+        let moment = this.seat.phase.moment();
+        let goes_on = moment.shared() || moment.phase() == Phase::Upgraded;
+        match &mut this.line {
+            Line::Plain(_) if !goes_on => Poll::Ready(Ok(())),
+            line => Pin::new(line).poll_shutdown(cx),
+        }
     }
 }

@@ -10,16 +10,16 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use rustix::event::Timespec;
-use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::event::epoll::{CreateFlags, EventData, EventFlags};
+use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with};
 
-use super::door::{Door, Opening, octets};
+use super::door::{Door, Opening};
 use super::event::ChildId;
-use super::peeking::{Arrival, FIRST, Peeking, Seen};
+use super::peeking::{FIRST, Peeking, Seen};
 use super::roster::{Clients, PATIENCE, Roster};
-use crate::handover::{Handover, Message};
+use crate::handover::{Connection, Handover, Message};
 use crate::http::is_passing;
 
 /// How long to leave connections in the kernel's queue when all workers have their hands full.
@@ -64,8 +64,8 @@ pub(super) struct Desk {
     inbox: mpsc::Receiver<Order>,
     roster: Roster,
     ways: BTreeMap<ChildId, Handover>,
-    /// Connections that were accepted, by whose listener, and are in nobody's hands.
-    homeless: VecDeque<Arrival>,
+    /// Connections that were accepted, and are in nobody's hands.
+    homeless: VecDeque<Connection>,
     peeking: Peeking,
     /// Whether descriptors have run out.
     short: bool,
@@ -192,7 +192,7 @@ impl Desk {
         let Some(way) = self.ways.get(&id) else { return };
         while let Some(message) = way.take_back() {
             match message {
-                Message::Connection { door, socket } => self.homeless.push_back((door, socket)),
+                Message::Connection(connection) => self.homeless.push_back(connection),
                 Message::Knock => {}
                 Message::Lost => tracing::error!("a connection was lost: the limit of open files is reached"),
                 Message::End => return,
@@ -202,37 +202,37 @@ impl Desk {
 
     /// Finds somebody for those that are in nobody's hands; who finds nobody waits on.
     fn house_homeless(&mut self) {
-        for (door, socket) in std::mem::take(&mut self.homeless) {
-            let key = self.doors.get(usize::from(door)).map(|known| known.key(&socket)).unwrap_or_default();
-            self.hand(door, socket, &key);
+        for one in std::mem::take(&mut self.homeless) {
+            let key = self.doors.get(usize::from(one.door)).map(|door| door.key(&one)).unwrap_or_default();
+            self.hand(one, &key);
         }
     }
 
     /// Hands over those whose first line has come, or was waited for long enough.
     fn house_seen(&mut self, woken: &[u64]) {
         for number in woken.iter().filter(|number| (FIRST..ORDERS).contains(*number)) {
-            if let Some((arrival, seen)) = self.peeking.called(*number) {
-                self.hand_seen(arrival, seen);
+            if let Some((connection, seen)) = self.peeking.called(*number) {
+                self.hand_seen(connection, seen);
             }
         }
-        while let Some(arrival) = self.peeking.overdue(Instant::now()) {
-            self.hand_seen(arrival, Seen::Nothing);
+        while let Some(connection) = self.peeking.overdue(Instant::now()) {
+            self.hand_seen(connection, Seen::Nothing);
         }
     }
 
     /// Hands over by what was seen; what is not known yet is waited for. Returns whether there was anybody.
-    fn hand_seen(&mut self, (number, socket): Arrival, seen: Seen) -> bool {
-        let Some(door) = self.doors.get(usize::from(number)) else { return true };
+    fn hand_seen(&mut self, connection: Connection, seen: Seen) -> bool {
+        let Some(door) = self.doors.get(usize::from(connection.door)) else { return true };
         match seen {
-            Seen::Key(key) => self.hand(number, socket, &key),
+            Seen::Key(key) => self.hand(connection, &key),
             Seen::Nothing => {
                 door.count_turn();
-                self.hand(number, socket, &[])
+                self.hand(connection, &[])
             }
             Seen::NotYet => {
                 let until = Instant::now() + door.peek_timeout;
-                let pushed_out = self.peeking.begin((number, socket), until);
-                pushed_out.is_none_or(|arrival| self.hand_seen(arrival, Seen::Nothing))
+                let pushed_out = self.peeking.begin(connection, until);
+                pushed_out.is_none_or(|pushed_out| self.hand_seen(pushed_out, Seen::Nothing))
             }
         }
     }
@@ -243,14 +243,16 @@ impl Desk {
             let Opening { door, socket: listener, .. } = &self.openings[place];
             let (number, door) = (*door, &self.doors[usize::from(*door)]);
             // Who could take it is asked before, so that what nobody takes stays where anybody can.
-            let crowded = self.homeless.iter().any(|(came_by, _)| *came_by == number);
+            let crowded = self.homeless.iter().any(|homeless| homeless.door == number);
             if crowded || !self.roster.can_take(&door.group) {
                 return false;
             }
             match acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
                 Ok((socket, client)) => {
-                    let seen = door.sight(&socket, || client.map(octets).unwrap_or_default());
-                    if !self.hand_seen((number, socket), seen) {
+                    let client = client.and_then(|address| address.try_into().ok());
+                    let connection = Connection { door: number, client, socket };
+                    let seen = door.sight(&connection);
+                    if !self.hand_seen(connection, seen) {
                         return false;
                     }
                 }
@@ -260,10 +262,9 @@ impl Desk {
                 }
                 Err(error) if is_passing(&error.into()) => {}
                 Err(error) => {
-                    if !self.short {
+                    if !std::mem::replace(&mut self.short, true) {
                         tracing::warn!("cannot accept connections for now: {error}");
                     }
-                    self.short = true;
                     return false;
                 }
             }
@@ -272,14 +273,13 @@ impl Desk {
     }
 
     /// Hands a connection to whoever it is for. Returns whether there was anybody; otherwise it waits here.
-    fn hand(&mut self, place: u8, socket: OwnedFd, key: &[u8]) -> bool {
-        let Some(door) = self.doors.get_mut(usize::from(place)) else { return true };
+    fn hand(&mut self, connection: Connection, key: &[u8]) -> bool {
+        let Some(door) = self.doors.get_mut(usize::from(connection.door)) else { return true };
         let chosen = self.roster.choose(&door.group, &mut door.chooser, key);
-        let handed =
-            chosen.filter(|id| self.ways.get(id).is_some_and(|way| way.send(place, &socket).is_ok()));
+        let handed = chosen.filter(|id| self.ways.get(id).is_some_and(|way| way.send(&connection).is_ok()));
         match handed {
             Some(id) => self.roster.handed(id, Instant::now()),
-            None => self.homeless.push_back((place, socket)),
+            None => self.homeless.push_back(connection),
         }
         handed.is_some()
     }

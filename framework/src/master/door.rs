@@ -1,15 +1,17 @@
 //! A listener of which the master accepts: who is to get what comes there, and the sockets by which it comes.
 
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use rustix::net::{SocketAddrAny, getpeername, sockopt};
+use rustix::net::sockopt;
 
 use super::peeking::{Seen, look};
 use crate::balance::{By, Chooser};
+use crate::handover::Connection;
 
 /// A listener of which the master accepts.
 #[derive(Debug)]
@@ -23,18 +25,17 @@ pub(super) struct Door {
 }
 
 impl Door {
-    /// What a connection that lies here is chosen by, as far as it is known now; `client` is its address.
-    pub(super) fn sight(&self, socket: &OwnedFd, client: impl FnOnce() -> Vec<u8>) -> Seen {
+    /// What a connection is chosen by, as far as it is known now.
+    pub(super) fn sight(&self, connection: &Connection) -> Seen {
         match self.chooser.chooses_by() {
-            By::Path => look(socket),
-            By::Client => Seen::Key(client()),
+            By::Path => look(&connection.socket),
+            By::Client => Seen::Key(octets(connection.client)),
         }
     }
 
     /// The same for one that has waited long enough.
-    pub(super) fn key(&self, socket: &OwnedFd) -> Vec<u8> {
-        let client = || getpeername(socket).ok().flatten().map(octets).unwrap_or_default();
-        match self.sight(socket, client) {
+    pub(super) fn key(&self, connection: &Connection) -> Vec<u8> {
+        match self.sight(connection) {
             Seen::Key(key) => key,
             Seen::Nothing | Seen::NotYet => Vec::new(),
         }
@@ -73,10 +74,10 @@ impl Opening {
 }
 
 /// The address of a client without its port; nothing for a Unix socket.
-pub(super) fn octets(address: SocketAddrAny) -> Vec<u8> {
-    match std::net::SocketAddr::try_from(address).map(|address| address.ip()) {
-        Ok(std::net::IpAddr::V4(address)) => address.octets().to_vec(),
-        Ok(std::net::IpAddr::V6(address)) => address.octets().to_vec(),
-        Err(_) => Vec::new(),
+fn octets(client: Option<SocketAddr>) -> Vec<u8> {
+    match client.map(|client| client.ip()) {
+        Some(IpAddr::V4(address)) => address.octets().to_vec(),
+        Some(IpAddr::V6(address)) => address.octets().to_vec(),
+        None => Vec::new(),
     }
 }

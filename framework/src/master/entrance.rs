@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::dispatcher::Dispatcher;
 use super::door::Opening;
 use super::event::{ChildId, Event};
-use super::listeners::Listener;
+use super::listener::Listener;
 use crate::http::Bell;
 use crate::launch::{Launch, Place};
 use crate::role::Slot;

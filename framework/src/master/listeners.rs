@@ -1,51 +1,19 @@
-//! The sockets that accept connections: the master binds them once, or was handed them, and keeps them; the workers
+//! All sockets by which clients come: the master binds them once, or was handed them, and keeps them; the workers
 //! inherit them.
 
-use std::io;
-use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::path::Path;
 
 use super::bind::{self, BindError, Queue};
-use super::door::Door;
+use super::listener::Listener;
 use super::plan::Doors;
-use super::slots::{self, Slots};
 use super::unix;
-use crate::balance::{Chooser, Policy};
 use crate::bus::frame::MAX_DESCRIPTORS;
 use crate::http::{Listen, UDP, UNIX};
 use crate::role::WEB;
-use crate::status::ListenerStatus;
 use crate::systemd::{ChosenBy, InheritError, Inherited, Missing, PREFIX, Remark, Source, choose};
-use crate::tls::CertificateFiles;
 
 /// How many sockets a group may have: a welcome carries them, and a bell.
 const MAX_SOCKETS: usize = MAX_DESCRIPTORS - 1;
-
-/// One bound socket.
-#[derive(Debug)]
-pub(crate) struct Listener {
-    pub(crate) status: ListenerStatus,
-    /// The group of workers that accept from it.
-    pub(crate) group: String,
-    pub(crate) socket: Arc<OwnedFd>,
-    /// How connections are spread over them.
-    pub(crate) policy: Policy,
-    pub(crate) weights: Vec<u32>,
-    peek_timeout: Duration,
-    /// Its number among those of which the master accepts.
-    pub(super) door: Option<u8>,
-    /// The sockets, where each slot has its own.
-    slots: Option<Slots>,
-    /// How many connections the policy has spread by turns, because their path was not known.
-    by_turns: Arc<AtomicU64>,
-    /// With which certificates it speaks TLS, if it does.
-    pub(crate) certificates: Vec<CertificateFiles>,
-    /// The file of a Unix socket that we made, removed at the end.
-    file: Option<PathBuf>,
-}
 
 /// Why there are no listeners.
 #[derive(Debug, thiserror::Error)]
@@ -177,88 +145,13 @@ fn bind_all(doors: &Doors<'_>, place: &Listen) -> Result<Vec<Listener>, BindErro
     Ok(bound.into_iter().map(|(socket, address)| listener(address.to_string(), socket, None)).collect())
 }
 
-impl Listener {
-    /// `place` is what asked for it, and `name` its name if that says none.
-    fn new(
-        doors: &Doors<'_>,
-        place: Option<&Listen>,
-        name: String,
-        address: String,
-        socket: OwnedFd,
-        file: Option<PathBuf>,
-    ) -> Self {
-        let Listen { name: own_name, policy, weights, certificates, .. } = place.cloned().unwrap_or_default();
-        // Nobody accepts from a UDP socket; everybody has it.
-        let datagrams = address.starts_with(UDP);
-        let policy = if datagrams { Policy::Shared } else { policy.unwrap_or(doors.policy) };
-        let name = own_name.unwrap_or(name);
-        let socket = Arc::new(socket);
-        let bound = address.parse().ok().filter(|_| policy.has_slots());
-        let (group, peek_timeout) = (doors.group.to_owned(), doors.peek_timeout);
-        Self {
-            status: ListenerStatus {
-                name,
-                address,
-                policy: policy.name().to_owned(),
-                by_turns: 0,
-                tls: !certificates.is_empty(),
-            },
-            slots: bound.map(|bound| Slots::new(bound, Arc::clone(&socket))),
-            by_turns: Arc::default(),
-            door: None,
-            group,
-            socket,
-            policy,
-            weights,
-            peek_timeout,
-            certificates,
-            file,
-        }
-    }
-
-    /// The listener as one of which the master accepts under this number, if it does.
-    pub(super) fn door(&mut self, number: u8) -> Option<Door> {
-        if !self.policy.is_dispatched() && !self.policy.has_slots() {
-            return None;
-        }
-        self.door = Some(number);
-        let chooser = Chooser::new(self.policy, self.weights.clone());
-        let (group, by_turns) = (self.group.clone(), Arc::clone(&self.by_turns));
-        Some(Door { group, chooser, peek_timeout: self.peek_timeout, by_turns })
-    }
-
-    /// Whether datagrams come by it, and no connections.
-    pub(super) fn is_udp(&self) -> bool {
-        self.status.address.starts_with(UDP)
-    }
-
-    /// What the worker in a slot accepts from, and the sockets that were made for it.
-    pub(super) fn socket_of(&mut self, slot: u32) -> io::Result<(Arc<OwnedFd>, Vec<slots::Slot>)> {
-        match &mut self.slots {
-            Some(slots) => slots.socket(slot),
-            None => Ok((Arc::clone(&self.socket), Vec::new())),
-        }
-    }
-
-    /// What the status says of it now.
-    pub(super) fn status(&self) -> ListenerStatus {
-        ListenerStatus { by_turns: self.by_turns.load(Relaxed), ..self.status.clone() }
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        if let Some(file) = &self.file {
-            let _ = std::fs::remove_file(file);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::net::UnixListener;
+    use std::time::Duration;
 
     use super::*;
+    use crate::balance::Policy;
 
     fn bound(address: &str) -> Result<Listener, String> {
         opened(&[address]).map(|mut all| all.remove(0)).map_err(|error| error.to_string())

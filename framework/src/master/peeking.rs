@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
 use crate::balance::{MOST, Target, target};
+use crate::handover::Connection;
 
 /// How many connections may wait; one more, and the first of them has waited long enough.
 const PLACES: usize = 256;
@@ -42,9 +43,6 @@ pub(super) fn look(socket: &OwnedFd) -> Seen {
     }
 }
 
-/// A connection, and by which door it came.
-pub(super) type Arrival = (u8, OwnedFd);
-
 /// Those that wait, in the order in which they came, which is that of their deadlines.
 #[derive(Debug)]
 pub(super) struct Peeking {
@@ -57,8 +55,7 @@ pub(super) struct Peeking {
 #[derive(Debug)]
 struct Waiting {
     number: u64,
-    door: u8,
-    socket: OwnedFd,
+    connection: Connection,
     until: Instant,
 }
 
@@ -70,29 +67,29 @@ impl Peeking {
 
     /// Has the kernel tell when more comes, as the event that is returned. When that cannot be, or all places are taken,
     /// somebody has waited long enough.
-    pub(super) fn begin(&mut self, (door, socket): Arrival, until: Instant) -> Option<Arrival> {
+    pub(super) fn begin(&mut self, connection: Connection, until: Instant) -> Option<Connection> {
         let number = FIRST + self.count;
         self.count += 1;
         // What has come stays there to be read: only news of more is wanted.
         let flags = EventFlags::IN | EventFlags::RDHUP | EventFlags::ET;
-        if epoll::add(&self.epoll, &socket, EventData::new_u64(number), flags).is_err() {
-            return Some((door, socket));
+        if epoll::add(&self.epoll, &connection.socket, EventData::new_u64(number), flags).is_err() {
+            return Some(connection);
         }
-        self.waiting.push_back(Waiting { number, door, socket, until });
+        self.waiting.push_back(Waiting { number, connection, until });
         if self.waiting.len() > PLACES { self.take_out(0) } else { None }
     }
 
     /// Takes out the connection of this event, if that is over for it.
-    pub(super) fn called(&mut self, number: u64) -> Option<(Arrival, Seen)> {
+    pub(super) fn called(&mut self, number: u64) -> Option<(Connection, Seen)> {
         let at = self.waiting.binary_search_by_key(&number, |waiting| waiting.number).ok()?;
-        match look(&self.waiting[at].socket) {
+        match look(&self.waiting[at].connection.socket) {
             Seen::NotYet => None,
-            seen => self.take_out(at).map(|arrival| (arrival, seen)),
+            seen => self.take_out(at).map(|connection| (connection, seen)),
         }
     }
 
     /// Takes out one that has waited long enough.
-    pub(super) fn overdue(&mut self, now: Instant) -> Option<Arrival> {
+    pub(super) fn overdue(&mut self, now: Instant) -> Option<Connection> {
         if self.deadline()? <= now { self.take_out(0) } else { None }
     }
 
@@ -102,9 +99,9 @@ impl Peeking {
     }
 
     /// To close our descriptor would not be enough: the worker's is of the same connection, and its news would go on.
-    fn take_out(&mut self, at: usize) -> Option<Arrival> {
-        let Waiting { door, socket, .. } = self.waiting.remove(at)?;
-        let _ = epoll::delete(&self.epoll, &socket);
-        Some((door, socket))
+    fn take_out(&mut self, at: usize) -> Option<Connection> {
+        let Waiting { connection, .. } = self.waiting.remove(at)?;
+        let _ = epoll::delete(&self.epoll, &connection.socket);
+        Some(connection)
     }
 }

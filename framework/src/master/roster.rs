@@ -33,6 +33,12 @@ struct Station {
     load: u64,
 }
 
+impl Station {
+    fn can_take(&self, group: &str) -> bool {
+        self.stage == Stage::Ready && self.lying.len() < LIMIT && self.group == group
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Starting,
@@ -103,10 +109,7 @@ impl Roster {
         group: &str,
         fits: impl Fn(&Station) -> bool,
     ) -> BTreeMap<u32, (ChildId, Candidate)> {
-        let able = |station: &&Station| {
-            station.group == group && station.stage == Stage::Ready && station.lying.len() < LIMIT
-        };
-        let found = self.0.iter().filter(|(_, station)| able(station) && fits(station));
+        let found = self.0.iter().filter(|(_, station)| station.can_take(group) && fits(station));
         let face = |(id, station): (&ChildId, &Station)| {
             (station.index, (*id, Candidate { index: station.index, load: station.load }))
         };
@@ -171,7 +174,7 @@ impl Roster {
 
     /// Whether anybody of this group can take a connection.
     pub(super) fn can_take(&self, group: &str) -> bool {
-        !self.candidates(group, |_| true).is_empty()
+        self.0.values().any(|station| station.can_take(group))
     }
 
     /// Whether something may lie with anybody.

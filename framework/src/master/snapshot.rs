@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::listeners::Listener;
+use super::listener::Listener;
 use super::{Master, usage};
 use crate::status::{MasterStatus, Status};
 
