@@ -22,7 +22,7 @@ const SMALL: usize = 16 << 10;
 pub(super) const MOST_DESCRIPTORS: usize = 64;
 
 /// How long a subscription that takes nothing may hold up everything else that comes to this process.
-const PATIENCE: Duration = Duration::from_millis(50);
+const PATIENCE: Duration = Duration::from_millis(250);
 
 /// A message as it travelled.
 #[derive(Debug, Clone)]

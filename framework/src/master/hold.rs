@@ -10,7 +10,7 @@ use super::event::Taken;
 use crate::bus::link::Sender;
 
 /// How long a receiver that takes nothing may hold up a sender.
-const PATIENCE: Duration = Duration::from_millis(50);
+const PATIENCE: Duration = Duration::from_millis(250);
 
 /// What a sender waits for.
 #[derive(Debug)]
