@@ -48,6 +48,19 @@ fn a_slot_s_own_queue_speaks_tls_and_so_does_whoever_serves_it_in_the_slot_s_pla
 }
 
 #[test]
+fn a_path_within_tls_chooses_nobody_and_that_is_counted() {
+    let (cluster, authority) = start(&listener("url-hash", ""));
+    let client = authority.any_version();
+    let ask = || {
+        let answer = open(&cluster, &client).get("/whoami").unwrap();
+        usize::try_from(index(&answer)).unwrap()
+    };
+    let mut shares = [0; 2];
+    (0..10).for_each(|_| shares[ask()] += 1);
+    assert_eq!((shares, cluster.status().listeners[0].by_turns), ([5, 5], 10));
+}
+
+#[test]
 fn every_place_of_every_group_has_its_own_certificates() {
     let names = ["shop", "api", "jobs", "slots", "mine"];
     let web = [
