@@ -18,6 +18,7 @@ mod door;
 mod entrance;
 mod event;
 mod everywhere;
+mod examination;
 mod exchange;
 mod family;
 mod gathering;
@@ -31,6 +32,7 @@ mod listener;
 mod listeners;
 mod occupant;
 mod oom;
+mod outgoing;
 mod output;
 mod overview;
 mod pace;
@@ -73,10 +75,8 @@ use self::exchange::Exchange;
 use self::host::Host;
 use self::programs::Programs;
 use self::spawn::{Care, Handle};
-use crate::bus::control::{ANNOUNCEMENT, Answer};
-use crate::bus::decoder::Parcel;
-use crate::bus::frame::{Frame, Kind};
-use crate::bus::link::{Fill, SendError, Sender};
+use crate::bus::control::Answer;
+use crate::bus::link::Sender;
 use crate::bus::memory::weigh;
 use crate::cgroup::Cgroup;
 use crate::error::Ending;
@@ -280,59 +280,6 @@ impl Master {
             }
             Err(error) => {
                 self.queue.push_back(Event::NotSpawned { id, problem: error.to_string(), at: Utc::now() });
-            }
-        }
-    }
-
-    fn send(&mut self, to: ChildId, frame: Frame) {
-        let Some(child) = self.children.get(&to) else {
-            return;
-        };
-        let is_news = frame.kind() == Kind::News;
-        if frame.kind() == Kind::Shutdown && frame.payload() != ANNOUNCEMENT {
-            self.entrance.leave(to);
-        }
-        match child.sender.push(frame) {
-            Ok(()) => {}
-            // Its exit is on the way to us.
-            Err(SendError::Gone) => self.dropped += 1,
-            // Who is too slow for news misses some.
-            Err(SendError::Full(_)) if is_news => self.dropped += 1,
-            Err(SendError::Full(full)) => {
-                self.dropped += 1;
-                self.queue.push_back(Event::LinkLost { id: to, problem: Some(full.to_string()) });
-            }
-        }
-    }
-
-    fn deliver(&mut self, to: ChildId, parcel: Parcel) {
-        let Some(child) = self.children.get(&to) else { return };
-        match child.sender.push_parcel(&parcel) {
-            Ok(Fill::Fine) => {}
-            Ok(Fill::Crowded) => self.crowded.push(child.sender.clone()),
-            Err(SendError::Gone) => self.dropped += 1,
-            Err(SendError::Full(_)) => self.queue.push_back(Event::Undelivered { to, parcel }),
-        }
-    }
-
-    fn await_room(&self, id: ChildId) {
-        let Some(child) = self.children.get(&id) else { return };
-        let (sender, events) = (child.sender.clone(), self.care.events());
-        tokio::spawn(async move {
-            sender.roomy().await;
-            // If the master is gone, nobody waits for room.
-            let _ = events.send(Event::Room { id }).await;
-        });
-    }
-
-    fn welcome(&mut self, to: ChildId, slot: &Slot, generation: u64, replaces: bool) {
-        let Some(program) = self.programs.of(generation) else { return };
-        let welcome = Frame::new(Kind::Welcome, u64::from(replaces), program.welcome.clone());
-        match self.entrance.descriptors(to, slot) {
-            Ok(descriptors) => self.send(to, welcome.with_descriptors(descriptors)),
-            Err(error) => {
-                let problem = Some(format!("no connections can be handed to it: {error}"));
-                self.queue.push_back(Event::LinkLost { id: to, problem });
             }
         }
     }

@@ -1,24 +1,22 @@
-//! A child process: its link to the master, and what agent and worker have in common; `states` is what it does with
-//! states.
+//! A child process: its link to the master, and what agent and worker have in common. `heeding` is what it does with what
+//! the master sends, `requests` what it asks the master, `states` what it does with states.
 
+mod heeding;
+mod requests;
 mod states;
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use tokio::sync::{broadcast, oneshot, watch};
+use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::codec;
-use crate::bus::control::{ANNOUNCEMENT, Pulse, SUCCESSION};
-use crate::bus::decoder::Parcel;
+use crate::bus::control::Pulse;
 use crate::bus::frame::{Frame, Kind};
-use crate::bus::link::{LinkError, Receiver, Sender};
+use crate::bus::link::Sender;
 use crate::bus::peer::{Address, Roll};
-use crate::error::BoxError;
 use crate::events::ClusterEvent;
 use crate::gathered::Contributions;
 use crate::http::{Drain, Occasion};
@@ -28,6 +26,8 @@ use crate::mail::Mail;
 use crate::role::Role;
 use crate::state::States;
 use crate::wanted::Wanted;
+
+use requests::Requests;
 
 /// How many events of the cluster may wait for who follows them.
 const EVENTS: usize = 256;
@@ -67,8 +67,7 @@ struct Shared {
     watches: AtomicBool,
     cluster_ready: watch::Sender<bool>,
     said_ready: AtomicBool,
-    last_request: AtomicU64,
-    requests: Mutex<HashMap<u64, oneshot::Sender<Bytes>>>,
+    requests: Requests,
 }
 
 /// The master is gone, and this process is about to end.
@@ -104,8 +103,7 @@ impl Process {
             watches: AtomicBool::new(false),
             cluster_ready: watch::Sender::new(false),
             said_ready: AtomicBool::new(false),
-            last_request: AtomicU64::new(0),
-            requests: Mutex::default(),
+            requests: Requests::default(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -255,105 +253,5 @@ impl Process {
     pub(crate) fn pulse(&self, pulse: Pulse) {
         let body = codec::encode("the pulse", &pulse).unwrap_or_default();
         let _ = self.shared.sender.push(Frame::new(Kind::Pulse, 0, body));
-    }
-
-    /// Sends what nobody waits for, if it fits.
-    pub(crate) fn try_send(&self, frame: Frame) {
-        let _ = self.shared.sender.push(frame);
-    }
-
-    /// Sends a request, made for a number, and waits for the answer with that number. Cancel safe, but the
-    /// request may have been carried out.
-    pub(crate) async fn request(&self, make: impl FnOnce(u64) -> Frame) -> Result<Bytes, MasterGone> {
-        let number = self.shared.last_request.fetch_add(1, Ordering::Relaxed) + 1;
-        let (answer, answered) = oneshot::channel();
-        self.requests().insert(number, answer);
-        let _waiting = Waiting { process: self, number };
-        self.send(make(number)).await?;
-        answered.await.map_err(|_| MasterGone)
-    }
-
-    fn requests(&self) -> std::sync::MutexGuard<'_, HashMap<u64, oneshot::Sender<Bytes>>> {
-        self.shared.requests.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Serves the link until the master is gone.
-    pub(crate) async fn attend(&self, mut receiver: Receiver) -> Result<(), LinkError> {
-        tokio::spawn(self.clone().tell_interests());
-        while let Some(parcel) = receiver.next_parcel().await? {
-            match parcel {
-                Parcel::Frame(frame) => self.heed(&frame).await,
-                Parcel::Run(run) => self.mail().take_run(run),
-            }
-            self.mail().relieve().await;
-        }
-        Ok(())
-    }
-
-    /// Takes a frame of the master's; what is wrong with it is in the log.
-    pub(crate) async fn heed(&self, frame: &Frame) {
-        if let Err(problem) = self.take(frame).await {
-            tracing::error!("{frame:?} from the master: {problem}");
-        }
-    }
-
-    async fn take(&self, frame: &Frame) -> Result<(), BoxError> {
-        match frame.kind() {
-            Kind::ClusterReady => {
-                self.shared.cluster_ready.send_replace(true);
-                self.send(Frame::new(Kind::ClusterReady, 0, vec![])).await?;
-            }
-            Kind::Lead => self.shared.leads.cancel(),
-            // One that this version does not know is for others; one that nobody follows is for nobody.
-            Kind::News => {
-                if let Ok(event) = codec::decode("an event", frame.payload()) {
-                    let _ = self.shared.events.send(event);
-                }
-            }
-            Kind::Shutdown if frame.payload() == ANNOUNCEMENT => self.shared.announced.cancel(),
-            // Who is not ready has nothing to finish.
-            Kind::Shutdown if frame.number() == 0 || !self.said_ready() => {
-                self.leave(Occasion::Stop, None);
-                self.shared.abort.cancel();
-            }
-            Kind::Shutdown => {
-                // Whoever does not know the word treats it as a stop.
-                let occasion = match frame.payload() {
-                    SUCCESSION => Occasion::Succession,
-                    _ => Occasion::Stop,
-                };
-                self.leave(occasion, Some(Duration::from_millis(frame.number())));
-            }
-            Kind::Reopen => {
-                let problem =
-                    self.shared.reopener.reopen().err().map(|error| error.to_string()).unwrap_or_default();
-                self.send(Frame::new(Kind::Reopened, frame.number(), problem.into_bytes())).await?;
-            }
-            Kind::Published | Kind::Reopened | Kind::Everywhere => {
-                if let Some(answer) = self.requests().remove(&frame.number()) {
-                    let _ = answer.send(frame.shared_payload());
-                }
-            }
-            kind if kind.is_mail() => self.shared.mail.take(frame),
-            Kind::Trace => {
-                let patterns = codec::decode("the traced topics", frame.payload())?;
-                self.shared.mail.tracer().follow(patterns, &self.shared.roll);
-            }
-            Kind::Receipt | Kind::Room => self.shared.mail.take(frame),
-            _ => self.take_of_states(frame).await?,
-        }
-        Ok(())
-    }
-}
-
-/// Somebody who waits for the answer to a request, and forgets it when they give up.
-struct Waiting<'a> {
-    process: &'a Process,
-    number: u64,
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.process.requests().remove(&self.number);
     }
 }

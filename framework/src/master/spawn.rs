@@ -10,10 +10,9 @@ use chrono::Utc;
 use rustix::process::{Signal, WaitIdStatus, kill_process, kill_process_group};
 use tokio::process::{Child, Command};
 use tokio::sync::{Notify, mpsc};
-use tokio::task::JoinHandle;
 
-use super::autopsy;
 use super::event::{ChildId, Event};
+use super::examination::Examination;
 use super::family::{Family, Member, pid_of};
 use super::hold::Hold;
 use super::leftovers;
@@ -249,8 +248,7 @@ impl Charge {
     }
 
     fn examine(&self) -> Examination {
-        let examine = autopsy::examine(self.slot.clone(), self.pid, self.care.family.clone());
-        Examination::Running(tokio::spawn(examine))
+        Examination::begin(self.slot.clone(), self.pid, self.care.family.clone())
     }
 
     /// A stopped process cannot die of SIGABRT before it goes on; it does not get as far as its own code.
@@ -258,34 +256,6 @@ impl Charge {
         if let Some(pid) = pid_of(self.pid) {
             let _ = kill_process(pid, Signal::ABORT);
             let _ = kill_process(pid, Signal::CONT);
-        }
-    }
-}
-
-/// A look at a child that hangs; nobody looks twice.
-enum Examination {
-    Unasked,
-    Running(JoinHandle<()>),
-    Done,
-}
-
-impl Examination {
-    fn is_unasked(&self) -> bool {
-        matches!(self, Self::Unasked)
-    }
-
-    /// Returns once, when the examination is done. Cancel safe.
-    async fn done(&mut self) {
-        let Self::Running(task) = self else {
-            return std::future::pending().await;
-        };
-        let _ = task.await;
-        *self = Self::Done;
-    }
-
-    fn give_up(&self) {
-        if let Self::Running(task) = self {
-            task.abort();
         }
     }
 }

@@ -1,0 +1,64 @@
+//! What goes out to the children, and what becomes of what does not fit.
+
+use super::Master;
+use super::event::{ChildId, Event};
+use crate::bus::control::ANNOUNCEMENT;
+use crate::bus::decoder::Parcel;
+use crate::bus::frame::{Frame, Kind};
+use crate::bus::link::{Fill, SendError};
+use crate::role::Slot;
+
+impl Master {
+    pub(super) fn send(&mut self, to: ChildId, frame: Frame) {
+        let Some(child) = self.children.get(&to) else {
+            return;
+        };
+        let is_news = frame.kind() == Kind::News;
+        if frame.kind() == Kind::Shutdown && frame.payload() != ANNOUNCEMENT {
+            self.entrance.leave(to);
+        }
+        match child.sender.push(frame) {
+            Ok(()) => {}
+            // Its exit is on the way to us.
+            Err(SendError::Gone) => self.dropped += 1,
+            // Who is too slow for news misses some.
+            Err(SendError::Full(_)) if is_news => self.dropped += 1,
+            Err(SendError::Full(full)) => {
+                self.dropped += 1;
+                self.queue.push_back(Event::LinkLost { id: to, problem: Some(full.to_string()) });
+            }
+        }
+    }
+
+    pub(super) fn deliver(&mut self, to: ChildId, parcel: Parcel) {
+        let Some(child) = self.children.get(&to) else { return };
+        match child.sender.push_parcel(&parcel) {
+            Ok(Fill::Fine) => {}
+            Ok(Fill::Crowded) => self.crowded.push(child.sender.clone()),
+            Err(SendError::Gone) => self.dropped += 1,
+            Err(SendError::Full(_)) => self.queue.push_back(Event::Undelivered { to, parcel }),
+        }
+    }
+
+    pub(super) fn await_room(&self, id: ChildId) {
+        let Some(child) = self.children.get(&id) else { return };
+        let (sender, events) = (child.sender.clone(), self.care.events());
+        tokio::spawn(async move {
+            sender.roomy().await;
+            // If the master is gone, nobody waits for room.
+            let _ = events.send(Event::Room { id }).await;
+        });
+    }
+
+    pub(super) fn welcome(&mut self, to: ChildId, slot: &Slot, generation: u64, replaces: bool) {
+        let Some(program) = self.programs.of(generation) else { return };
+        let welcome = Frame::new(Kind::Welcome, u64::from(replaces), program.welcome.clone());
+        match self.entrance.descriptors(to, slot) {
+            Ok(descriptors) => self.send(to, welcome.with_descriptors(descriptors)),
+            Err(error) => {
+                let problem = Some(format!("no connections can be handed to it: {error}"));
+                self.queue.push_back(Event::LinkLost { id: to, problem });
+            }
+        }
+    }
+}
