@@ -20,14 +20,17 @@ from processes import Failed, Server, free_port
 from script import at_least_one, machine, rotated, run
 from table import figure, ratio, render, spread
 
-TYPED, UNTYPED, RELAY = "typed", "untyped", "bare relay"
+TYPED, UNTYPED, STATE, RELAY = "typed", "untyped", "state", "bare relay"
 NODE, REDIS, NATS = "node", "redis", "nats"
 
 SIZES = {64: 400_000, 1024: 200_000, 65536: 8_000, 1 << 20: 400}
 """Bytes of a message, and how many deliveries are measured with it in all."""
 
-SINGLES, PAUSE_US = 1000, 1000
+SINGLES, PAUSE_US = 500, 1000
 """Messages one at a time, and the pause between two."""
+
+STATES_FROM = 1 << 20
+"""From so many bytes on, a state is measured, too."""
 
 ASKS = {"ask": 5_000, "ask-many": 100_000}
 
@@ -154,7 +157,7 @@ def start_clients(group, programs, name, place, receivers, task):
 
 
 def starter(name):
-    apps = {TYPED: "typed", UNTYPED: "untyped"}
+    apps = {TYPED: "typed", UNTYPED: "untyped", STATE: "state"}
     if name in apps:
         return lambda group, programs, *rest: start_app(group, programs, apps[name], *rest)
     return {RELAY: start_relay, NODE: start_node, REDIS: start_redis, NATS: start_nats}[name]
@@ -204,19 +207,23 @@ def present():
             print(f"{name} is left out: {program} is missing (apt-get install {package})")
 
 
+def able(names, size):
+    return [name for name in names if name != STATE or size >= STATES_FROM]
+
+
 def measure(names, programs, arguments):
     """All samples: by the size, the number of receivers and the way to send."""
     samples = defaultdict(lambda: defaultdict(list))
     for number in range(arguments.rounds):
         for receivers in arguments.receivers:
             for size in arguments.sizes:
-                for name in rotated(names, number):
+                for name in rotated(able(names, size), number):
                     count = max(20, SIZES.get(size, 50_000) * arguments.factor // receivers // SLOW.get(name, 1))
                     sample = messages(name, programs, receivers, f"{count} {size} 0")
-                    samples[size, receivers][name].append(sample)
-            for name in rotated(names, number):
-                sample = messages(name, programs, receivers, f"{SINGLES} 64 {PAUSE_US}")
-                samples["one at a time", receivers][name].append(sample)
+                    samples[size, receivers, False][name].append(sample)
+                for name in rotated(able(names, size), number):
+                    sample = messages(name, programs, receivers, f"{SINGLES} {size} {PAUSE_US}")
+                    samples[size, receivers, True][name].append(sample)
     return samples
 
 
@@ -225,9 +232,8 @@ def column(samples, key):
 
 
 def show(key, by_name):
-    what, receivers = key
-    single = what == "one at a time"
-    title = f"{what if single else f'{what} B'}, {receivers} receivers"
+    size, receivers, single = key
+    title = f"{size} B, {receivers} receivers, {'one at a time' if single else 'as fast as it goes'}"
     rows = []
     for name, samples in by_name.items():
         rate = column(samples, "per second")
@@ -252,7 +258,7 @@ def main():
     parser.add_argument("--only", nargs="+", help="measure these ways alone")
     arguments = at_least_one(parser, parser.parse_args())
     programs = build()
-    names = [TYPED, UNTYPED, RELAY, *present()]
+    names = [TYPED, UNTYPED, STATE, RELAY, *present()]
     names = [name for name in names if not arguments.only or name in [*arguments.only, RELAY]]
     print(f"{machine()}; {arguments.rounds} rounds\n")
     for key, by_name in measure(names, programs, arguments).items():

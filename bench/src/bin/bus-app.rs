@@ -1,5 +1,5 @@
-//! The app whose bus is measured. `BUS_TASK` says what: `typed`, `untyped`, `ask` or `ask-many`, then
-//! `COUNT SIZE PAUSE_US`.
+//! The app whose bus is measured. `BUS_TASK` says what: `typed`, `untyped`, `state`, `ask` or `ask-many`, then
+//! `COUNT SIZE PAUSE_US`. A state is published anew when every worker has it.
 
 use std::process::ExitCode;
 
@@ -62,6 +62,9 @@ async fn send(agent: Agent) -> hatchery::Result {
     if kind.starts_with("ask") {
         return Ok(());
     }
+    if kind == "state" {
+        return publish(&agent, task).await;
+    }
     tell_sender("begin")?;
     // The number, the names and the time take their share of the size.
     let symbol = "x".repeat(task.size.saturating_sub(40));
@@ -73,6 +76,22 @@ async fn send(agent: Agent) -> hatchery::Result {
             }
             _ => agent.broadcast_to("web", &Blob(ByteBuf::from(task.payload()))).await?,
         }
+        if !task.pause.is_zero() {
+            tokio::time::sleep(task.pause).await;
+        }
+    }
+    tell_sender("end")?;
+    Ok(())
+}
+
+/// Version 1 is there before anything is measured.
+async fn publish(agent: &Agent, task: Task) -> hatchery::Result {
+    let state = agent.publish(Blob(ByteBuf::new())).await?;
+    state.until_everywhere(1).await?;
+    tell_sender("begin")?;
+    for _ in 0..task.count {
+        let version = state.set(Blob(ByteBuf::from(task.payload()))).await?;
+        state.until_everywhere(version).await?;
         if !task.pause.is_zero() {
             tokio::time::sleep(task.pause).await;
         }
@@ -94,6 +113,11 @@ async fn receive(worker: Worker) -> hatchery::Result {
             let mut blobs = worker.subscribe::<Blob>()?;
             worker.ready().await?;
             while !notes.take(sent_at(&blobs.next().await?.0)) {}
+        }
+        "state" => {
+            worker.ready().await?;
+            let mut blob = worker.observe::<Blob>().await?;
+            while !notes.take(sent_at(&blob.changed().await.0)) {}
         }
         _ => {
             worker.ready().await?;
