@@ -246,6 +246,7 @@ impl Vandal {
                 );
                 self.say(b"x");
             }
+            "large" => self.say(&self.message(everyone, b"words", &vec![0; 10 << 20])),
             "reserved" => self.say(&self.message(everyone, b"hatchery.exited", b"")),
             "descriptors" => {
                 let Ok(null) = fs::File::open("/dev/null") else { return };

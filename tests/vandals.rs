@@ -71,6 +71,7 @@ fn a_process_that_breaks_the_rules_is_replaced_and_nobody_else_notices() {
             ("hello", "said hello twice"),
             ("masters", "which is not its own to send"),
             ("forgery", "it sent mail in somebody else's name"),
+            ("large", "it sent mail of 10485805 bytes, far over bus.message_limit"),
             ("reserved", "`hatchery.exited`, which belongs to the framework"),
             ("descriptors", "descriptors came that no frame announces"),
             ("missing-descriptors", "a frame announces 3 descriptors and came with 0"),

@@ -19,7 +19,8 @@ pub struct BusSettings {
     /// master needs so much for each.
     #[serde(serialize_with = "crate::size::serialize", deserialize_with = "queue_size")]
     pub queue_limit: ByteSize,
-    /// The largest message, question or answer, encoded. At most 63 MiB, default 8 MiB.
+    /// The largest message, question or answer, encoded. At most 63 MiB, default 8 MiB. A process that sends one of 1 MiB
+    /// more all the same loses its link.
     #[serde(serialize_with = "crate::size::serialize", deserialize_with = "message_size")]
     pub message_limit: ByteSize,
     /// How long an answer is waited for where the asker names no other time. Default 10 s.

@@ -25,6 +25,9 @@ pub(crate) type Handler = Box<dyn Fn(Letter) -> Pin<Box<dyn Future<Output = Outc
 
 type Outcome = Result<Vec<u8>, Unanswered>;
 
+/// The most characters of the words in which somebody says why there is no answer; all else of an answer has a limit, too.
+const WORDS: usize = 4000;
+
 /// A question by its asker's process id and number.
 type Question = (u32, u64);
 
@@ -124,9 +127,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 fn reply(number: u64, outcome: Outcome, to: Address, from: Address) -> Frame {
     let (kind, body) = match outcome {
         Ok(answer) => (Kind::Reply, answer),
-        Err(problem) => (Kind::Refusal, codec::encode("a refusal", &problem).unwrap_or_default()),
+        Err(problem) => (Kind::Refusal, codec::encode("a refusal", &cut(problem)).unwrap_or_default()),
     };
     Frame::new(kind, number, body).on(Route { to, from, time: 0 })
+}
+
+fn cut(problem: Unanswered) -> Unanswered {
+    let cut = |words: String| words.chars().take(WORDS).collect();
+    match problem {
+        Unanswered::Refused(words) => Unanswered::Refused(cut(words)),
+        Unanswered::Codec(words) => Unanswered::Codec(cut(words)),
+        other => other,
+    }
 }
 
 /// Says why a question has no answer.

@@ -263,6 +263,18 @@ async fn a_panic_of_who_answers_is_a_refusal_whenever_it_comes() {
 }
 
 #[tokio::test]
+async fn a_refusal_without_end_is_cut() {
+    let mut post = Post::settled(1 << 20);
+    let refuse = |_| Err(Unanswered::Refused("no ".repeat(1 << 20)));
+    post.mail.answer("q", answering(refuse)).unwrap();
+    post.ask("q", 1);
+    assert_eq!(
+        post.next_answer().await,
+        (1, Err(Unanswered::Refused("no ".repeat(2000)[..4000].to_owned())))
+    );
+}
+
+#[tokio::test]
 async fn who_answers_can_use_the_mail_from_its_first_line_on() {
     let mut post = Post::settled(1 << 20);
     let mail = Arc::clone(&post.mail);

@@ -32,6 +32,9 @@ use crate::systemd;
 /// how long its last output may take, should one hold that.
 const LAST_FRAMES: Duration = Duration::from_millis(200);
 
+/// How much longer mail may be than a message: by what the envelopes take, and by what came in the same read.
+const BESIDE: usize = 1 << 20;
+
 const SIGKILL: i32 = 9;
 
 /// How many more times what multiplies is fought.
@@ -121,9 +124,10 @@ pub(crate) fn spawn(
     let pid = child.id().ok_or_else(|| io::Error::other("the child ended before it began"))?;
     let membership = care.family.admit(pid);
     let (receiver, sender) = link::open_queueing(ours, launch.bus.queue_bytes())?;
+    let largest = launch.bus.message_bytes().saturating_add(BESIDE);
     let orders = Arc::<Orders>::default();
     let output = child.stderr.take().map(|stderr| Output::of(stderr, care.console.clone()));
-    let charge = Charge { id, slot: slot.clone(), pid, child, membership, killed: false, care };
+    let charge = Charge { id, slot: slot.clone(), pid, child, membership, killed: false, largest, care };
     tokio::spawn(charge.attend(receiver, output, Arc::clone(&orders)));
     Ok(Handle { pid, sender, orders })
 }
@@ -137,6 +141,8 @@ struct Charge {
     membership: Member,
     /// Whether we sent it SIGKILL.
     killed: bool,
+    /// The most bytes of mail that goes the same way at once; whatever waits for a receiver is no larger.
+    largest: usize,
     care: Care,
 }
 
@@ -175,6 +181,11 @@ impl Charge {
         match arrival {
             Ok(Some(Arrival::Frame(frame))) => Event::Frame { from: self.id, frame },
             Ok(Some(Arrival::Mail(parcels))) => {
+                if let Some(large) = parcels.iter().find(|parcel| parcel.wire_length() > self.largest) {
+                    let length = large.wire_length();
+                    let problem = format!("it sent mail of {length} bytes, far over bus.message_limit");
+                    return Event::LinkLost { id: self.id, problem: Some(problem) };
+                }
                 let (wait, taken) = Hold::new();
                 *hold = Some(wait);
                 Event::Mail { from: self.id, parcels, taken: Some(taken) }
