@@ -79,6 +79,9 @@ pub(crate) struct Signals {
     /// Never asked: it is there because a parent may have had SIGCHLD ignored, and then nobody could learn
     /// how a child ended.
     _child: Signal,
+    /// Never asked: its default would end the process when a log file reaches the limit of its size, of which the
+    /// write that failed tells.
+    _file_size: Signal,
 }
 
 impl Signals {
@@ -93,6 +96,7 @@ impl Signals {
             upgrade: signal(SignalKind::user_defined2())?,
             crew: None,
             _child: signal(SignalKind::child())?,
+            _file_size: signal(SignalKind::from_raw(Number::SIGXFSZ as i32))?,
         })
     }
 

@@ -137,7 +137,8 @@ fn duties(agent: &AgentStatus) -> String {
 fn bus(status: &Status) -> String {
     let topics = status.bus.topics.iter().filter(|topic| topic.dropped > 0);
     let lost = topics.map(|topic| {
-        format!("topic {}: {} of {} sent were not passed on\n", topic.name, topic.dropped, topic.sent)
+        let name = topic.name.escape_debug();
+        format!("topic {name}: {} of {} sent were not passed on\n", topic.dropped, topic.sent)
     });
     let workers = status.workers.iter().map(|worker| {
         let name = format!("{}.{}", worker.group, worker.index);
@@ -145,7 +146,7 @@ fn bus(status: &Status) -> String {
     });
     let traced = match &status.bus.traced[..] {
         [] => String::new(),
-        patterns => format!("traced: {}\n", patterns.join(", ")),
+        patterns => format!("traced: {}\n", patterns.join(", ").escape_debug()),
     };
     lost.chain([losses("agent", &status.agent.process.bus)]).chain(workers).chain([traced]).collect()
 }

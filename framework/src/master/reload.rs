@@ -43,6 +43,8 @@ struct Current {
     to: u64,
     step: Step,
     began: Instant,
+    /// How many worked, of the agent and of each group.
+    before: Vec<u32>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,7 +146,9 @@ impl Reloading {
             }
             Step::Agent => {}
             Step::Workers => self.advance(supervisor, now, actions),
-            Step::Retreating { problem, until } if supervisor.has_returned(current.from) || *until <= now => {
+            Step::Retreating { problem, until }
+                if supervisor.has_returned(current.from, &current.before) || *until <= now =>
+            {
                 let problem = problem.clone();
                 self.end(Err(problem), supervisor, now, actions);
             }
@@ -169,7 +173,8 @@ impl Reloading {
         let (from, to) = (supervisor.generation(), supervisor.generation() + 1);
         tell(&wanted, format!("reloading: generation {to}"), actions);
         actions.push(Action::Report(Report::Reloading { generation: to }));
-        self.current = Some(Current { wanted, from, to, step: Step::Clearing, began: now });
+        let before = supervisor.at_work();
+        self.current = Some(Current { wanted, from, to, step: Step::Clearing, began: now, before });
     }
 
     /// The next workers, as many as may be replaced at a time.

@@ -42,9 +42,19 @@ impl Supervisor {
         self.groups().iter().all(|crew| crew.is_of(generation))
     }
 
-    /// Whether everybody is of this generation, and works.
-    pub(crate) fn has_returned(&self, generation: u64) -> bool {
-        self.crews.iter().all(|crew| crew.is_of(generation))
+    /// How many work, of the agent and of each group.
+    pub(crate) fn at_work(&self) -> Vec<u32> {
+        self.crews.iter().map(Crew::ready).collect()
+    }
+
+    /// Whether nobody of another generation is left, and as many work as `before`, unless fewer are wanted now.
+    pub(crate) fn has_returned(&self, generation: u64, before: &[u32]) -> bool {
+        let is_back = |(crew, before): (&Crew, &u32)| {
+            crew.is_of(generation)
+                || (crew.occupants().all(|occupant| occupant.generation == generation)
+                    && crew.ready() >= crew.wanted().min(*before))
+        };
+        self.crews.iter().zip(before).all(is_back)
     }
 
     /// Gives every slot of `to` back to `from`.
