@@ -142,6 +142,22 @@ fn a_reload_heals_slots_that_were_given_up() {
 }
 
 #[test]
+fn a_reload_that_fails_is_answered_at_once_though_a_slot_was_empty_before() {
+    let mut world = World::up(2);
+    for _ in 0..11 {
+        world.until_filled("web.0");
+        world.exit("web.0", FAILED);
+    }
+    world.happened();
+    world.reload(false);
+    world.prepared(Ok(false));
+    world.exit_of(world.newest("web.0"), FAILED);
+    world.wait(S);
+    let happened = world.happened();
+    assert!(happened.iter().any(|line| line.contains("nothing has changed")), "{happened:?}");
+}
+
+#[test]
 fn a_stop_answers_whoever_waits_for_a_reload() {
     let mut world = World::up(1);
     world.reload(false);
