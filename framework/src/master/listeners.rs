@@ -60,6 +60,11 @@ fn open(
     let names: Vec<String> = inherited.iter().map(|socket| socket.name.clone()).collect();
     let addresses: Vec<String> = doors.places.iter().map(|place| place.address.clone()).collect();
     let (sources, remark) = choose(&addresses, chosen_by, &names)?;
+    if let (Some(Remark::Replacing(_)), Some(secured)) =
+        (&remark, doors.places.iter().find(|place| !place.certificates.is_empty()))
+    {
+        return Err(without_certificates(secured, &names).into());
+    }
     if sources.len() > MAX_SOCKETS {
         let address = addresses.last().cloned().unwrap_or_default();
         return Err(BindError::new(&address, format!("{MAX_SOCKETS} sockets are the most")).into());
@@ -85,6 +90,16 @@ fn open(
     }
     inherited.extend(left.into_iter().flatten());
     Ok(remark)
+}
+
+/// Why inherited sockets do not take the place of one that speaks TLS: they would speak plain HTTP.
+fn without_certificates(place: &Listen, names: &[String]) -> BindError {
+    let name = names.first().map_or("", String::as_str);
+    let problem = format!(
+        "the inherited socket `{name}` would serve in its place, and without its certificates: write the address \
+         {PREFIX}{name} beside them, or remove them"
+    );
+    BindError::new(&place.address, problem)
 }
 
 /// Where to find us, for people.
