@@ -12,8 +12,8 @@ use crate::http::{Listen, UDP, UNIX};
 use crate::role::WEB;
 use crate::systemd::{ChosenBy, InheritError, Inherited, Missing, PREFIX, Remark, Source, choose};
 
-/// How many sockets a group may have: a welcome carries them, and a bell.
-const MAX_SOCKETS: usize = MAX_DESCRIPTORS - 1;
+/// How many sockets there may be in all: a welcome carries those of a group, a bell, and the way of what is handed over.
+const MAX_SOCKETS: usize = MAX_DESCRIPTORS - 2;
 
 /// Why there are no listeners.
 #[derive(Debug, thiserror::Error)]
@@ -65,10 +65,6 @@ fn open(
     {
         return Err(without_certificates(secured, &names).into());
     }
-    if sources.len() > MAX_SOCKETS {
-        let address = addresses.last().cloned().unwrap_or_default();
-        return Err(BindError::new(&address, format!("{MAX_SOCKETS} sockets are the most")).into());
-    }
     let mut places = doors.places.iter();
     let mut left: Vec<Option<Inherited>> = inherited.drain(..).map(Some).collect();
     for source in sources {
@@ -84,6 +80,10 @@ fn open(
             },
         };
         for mut listener in found {
+            if listeners.len() == MAX_SOCKETS {
+                let problem = format!("{MAX_SOCKETS} sockets are the most; listen on fewer addresses");
+                return Err(BindError::new(&listener.status.address, problem).into());
+            }
             listener.status.name = unique(&listener.status.name, listeners);
             listeners.push(listener);
         }
@@ -189,6 +189,13 @@ mod tests {
         let listeners = opened(&["127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"]).unwrap();
         let names: Vec<&str> = listeners.iter().map(|listener| listener.status.name.as_str()).collect();
         assert_eq!(names, ["http", "http-2", "http-3"]);
+    }
+
+    #[test]
+    fn there_are_no_more_sockets_than_a_welcome_carries_with_its_bell_and_its_way() {
+        assert_eq!(opened(&["127.0.0.1:0"; 251]).unwrap().len() + 2, MAX_DESCRIPTORS);
+        let error = opened(&["127.0.0.1:0"; 252]).unwrap_err().to_string();
+        assert!(error.contains("251 sockets are the most"), "{error}");
     }
 
     #[test]
