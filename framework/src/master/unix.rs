@@ -31,7 +31,7 @@ pub(super) fn bind(place: &Listen, path: &Path) -> Result<OwnedFd, BindError> {
     // Before anything is bound: a wrong name must leave no file.
     let owner = place.owner.as_ref().map(user_id).transpose().map_err(failed)?;
     let group = place.group.as_ref().map(group_id).transpose().map_err(failed)?;
-    let socket = bind_file(path).map_err(|error| failed(explain(&error)))?;
+    let socket = bind_file(path).map_err(|error| failed(explain_file(path, &error)))?;
     let settled = set_rights(path, owner, group, place.mode).map_err(|error| explain_rights(place, &error));
     // Nobody can connect before this, whatever the rights were until now.
     let open = settled.and_then(|()| listen(&socket, BACKLOG).map_err(|error| explain(&error.into())));
@@ -40,6 +40,15 @@ pub(super) fn bind(place: &Listen, path: &Path) -> Result<OwnedFd, BindError> {
         return Err(failed(problem));
     }
     Ok(socket)
+}
+
+fn explain_file(path: &Path, error: &io::Error) -> String {
+    match path.parent() {
+        Some(folder) if error.kind() == io::ErrorKind::NotFound => {
+            format!("there is no folder {}: create it, or choose another path", folder.display())
+        }
+        _ => explain(error),
+    }
 }
 
 fn bind_file(path: &Path) -> io::Result<OwnedFd> {
@@ -158,6 +167,14 @@ mod tests {
         let error = bound(&place(&folder, &"x".repeat(room + 1), "")).unwrap_err();
         assert!(error.contains("the path has 108 bytes, and 107 are the most"), "{error}");
         assert!(bound(&Listen::from("unix:")).unwrap_err().contains("unix:PATH"));
+    }
+
+    #[test]
+    fn a_missing_folder_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = bound(&place(&folder, "missing/web.sock", "")).unwrap_err();
+        let missing = folder.path().join("missing");
+        assert!(error.contains(&format!("there is no folder {}: create it", missing.display())), "{error}");
     }
 
     #[test]
