@@ -147,8 +147,8 @@ fn bind_all(doors: &Doors<'_>, place: &Listen) -> Result<Vec<Listener>, BindErro
         if has_slots {
             return Err(BindError::new(&place.address, NO_SLOTS));
         }
-        let socket = unix::bind(place, Path::new(path))?;
-        return Ok(vec![listener(place.address.clone(), socket, Some(path.into()))]);
+        let (socket, file) = unix::bind(place, Path::new(path))?;
+        return Ok(vec![listener(place.address.clone(), socket, Some(file))]);
     }
     if let Some(text) = place.address.strip_prefix(UDP) {
         let bound = bind::udp(text)?.into_iter();
@@ -230,5 +230,16 @@ mod tests {
         assert!(bound(&address).unwrap_err().contains("another process listens there"));
         drop(listener);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn the_file_of_somebody_else_s_unix_socket_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("web.sock");
+        let listener = bound(&format!("unix:{}", path.display())).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let _other = UnixListener::bind(&path).unwrap();
+        drop(listener);
+        assert!(path.exists());
     }
 }
