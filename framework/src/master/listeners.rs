@@ -147,7 +147,7 @@ fn bind_all(doors: &Doors<'_>, place: &Listen) -> Result<Vec<Listener>, BindErro
         if has_slots {
             return Err(BindError::new(&place.address, NO_SLOTS));
         }
-        let (socket, file) = unix::bind(place, Path::new(path))?;
+        let (socket, file) = unix::bind(place, &unix::within(doors.app_dir, Path::new(path)))?;
         return Ok(vec![listener(place.address.clone(), socket, Some(file))]);
     }
     if let Some(text) = place.address.strip_prefix(UDP) {
@@ -173,11 +173,16 @@ mod tests {
     }
 
     fn opened(addresses: &[&str]) -> Result<Vec<Listener>, ListenError> {
+        opened_in(Path::new("."), addresses)
+    }
+
+    fn opened_in(app_dir: &Path, addresses: &[&str]) -> Result<Vec<Listener>, ListenError> {
         let places: Vec<Listen> = addresses.iter().map(|address| (*address).into()).collect();
         let doors = Doors {
             group: WEB,
             name: "http",
             places: &places,
+            app_dir,
             policy: Policy::Shared,
             peek_timeout: Duration::ZERO,
         };
@@ -230,6 +235,17 @@ mod tests {
         assert!(bound(&address).unwrap_err().contains("another process listens there"));
         drop(listener);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn the_relative_path_of_a_unix_socket_begins_in_the_app_s_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let listeners = opened_in(folder.path(), &["unix:web.sock"]).unwrap();
+        assert_eq!(listeners[0].status.address, "unix:web.sock");
+        assert!(folder.path().join("web.sock").exists());
+        drop(listeners);
+        assert!(!folder.path().join("web.sock").exists());
+        assert!(opened_in(folder.path(), &["unix:"]).unwrap_err().to_string().contains("unix:PATH"));
     }
 
     #[test]

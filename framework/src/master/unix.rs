@@ -42,6 +42,13 @@ fn identity_of(path: &Path) -> Option<(u64, u64)> {
     std::fs::symlink_metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
+/// A relative path begins in the app's folder. It stays relative where that is the current one: the paths of sockets
+/// must be short.
+pub(super) fn within(app_dir: &Path, path: &Path) -> PathBuf {
+    let is_here = std::env::current_dir().is_ok_and(|here| here == app_dir);
+    if is_here || path.as_os_str().is_empty() { path.to_owned() } else { app_dir.join(path) }
+}
+
 /// Binds a Unix socket with the rights that `place` wants. A file that nobody answers behind is what a dead server
 /// left; it is replaced.
 pub(super) fn bind(place: &Listen, path: &Path) -> Result<(OwnedFd, SocketFile), BindError> {
