@@ -14,6 +14,8 @@ use rustix::process::Signal;
 
 use crate::harness::{FAST, Running, log_lines, missing, pids, site, stderr};
 
+const SECURED: &str = "[http]\nlisten = [{ address = '127.0.0.1:0', certificates = [{ certificate = 'c.pem', key = 'c.key' }] }]";
+
 const VARIABLES: [&str; 3] = ["LISTEN_", "NOTIFY_", "WATCHDOG_"];
 
 /// The socket activator of systemd itself. Until the app runs in its place, nothing else would end it if the
@@ -166,7 +168,7 @@ fn what_cannot_be_used_fails_the_start_with_one_line() {
     assert_eq!((bare.status.code(), stderr(&bare)), (Some(78), format!("error: {words}\n")));
 
     type Row = (&'static str, &'static [&'static str], fn() -> OwnedFd, &'static str);
-    let table: [Row; 4] = [
+    let table: [Row; 6] = [
         (
             api,
             &[],
@@ -184,6 +186,18 @@ fn what_cannot_be_used_fails_the_start_with_one_line() {
             &[],
             || std::net::UdpSocket::bind("127.0.0.1:0").unwrap().into(),
             "cannot listen on the inherited descriptor 3 (`web`): it is a datagram socket; hand down TCP or Unix stream sockets that listen",
+        ),
+        (
+            SECURED,
+            &[],
+            || listener().0.into(),
+            "cannot listen on 127.0.0.1:0: the inherited socket `web` would serve in its place, and without its certificates: write the address systemd:web beside them, or remove them",
+        ),
+        (
+            SECURED,
+            &["--listen", "systemd:web"],
+            || listener().0.into(),
+            "--listen would leave out the certificates of 127.0.0.1:0: write the whole place, with certificates or without, by --set http.listen=[…]",
         ),
         (
             "",

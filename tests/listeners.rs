@@ -61,7 +61,7 @@ fn rights_that_cannot_be_given_fail_the_start_with_one_line() {
     let long = format!("listen = ['unix:{}']", "x".repeat(108));
     for (listen, words) in [
         ("listen = [{ address = 'unix:a', owner = 'no-such-one' }]", "there is no user `no-such-one`"),
-        ("policy = 'reuseport'\nlisten = ['unix:a']", "the policy reuseport is for TCP addresses"),
+        ("policy = 'reuseport'\nlisten = ['unix:a']", "the policy `reuseport` is for TCP addresses"),
         ("listen = [{ address = 'unix:a', policy = 'reuseport' }]", "is for TCP addresses"),
         ("listen = [{ address = '127.0.0.1:0', mode = '0600' }]", "are for Unix sockets"),
         (long.as_str(), "the path has 108 bytes"),

@@ -96,8 +96,11 @@ impl Vault {
 
     /// Watches the files and renews the keys of tickets, until the agent leaves.
     pub(crate) async fn watch(&self) -> Result {
-        // What could not be published when this failed last.
-        self.publish(&*self.in_force.lock().await).await?;
+        // What could not be published when this failed last, and so was not told either.
+        let in_force = self.in_force.lock().await;
+        self.publish(&in_force).await?;
+        self.tell(&in_force).await?;
+        drop(in_force);
         while self.process.shutdown().run_until_cancelled(sleep(INTERVAL)).await.is_some() {
             if self.renew_tickets().await? {
                 self.publish(&*self.in_force.lock().await).await?;

@@ -6,6 +6,10 @@ use serde_json::{Map, Value};
 /// What stands for a secret.
 const MASK: &str = "***";
 
+/// Where a key names a file: a certificate's place to listen. Groups have any name.
+const FILES: [&[&str]; 2] =
+    [&["http", "listen", "certificates", "key"], &["groups", "*", "listen", "certificates", "key"]];
+
 /// What a secret is called: a key counts if its last word ends in one of these, in the singular or the plural.
 const SECRETS: [&str; 7] = ["password", "passwd", "passphrase", "secret", "token", "credential", "apikey"];
 
@@ -14,20 +18,30 @@ const SHORT: [&str; 2] = ["pass", "pwd"];
 
 /// The table without its secrets.
 pub(super) fn masked(table: &Map<String, Value>) -> Map<String, Value> {
+    masked_below(&[], table)
+}
+
+fn masked_below(path: &[&str], table: &Map<String, Value>) -> Map<String, Value> {
     let entry = |(key, value): (&String, &Value)| {
-        let shown = if is_secret(key) { hidden(value) } else { shown(value) };
+        let path = [path, &[key]].concat();
+        let shown = if is_secret(key) && !is_file(&path) { hidden(value) } else { shown(&path, value) };
         (key.clone(), shown)
     };
     table.iter().map(entry).collect()
 }
 
-fn shown(value: &Value) -> Value {
+fn shown(path: &[&str], value: &Value) -> Value {
     match value {
         Value::String(text) => Value::String(without_secrets(text)),
-        Value::Array(items) => items.iter().map(shown).collect(),
-        Value::Object(table) => Value::Object(masked(table)),
+        Value::Array(items) => items.iter().map(|item| shown(path, item)).collect(),
+        Value::Object(table) => Value::Object(masked_below(path, table)),
         other => other.clone(),
     }
+}
+
+fn is_file(path: &[&str]) -> bool {
+    let fits = |(part, wanted): (&&str, &&str)| *wanted == "*" || part == wanted;
+    FILES.iter().any(|wanted| wanted.len() == path.len() && path.iter().zip(*wanted).all(fits))
 }
 
 /// That nothing is set, and whether something is switched on, are no secrets.
@@ -44,11 +58,9 @@ fn hidden(value: &Value) -> Value {
 
 fn is_secret(key: &str) -> bool {
     let words = words(key);
-    let (last, before) = words.split_last().map_or(("", &[][..]), |(last, before)| (last.as_str(), before));
+    let last = words.last().map_or("", String::as_str);
     let one = last.strip_suffix('s').unwrap_or(last);
-    SECRETS.iter().any(|secret| one.ends_with(secret))
-        || SHORT.contains(&last)
-        || (one == "key" && !before.is_empty())
+    SECRETS.iter().any(|secret| one.ends_with(secret)) || SHORT.contains(&last) || one == "key"
 }
 
 /// `db_api-key` and `dbApiKey` are three words each.
@@ -108,6 +120,8 @@ mod tests {
             "apiKey",
             "apikey",
             "ssh_keys",
+            "key",
+            "keys",
             "signing_key",
             "passphrase",
             "credentials",
@@ -115,19 +129,9 @@ mod tests {
         ] {
             assert!(is_secret(key), "{key}");
         }
-        for key in [
-            "",
-            "key",
-            "keys",
-            "monkey",
-            "hotkeys",
-            "key_file",
-            "token_lifetime",
-            "secret_path",
-            "bypass",
-            "compass",
-            "_",
-        ] {
+        for key in
+            ["", "monkey", "hotkeys", "key_file", "token_lifetime", "secret_path", "bypass", "compass", "_"]
+        {
             assert!(!is_secret(key), "{key}");
         }
     }
@@ -146,8 +150,21 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_shown_only_where_it_is_the_file_of_a_certificate() {
+        let listen =
+            json!([{ "address": "a:1", "certificates": [{ "certificate": "c.pem", "key": "c.key" }] }]);
+        let table = json!({
+            "http": { "listen": listen }, "groups": { "jobs": { "listen": listen } },
+            "stripe": { "key": "sk_live", "listen": [{ "certificates": [{ "key": "sk_live" }] }] },
+        });
+        let mut expected = table.clone();
+        expected["stripe"] = json!({ "key": "***", "listen": [{ "certificates": [{ "key": "***" }] }] });
+        assert_eq!(Value::Object(masked(table.as_object().unwrap())), expected);
+    }
+
+    #[test]
     fn what_is_not_set_or_only_a_switch_stays() {
-        let table = json!({ "password": "", "token": null, "use_token": true, "tokens": [], "secrets": {}, "keys": [1] });
+        let table = json!({ "password": "", "token": null, "use_token": true, "tokens": [], "secrets": {} });
         assert_eq!(Value::Object(masked(table.as_object().unwrap())), table);
     }
 
@@ -163,6 +180,7 @@ mod tests {
             ("Server=db;Pwd=1;AccessToken=t", "Server=db;Pwd=***"),
             ("Server=db;AccessToken=t", "Server=db;AccessToken=***"),
             ("https://maps?key=hunter2", "https://maps?key=***"),
+            ("the key=hunter2", "the key=***"),
             ("é=1", "é=1"),
             ("é™token=1", "é™token=***"),
             ("a@b", "a@b"),

@@ -2,7 +2,9 @@
 
 use super::args::Options;
 use super::places::Places;
+use super::words::failed;
 use crate::config::{Layers, Merged};
+use crate::error::Ending;
 use crate::http::{HttpSettings, Listen, UDP};
 use crate::master::Outcome;
 use crate::systemd;
@@ -15,17 +17,33 @@ pub(super) fn layers(places: &Places, options: &Options) -> Result<(Layers, Merg
         options.ready_timeout.map(|timeout| format!("cluster.ready_timeout={}ms", timeout.as_millis())),
     );
     if !options.listen.is_empty() {
-        overrides.push(listen_override(
-            &options.listen.iter().map(|address| address.as_str().into()).collect::<Vec<_>>(),
-        ));
+        let given: Vec<Listen> = options.listen.iter().map(|address| address.as_str().into()).collect();
+        // What is wrong with the section without the option may be right with it.
+        if let Ok(http) = places.layers(overrides.clone())?.read()?.merge()?.section::<HttpSettings>("http") {
+            keep_certificates("--listen", &http.listen, &given)?;
+        }
+        overrides.push(listen_override(&given));
     }
     if let Some(port) = options.port {
         let http: HttpSettings = places.layers(overrides.clone())?.read()?.merge()?.section("http")?;
-        overrides.push(listen_override(&moved(&http.listen, port)));
+        let moved = moved(&http.listen, port);
+        keep_certificates("--port", &http.listen, &moved)?;
+        overrides.push(listen_override(&moved));
     }
     let layers = places.layers(overrides)?;
     let merged = layers.read()?.merge()?;
     Ok((layers, merged))
+}
+
+/// Refuses an option by which a place that is configured to speak TLS would be served in plain HTTP.
+fn keep_certificates(option: &str, configured: &[Listen], chosen: &[Listen]) -> Result<(), Outcome> {
+    let kept = |place: &Listen| chosen.iter().any(|chosen| chosen.certificates == place.certificates);
+    let lost = configured.iter().find(|place| !place.certificates.is_empty() && !kept(place));
+    let advice = "write the whole place, with certificates or without, by --set http.listen=[…]";
+    lost.map_or(Ok(()), |place| {
+        let reason = format!("{option} would leave out the certificates of {}: {advice}", place.address);
+        Err(failed(Ending::Config, reason))
+    })
 }
 
 fn listen_override(places: &[Listen]) -> String {
@@ -56,6 +74,7 @@ fn with_port(address: &str, port: u16) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tls::CertificateFiles;
 
     #[test]
     fn a_port_replaces_the_port_of_every_address() {
@@ -69,6 +88,20 @@ mod tests {
     fn a_port_on_the_command_line_is_bound_in_place_of_inherited_sockets() {
         assert_eq!(moved(&["systemd:web".into(), "[::1]:7001".into()], 80), ["[::1]:80".into()]);
         assert_eq!(moved(&["systemd:".into()], 80), ["127.0.0.1:80".into()]);
+    }
+
+    #[test]
+    fn no_option_makes_a_place_with_tls_a_plain_one() {
+        let certificates = vec![CertificateFiles { certificate: "c.pem".into(), key: "c.key".into() }];
+        let secured = |address: &str| [Listen { certificates: certificates.clone(), ..address.into() }];
+        let refused = |configured: &[Listen], chosen: &[Listen]| {
+            keep_certificates("--listen", configured, chosen).err().map(|outcome| outcome.reason)
+        };
+        let error = refused(&secured("a:1"), &["a:1".into()]).unwrap();
+        assert!(error.contains("--listen would leave out the certificates of a:1"), "{error}");
+        assert!(refused(&secured("systemd:"), &moved(&secured("systemd:"), 80)).is_some());
+        assert_eq!(refused(&secured("a:1"), &moved(&secured("a:1"), 80)), None);
+        assert_eq!(refused(&["a:1".into()], &["b:1".into()]), None);
     }
 
     #[test]

@@ -136,6 +136,12 @@ pub(super) fn groups(
             return Err(merged.wrong("groups.web.workers", "web needs at least 1 worker"));
         }
     }
+    let HttpSettings { policy, .. } = merged.section("http")?;
+    for (name, group) in &settings {
+        if let Some(problem) = group.listen.iter().find_map(|place| place.unfit(policy)) {
+            return Err(merged.wrong(&format!("groups.{name}.listen"), problem));
+        }
+    }
     let named = |&name: &&str| {
         let mut settings = settings.remove(name).unwrap_or_default();
         // The command line beats the files.

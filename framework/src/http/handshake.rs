@@ -83,12 +83,20 @@ async fn first_byte(stream: &mut Stream, seat: &Seat) -> io::Result<Option<u8>> 
     Ok((came > 0).then_some(first[0]))
 }
 
-/// Until the drain closes a connection on which nothing has come.
+/// Until the drain closes a connection on which nothing has come. A stop during a succession closes it sooner.
 async fn unused(seat: &Seat) {
     let since = Instant::now();
-    seat.house.reached(Stage::Draining).await;
-    if let Some(closing) = seat.house.closing() {
-        sleep_until(closing.moment(seat.number, since)).await;
+    let house = &seat.house;
+    let closed = || async {
+        if let Some(closing) = house.closing() {
+            sleep_until(closing.moment(seat.number, since)).await;
+        }
+    };
+    house.reached(Stage::Draining).await;
+    tokio::select! {
+        biased;
+        () = house.reached(Stage::Hurried) => closed().await,
+        () = closed() => {}
     }
 }
 

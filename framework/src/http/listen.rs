@@ -67,6 +67,14 @@ struct Table {
 }
 
 impl Listen {
+    /// Why it cannot have a policy, if that is its own or it has none of its own. UDP has none at all.
+    pub(crate) fn unfit(&self, otherwise: Policy) -> Option<&'static str> {
+        let has_slots = self.policy.unwrap_or(otherwise).has_slots();
+        (has_slots && !is_tcp(&self.address) && !self.address.starts_with(UDP)).then_some(
+            "the policy `reuseport` is for TCP addresses: give each other place a `policy` of its own",
+        )
+    }
+
     /// What in the table does not go with its address.
     fn contradiction(&self) -> Option<&'static str> {
         if self.address.starts_with(UDP) && (self.policy.is_some() || !self.weights.is_empty()) {
@@ -77,8 +85,8 @@ impl Listen {
                 "a UDP socket speaks no TLS: remove `certificates`, or write the address without udp:",
             );
         }
-        if self.policy.is_some_and(Policy::has_slots) && !is_tcp(&self.address) {
-            return Some("the policy `reuseport` is for TCP addresses: give this place another one");
+        if let Some(problem) = self.policy.and_then(|policy| self.unfit(policy)) {
+            return Some(problem);
         }
         let of_a_file = self.mode.is_some() || self.owner.is_some() || self.group.is_some();
         (of_a_file && !self.address.starts_with(UNIX))
@@ -141,6 +149,21 @@ impl<'de> Visitor<'de> for AddressOrTable {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::HttpSettings;
+
+    #[test]
+    fn a_place_without_a_policy_must_fit_that_of_all() {
+        for (place, fits) in [
+            ("'a:1'", true),
+            ("'udp:a:1'", true),
+            ("'unix:a'", false),
+            ("'systemd:'", false),
+            ("{ address = 'unix:a', policy = 'shared' }", true),
+        ] {
+            let text = format!("policy = 'reuseport'\nlisten = ['a:1', {place}]");
+            assert_eq!(toml::from_str::<HttpSettings>(&text).is_ok(), fits, "{place}");
+        }
+    }
 
     #[derive(Debug, Deserialize)]
     struct Section {

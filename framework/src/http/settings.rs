@@ -135,6 +135,9 @@ impl<'de> Deserialize<'de> for HttpSettings {
 impl HttpSettings {
     /// Keys that do not go together.
     fn contradiction(&self) -> Option<&'static str> {
+        if let Some(problem) = self.listen.iter().find_map(|place| place.unfit(self.policy)) {
+            return Some(problem);
+        }
         (self.proxy_protocol && self.trusted_proxies.is_empty()).then_some(
             "with `proxy_protocol` only trusted proxies may connect, and there are none: name them in \
              `trusted_proxies`, such as [\"127.0.0.1\"]",

@@ -53,7 +53,7 @@ pub(super) fn udp(text: &str) -> Result<Vec<Bound>, BindError> {
 fn all(text: &str, bind: impl Fn(&SocketAddr) -> io::Result<Bound>) -> Result<Vec<Bound>, BindError> {
     let failed = |address: &SocketAddr, error: &io::Error| {
         let place = if address.to_string() == text { text.to_owned() } else { format!("{text} ({address})") };
-        BindError::new(&place, explain(error))
+        BindError::new(&place, explain_at(address, error))
     };
     let mut bound: Vec<Bound> = Vec::new();
     let mut missing = None;
@@ -135,6 +135,15 @@ fn tcp_socket(address: &SocketAddr) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
+fn explain_at(address: &SocketAddr, error: &io::Error) -> String {
+    if error.kind() == io::ErrorKind::AddrInUse && address.ip().is_unspecified() {
+        return "another process listens there, or [::] and 0.0.0.0 are both to be listened on, and [::] takes IPv4, \
+                too; leave out one of them, stop that process, or choose another address"
+            .to_owned();
+    }
+    explain(error)
+}
+
 pub(super) fn explain(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
@@ -161,6 +170,15 @@ mod tests {
         let (stranger, address) = tcp("127.0.0.1:0", Queue::One).unwrap().remove(0);
         assert!(join(&address).is_err());
         drop(stranger);
+    }
+
+    #[test]
+    fn the_address_of_all_may_be_in_use_by_its_sibling() {
+        let in_use = io::Error::from(io::ErrorKind::AddrInUse);
+        for (address, explained) in [("[::]:80", true), ("0.0.0.0:80", true), ("[::1]:80", false)] {
+            let words = explain_at(&address.parse().unwrap(), &in_use);
+            assert_eq!(words.contains("[::] takes IPv4"), explained, "{address}: {words}");
+        }
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -10,6 +9,7 @@ use std::time::Duration;
 use super::door::Door;
 use super::plan::Doors;
 use super::slots::{self, Slots};
+use super::unix::SocketFile;
 use crate::balance::{Chooser, Policy};
 use crate::http::{Listen, UDP};
 use crate::status::ListenerStatus;
@@ -18,6 +18,9 @@ use crate::tls::CertificateFiles;
 /// One bound socket.
 #[derive(Debug)]
 pub(crate) struct Listener {
+    /// The file of a Unix socket that we made. Dropped before the socket: while that is bound, nobody else's file has
+    /// the same inode.
+    _file: Option<SocketFile>,
     pub(crate) status: ListenerStatus,
     /// The group of workers that accept from it.
     pub(crate) group: String,
@@ -34,8 +37,6 @@ pub(crate) struct Listener {
     by_turns: Arc<AtomicU64>,
     /// With which certificates it speaks TLS, if it does.
     pub(crate) certificates: Vec<CertificateFiles>,
-    /// The file of a Unix socket that we made, removed at the end.
-    file: Option<PathBuf>,
 }
 
 impl Listener {
@@ -46,7 +47,7 @@ impl Listener {
         name: String,
         address: String,
         socket: OwnedFd,
-        file: Option<PathBuf>,
+        file: Option<SocketFile>,
     ) -> Self {
         let Listen { name: own_name, policy, weights, certificates, .. } = place.cloned().unwrap_or_default();
         // Nobody accepts from a UDP socket; everybody has it.
@@ -73,7 +74,7 @@ impl Listener {
             weights,
             peek_timeout,
             certificates,
-            file,
+            _file: file,
         }
     }
 
@@ -104,13 +105,5 @@ impl Listener {
     /// What the status says of it now.
     pub(super) fn status(&self) -> ListenerStatus {
         ListenerStatus { by_turns: self.by_turns.load(Relaxed), ..self.status.clone() }
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        if let Some(file) = &self.file {
-            let _ = std::fs::remove_file(file);
-        }
     }
 }

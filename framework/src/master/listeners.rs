@@ -12,8 +12,8 @@ use crate::http::{Listen, UDP, UNIX};
 use crate::role::WEB;
 use crate::systemd::{ChosenBy, InheritError, Inherited, Missing, PREFIX, Remark, Source, choose};
 
-/// How many sockets a group may have: a welcome carries them, and a bell.
-const MAX_SOCKETS: usize = MAX_DESCRIPTORS - 1;
+/// How many sockets there may be in all: a welcome carries those of a group, a bell, and the way of what is handed over.
+const MAX_SOCKETS: usize = MAX_DESCRIPTORS - 2;
 
 /// Why there are no listeners.
 #[derive(Debug, thiserror::Error)]
@@ -60,9 +60,10 @@ fn open(
     let names: Vec<String> = inherited.iter().map(|socket| socket.name.clone()).collect();
     let addresses: Vec<String> = doors.places.iter().map(|place| place.address.clone()).collect();
     let (sources, remark) = choose(&addresses, chosen_by, &names)?;
-    if sources.len() > MAX_SOCKETS {
-        let address = addresses.last().cloned().unwrap_or_default();
-        return Err(BindError::new(&address, format!("{MAX_SOCKETS} sockets are the most")).into());
+    if let (Some(Remark::Replacing(_)), Some(secured)) =
+        (&remark, doors.places.iter().find(|place| !place.certificates.is_empty()))
+    {
+        return Err(without_certificates(secured, &names).into());
     }
     let mut places = doors.places.iter();
     let mut left: Vec<Option<Inherited>> = inherited.drain(..).map(Some).collect();
@@ -79,12 +80,26 @@ fn open(
             },
         };
         for mut listener in found {
+            if listeners.len() == MAX_SOCKETS {
+                let problem = format!("{MAX_SOCKETS} sockets are the most; listen on fewer addresses");
+                return Err(BindError::new(&listener.status.address, problem).into());
+            }
             listener.status.name = unique(&listener.status.name, listeners);
             listeners.push(listener);
         }
     }
     inherited.extend(left.into_iter().flatten());
     Ok(remark)
+}
+
+/// Why inherited sockets do not take the place of one that speaks TLS: they would speak plain HTTP.
+fn without_certificates(place: &Listen, names: &[String]) -> BindError {
+    let name = names.first().map_or("", String::as_str);
+    let problem = format!(
+        "the inherited socket `{name}` would serve in its place, and without its certificates: write the address \
+         {PREFIX}{name} beside them, or remove them"
+    );
+    BindError::new(&place.address, problem)
 }
 
 /// Where to find us, for people.
@@ -132,8 +147,8 @@ fn bind_all(doors: &Doors<'_>, place: &Listen) -> Result<Vec<Listener>, BindErro
         if has_slots {
             return Err(BindError::new(&place.address, NO_SLOTS));
         }
-        let socket = unix::bind(place, Path::new(path))?;
-        return Ok(vec![listener(place.address.clone(), socket, Some(path.into()))]);
+        let (socket, file) = unix::bind(place, &unix::within(doors.app_dir, Path::new(path)))?;
+        return Ok(vec![listener(place.address.clone(), socket, Some(file))]);
     }
     if let Some(text) = place.address.strip_prefix(UDP) {
         let bound = bind::udp(text)?.into_iter();
@@ -158,11 +173,16 @@ mod tests {
     }
 
     fn opened(addresses: &[&str]) -> Result<Vec<Listener>, ListenError> {
+        opened_in(Path::new("."), addresses)
+    }
+
+    fn opened_in(app_dir: &Path, addresses: &[&str]) -> Result<Vec<Listener>, ListenError> {
         let places: Vec<Listen> = addresses.iter().map(|address| (*address).into()).collect();
         let doors = Doors {
             group: WEB,
             name: "http",
             places: &places,
+            app_dir,
             policy: Policy::Shared,
             peek_timeout: Duration::ZERO,
         };
@@ -174,6 +194,13 @@ mod tests {
         let listeners = opened(&["127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"]).unwrap();
         let names: Vec<&str> = listeners.iter().map(|listener| listener.status.name.as_str()).collect();
         assert_eq!(names, ["http", "http-2", "http-3"]);
+    }
+
+    #[test]
+    fn there_are_no_more_sockets_than_a_welcome_carries_with_its_bell_and_its_way() {
+        assert_eq!(opened(&["127.0.0.1:0"; 251]).unwrap().len() + 2, MAX_DESCRIPTORS);
+        let error = opened(&["127.0.0.1:0"; 252]).unwrap_err().to_string();
+        assert!(error.contains("251 sockets are the most"), "{error}");
     }
 
     #[test]
@@ -208,5 +235,27 @@ mod tests {
         assert!(bound(&address).unwrap_err().contains("another process listens there"));
         drop(listener);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn the_relative_path_of_a_unix_socket_begins_in_the_app_s_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let listeners = opened_in(folder.path(), &["unix:web.sock"]).unwrap();
+        assert_eq!(listeners[0].status.address, "unix:web.sock");
+        assert!(folder.path().join("web.sock").exists());
+        drop(listeners);
+        assert!(!folder.path().join("web.sock").exists());
+        assert!(opened_in(folder.path(), &["unix:"]).unwrap_err().to_string().contains("unix:PATH"));
+    }
+
+    #[test]
+    fn the_file_of_somebody_else_s_unix_socket_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("web.sock");
+        let listener = bound(&format!("unix:{}", path.display())).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let _other = UnixListener::bind(&path).unwrap();
+        drop(listener);
+        assert!(path.exists());
     }
 }

@@ -1,5 +1,6 @@
 //! What a master is to run: the places, the settings, the groups; and what follows from them. Pure.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::crew::Crew;
@@ -35,6 +36,8 @@ pub(crate) struct Doors<'a> {
     /// The name of the first; the others are numbered.
     pub(crate) name: &'a str,
     pub(crate) places: &'a [Listen],
+    /// Where relative paths begin.
+    pub(crate) app_dir: &'a Path,
     /// How connections are spread where a place says nothing else.
     pub(crate) policy: Policy,
     /// How long the path of a request is waited for, where that chooses.
@@ -50,7 +53,8 @@ impl Plan {
                 WEB => ("http", &http.listen),
                 _ => (group.as_str(), &settings.listen),
             };
-            Doors { group, name, places, policy: http.policy, peek_timeout: http.peek_timeout }
+            let app_dir = &self.launch.app_dir;
+            Doors { group, name, places, app_dir, policy: http.policy, peek_timeout: http.peek_timeout }
         })
     }
 

@@ -2,8 +2,8 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::path::Path;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Uid, chownat, openat};
 use rustix::io::Errno;
@@ -16,9 +16,42 @@ use crate::identity::{Account, group_id, user_id, whoami};
 /// The longest path of a Unix socket, in bytes.
 const MAX_PATH: usize = 107;
 
+/// The file of a socket that we made. It goes when this is dropped, unless somebody else's lies there by then.
+#[derive(Debug)]
+pub(super) struct SocketFile {
+    path: PathBuf,
+    identity: Option<(u64, u64)>,
+}
+
+impl SocketFile {
+    fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), identity: identity_of(path) }
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if self.identity.is_some() && identity_of(&self.path) == self.identity {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// The device and the inode of a file.
+fn identity_of(path: &Path) -> Option<(u64, u64)> {
+    std::fs::symlink_metadata(path).ok().map(|file| (file.dev(), file.ino()))
+}
+
+/// A relative path begins in the app's folder. It stays relative where that is the current one: the paths of sockets
+/// must be short.
+pub(super) fn within(app_dir: &Path, path: &Path) -> PathBuf {
+    let is_here = std::env::current_dir().is_ok_and(|here| here == app_dir);
+    if is_here || path.as_os_str().is_empty() { path.to_owned() } else { app_dir.join(path) }
+}
+
 /// Binds a Unix socket with the rights that `place` wants. A file that nobody answers behind is what a dead server
 /// left; it is replaced.
-pub(super) fn bind(place: &Listen, path: &Path) -> Result<OwnedFd, BindError> {
+pub(super) fn bind(place: &Listen, path: &Path) -> Result<(OwnedFd, SocketFile), BindError> {
     let failed = |problem: String| BindError::new(&place.address, problem);
     let length = path.as_os_str().len();
     if length == 0 {
@@ -31,15 +64,22 @@ pub(super) fn bind(place: &Listen, path: &Path) -> Result<OwnedFd, BindError> {
     // Before anything is bound: a wrong name must leave no file.
     let owner = place.owner.as_ref().map(user_id).transpose().map_err(failed)?;
     let group = place.group.as_ref().map(group_id).transpose().map_err(failed)?;
-    let socket = bind_file(path).map_err(|error| failed(explain(&error)))?;
+    let socket = bind_file(path).map_err(|error| failed(explain_file(path, &error)))?;
+    let file = SocketFile::new(path);
     let settled = set_rights(path, owner, group, place.mode).map_err(|error| explain_rights(place, &error));
     // Nobody can connect before this, whatever the rights were until now.
     let open = settled.and_then(|()| listen(&socket, BACKLOG).map_err(|error| explain(&error.into())));
-    if let Err(problem) = open {
-        let _ = std::fs::remove_file(path);
-        return Err(failed(problem));
+    open.map_err(failed)?;
+    Ok((socket, file))
+}
+
+fn explain_file(path: &Path, error: &io::Error) -> String {
+    match path.parent() {
+        Some(folder) if error.kind() == io::ErrorKind::NotFound => {
+            format!("there is no folder {}: create it, or choose another path", folder.display())
+        }
+        _ => explain(error),
     }
-    Ok(socket)
 }
 
 fn bind_file(path: &Path) -> io::Result<OwnedFd> {
@@ -110,7 +150,6 @@ fn explain_rights(place: &Listen, error: &io::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::MetadataExt;
     use std::os::unix::net::UnixStream;
 
     use super::*;
@@ -121,7 +160,7 @@ mod tests {
         toml::from_str::<Listen>(&text).unwrap()
     }
 
-    fn bound(place: &Listen) -> Result<OwnedFd, String> {
+    fn bound(place: &Listen) -> Result<(OwnedFd, SocketFile), String> {
         bind(place, Path::new(&place.address[5..])).map_err(|error| error.to_string())
     }
 
@@ -158,6 +197,14 @@ mod tests {
         let error = bound(&place(&folder, &"x".repeat(room + 1), "")).unwrap_err();
         assert!(error.contains("the path has 108 bytes, and 107 are the most"), "{error}");
         assert!(bound(&Listen::from("unix:")).unwrap_err().contains("unix:PATH"));
+    }
+
+    #[test]
+    fn a_missing_folder_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = bound(&place(&folder, "missing/web.sock", "")).unwrap_err();
+        let missing = folder.path().join("missing");
+        assert!(error.contains(&format!("there is no folder {}: create it", missing.display())), "{error}");
     }
 
     #[test]

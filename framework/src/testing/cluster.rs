@@ -174,9 +174,12 @@ impl Drop for Master {
 /// Starts in the foreground and reads the line that says ready; what was said instead is the error.
 fn launch(site: &Site, options: &[&str]) -> Result<(Master, String), String> {
     let mut command = site.command(&["start"]);
-    for (option, value) in [("--listen", "127.0.0.1:0"), ("--workers", "2")] {
+    // Not `--listen`, which refuses to leave out the certificates that the app may have.
+    let defaults =
+        [("--listen", ["--set", "http.listen=['127.0.0.1:0']"]), ("--workers", ["--workers", "2"])];
+    for (option, default) in defaults {
         if !options.contains(&option) {
-            command.args([option, value]);
+            command.args(default);
         }
     }
     command.args(options);

@@ -1,6 +1,7 @@
 //! The same over TLS: what a client may do, how long it may take, and what becomes of it when the server leaves.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -141,6 +142,22 @@ async fn who_has_said_nothing_does_not_hold_up_the_end() {
     assert_eq!(rest(&mut silent).await, "");
     assert_eq!(rest(&mut shaken).await, "");
     assert_eq!(secured.served.drained().await, Drained { cut: 0 });
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_the_silent_clients_of_a_succession() {
+    let secured = Secured::start(HttpSettings { handshake_timeout: LONG, ..patient() }).await;
+    let mut silent = secured.served.connect().await;
+    secured.served.until_accepted(1).await;
+    secured.served.drain.begin(Occasion::Succession, None);
+    let begun = Instant::now();
+    while secured.served.readiness.get() != Standing::Draining {
+        tokio::task::yield_now().await;
+    }
+    secured.served.drain.begin(Occasion::Stop, None);
+    assert_eq!(rest(&mut silent).await, "");
+    assert_eq!(secured.served.drained().await, Drained { cut: 0 });
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]

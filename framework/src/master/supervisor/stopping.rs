@@ -20,11 +20,13 @@ impl Supervisor {
     ) {
         match &mut self.phase {
             Phase::Running => self.begin_stop(fast, timeout, Outcome::done(), now, actions),
-            Phase::Stopping { from, fast: already, grace, .. } => {
+            Phase::Stopping { from, fast: already, grace, closed, .. } => {
                 *already |= fast;
                 if let Some(timeout) = timeout {
                     *from = (*from).min(later(now, timeout / 2));
-                    *grace = timeout.min(*grace);
+                    // What is left of the delay is part of the time.
+                    let delay = if *closed { Duration::ZERO } else { from.saturating_duration_since(now) };
+                    *grace = timeout.saturating_sub(delay).min(*grace);
                 }
             }
             Phase::Finished => {}

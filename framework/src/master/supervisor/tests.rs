@@ -224,6 +224,8 @@ fn an_announced_stop_begins_at_once_when_nobody_works_or_has_time() {
     world.step(|supervisor, now, actions| supervisor.stop(false, Some(2 * S), now, actions));
     world.wait(S);
     assert_eq!(world.happened(), ["close", "Shutdown web.0"]);
+    world.wait(2 * S);
+    assert_eq!(world.happened(), ["kill web.0"], "the delay is part of the time, also of a shorter one");
     let mut world = up();
     world.wait(10 * S);
     assert_eq!(world.happened(), ["close", "Shutdown web.0"], "half the time is the most");
