@@ -118,6 +118,11 @@ impl Entrance {
         }
     }
 
+    /// Why nobody accepts connections any more, if that is so.
+    pub(crate) fn failure(&self) -> Option<&'static str> {
+        self.dispatcher.as_ref().and_then(Dispatcher::failure)
+    }
+
     /// A worker is about to be asked to leave.
     pub(crate) fn leave(&self, id: ChildId) {
         self.dispatcher.iter().for_each(|dispatcher| dispatcher.leave(id));
