@@ -15,7 +15,7 @@ use http_body_util::Limited;
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::clock;
+use super::clock::{self, Carrier};
 use super::house::Seat;
 use super::pace::Pace;
 use crate::error::BoxError;
@@ -128,6 +128,16 @@ impl Drop for Turn {
     }
 }
 
+impl Carrier for Seat {
+    fn is_blocked(&self) -> bool {
+        self.phase.moment().blocked()
+    }
+
+    fn count_end(&self) {
+        self.house.gauges.timed_out.fetch_add(1, Relaxed);
+    }
+}
+
 /// As much of an answer as one stream of several hands out at a time, so that it is seen when the client takes no more.
 const PIECE: usize = 16 << 10;
 
@@ -174,7 +184,7 @@ impl http_body::Body for Outflow {
         }
         let outcome = this.poll_piece(cx);
         match (&outcome, &this.turn) {
-            (Poll::Ready(Some(Ok(_))), Some(turn)) => clock::lies(&turn.seat),
+            (Poll::Ready(Some(Ok(_))), Some(turn)) => clock::lies(turn.seat.clone()),
             _ => clock::taken(),
         }
         outcome

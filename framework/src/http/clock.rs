@@ -5,24 +5,30 @@ use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper::rt::Executor;
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::house::Seat;
-
 tokio::task_local! {
     /// What the body of the stream that is polled now has said.
     static WORD: Cell<Option<Word>>;
 }
 
+/// The connection by which an answer goes.
+pub(super) trait Carrier: Send + Sync {
+    /// Whether the line itself takes nothing now.
+    fn is_blocked(&self) -> bool;
+
+    /// A stream has ended, because its client took too long.
+    fn count_end(&self);
+}
+
 /// What the body of an answer says of its last piece.
 enum Word {
     /// It lies there until the client has room for it.
-    Lies(Arc<Seat>),
+    Lies(Arc<dyn Carrier>),
     /// It was taken, and the next one is asked for.
     Taken,
 }
@@ -49,8 +55,8 @@ where
 }
 
 /// A piece of an answer was handed out.
-pub(super) fn lies(seat: &Arc<Seat>) {
-    say(Word::Lies(Arc::clone(seat)));
+pub(super) fn lies(carrier: Arc<dyn Carrier>) {
+    say(Word::Lies(carrier));
 }
 
 /// The last piece was taken.
@@ -73,7 +79,7 @@ async fn run(stream: impl Future<Output = ()>, patience: Duration) {
             return outcome;
         }
         match word {
-            Some(Word::Lies(seat)) => wait = Some(Wait::begin(seat, patience)),
+            Some(Word::Lies(carrier)) => wait = Some(Wait::begin(carrier, patience)),
             Some(Word::Taken) => wait = None,
             None => {}
         }
@@ -84,22 +90,22 @@ async fn run(stream: impl Future<Output = ()>, patience: Duration) {
 
 /// A piece that lies there.
 struct Wait {
-    seat: Arc<Seat>,
+    carrier: Arc<dyn Carrier>,
     patience: Duration,
     sleep: Pin<Box<Sleep>>,
 }
 
 impl Wait {
-    fn begin(seat: Arc<Seat>, patience: Duration) -> Self {
-        Self { seat, patience, sleep: Box::pin(sleep(patience)) }
+    fn begin(carrier: Arc<dyn Carrier>, patience: Duration) -> Self {
+        Self { carrier, patience, sleep: Box::pin(sleep(patience)) }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             ready!(self.sleep.as_mut().poll(cx));
             // A slow line makes all streams wait; how long it may, the connection's own alarm says.
-            if !self.seat.phase.moment().blocked() {
-                self.seat.house.gauges.timed_out.fetch_add(1, Relaxed);
+            if !self.carrier.is_blocked() {
+                self.carrier.count_end();
                 return Poll::Ready(());
             }
             self.sleep.as_mut().reset(Instant::now() + self.patience);
