@@ -20,6 +20,7 @@ mod attend;
 mod bell;
 mod body;
 mod client;
+mod clock;
 mod connection;
 mod crowd;
 mod drain;

@@ -1,11 +1,16 @@
 //! The executable that a process runs, held open, so that a replacement runs the same code although a new
 //! file lies under its name by then.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+
+/// As `open(2)` names it.
+const NONBLOCK: i32 = OFlags::NONBLOCK.bits().cast_signed();
 
 /// An executable file, held open.
 #[derive(Debug)]
@@ -21,7 +26,8 @@ impl Image {
 
     /// What lies under a path now.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
+        // Opening a pipe without a writer would wait for one.
+        let file = OpenOptions::new().read(true).custom_flags(NONBLOCK).open(path)?;
         let mode = file.metadata()?;
         if !mode.is_file() || mode.mode() & 0o111 == 0 {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it is no executable file"));

@@ -186,6 +186,12 @@ impl Master {
             self.notify();
             let event = self.next_event().await;
             self.entrance.heed(&event);
+            if let Some(failure) = self.entrance.failure() {
+                // Whoever started us can start us anew, and clients hear of it, instead of waiting for ever.
+                let outcome = Outcome::failed(Ending::Failed, failure);
+                self.log_failure(&outcome);
+                return outcome;
+            }
             if let Event::Exited { id, .. } = event {
                 self.children.remove(&id);
             }

@@ -212,7 +212,7 @@ impl InForce {
     }
 }
 
-/// Whether these certificates can be served. What works is not given up for what no client takes any more.
+/// Whether these certificates can be served. What works is not given up for what no client takes, no more or not yet.
 fn judge(
     launch: &Launch,
     found: &Certificates,
@@ -220,8 +220,8 @@ fn judge(
 ) -> Result<Vec<Held>, CertificateError> {
     let held = check(launch, found)?;
     let now = Utc::now();
-    match held.iter().find_map(|held| held.ended(now)).filter(|_| earlier.is_some_and(|it| it != found)) {
-        Some(ended) => Err(ended),
+    match held.iter().find_map(|held| held.useless(now)).filter(|_| earlier.is_some_and(|it| it != found)) {
+        Some(useless) => Err(useless),
         None => Ok(held),
     }
 }

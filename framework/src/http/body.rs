@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::Limited;
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::clock::{self, Carrier};
 use super::house::Seat;
 use super::pace::Pace;
 use crate::error::BoxError;
@@ -127,15 +128,45 @@ impl Drop for Turn {
     }
 }
 
+impl Carrier for Seat {
+    fn is_blocked(&self) -> bool {
+        self.phase.moment().blocked()
+    }
+
+    fn count_end(&self) {
+        self.house.gauges.timed_out.fetch_add(1, Relaxed);
+    }
+}
+
+/// As much of an answer as one stream of several hands out at a time, so that it is seen when the client takes no more.
+const PIECE: usize = 16 << 10;
+
 /// The body of an answer, with which its turn ends.
 pub(super) struct Outflow {
     body: Body,
-    _turn: Option<Turn>,
+    /// What a stream is still to hand out of what came from the body.
+    rest: Bytes,
+    turn: Option<Turn>,
 }
 
 impl Outflow {
     pub(super) fn new(body: Body, turn: Option<Turn>) -> Self {
-        Self { body, _turn: turn }
+        Self { body, rest: Bytes::new(), turn }
+    }
+
+    /// The next frame for one stream of several.
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if self.rest.is_empty() {
+            match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => self.rest = data,
+                    Err(frame) => return Poll::Ready(Some(Ok(frame))),
+                },
+                other => return Poll::Ready(other),
+            }
+        }
+        let piece = self.rest.split_to(self.rest.len().min(PIECE));
+        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 }
 
@@ -147,14 +178,29 @@ impl http_body::Body for Outflow {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.get_mut().body).poll_frame(cx)
+        let this = self.get_mut();
+        if !this.turn.as_ref().is_some_and(|turn| turn.seat.phase.moment().shared()) {
+            return Pin::new(&mut this.body).poll_frame(cx);
+        }
+        let outcome = this.poll_piece(cx);
+        match (&outcome, &this.turn) {
+            (Poll::Ready(Some(Ok(_))), Some(turn)) => clock::lies(turn.seat.clone()),
+            _ => clock::taken(),
+        }
+        outcome
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (hint, rest) = (self.body.size_hint(), self.rest.len() as u64);
+        let mut whole = SizeHint::new();
+        whole.set_lower(hint.lower().saturating_add(rest));
+        if let Some(upper) = hint.upper().and_then(|upper| upper.checked_add(rest)) {
+            whole.set_upper(upper);
+        }
+        whole
     }
 }

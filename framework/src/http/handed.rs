@@ -55,17 +55,18 @@ impl Handed {
     /// When there is no descriptor left for it, in which case it stays where it is, or the socket is broken.
     pub(super) async fn next(&mut self) -> io::Result<Message> {
         let Self { socket, allowance, .. } = self;
-        let receive = || {
-            allowance.take_one()?;
-            handover::receive(&*socket)
-        };
-        socket.async_io(Interest::READABLE, receive).await
+        socket.async_io(Interest::READABLE, || receive(socket, allowance)).await
     }
 
-    /// The next message, if one lies there.
-    pub(super) fn try_next(&self) -> Option<Message> {
-        handover::receive(&self.socket).ok()
+    /// The next message, if one lies there and there is room for it; what stays there the master takes back.
+    pub(super) fn try_next(&mut self) -> Option<Message> {
+        receive(&self.socket, &mut self.allowance).ok()
     }
+}
+
+fn receive(socket: &tokio::net::UnixStream, allowance: &mut Allowance) -> io::Result<Message> {
+    allowance.take_one()?;
+    handover::receive(socket)
 }
 
 /// For how many more descriptors there is room. One that is received without room is lost on its way.

@@ -77,6 +77,9 @@ impl Listen {
 
     /// What in the table does not go with its address.
     fn contradiction(&self) -> Option<&'static str> {
+        if self.name.as_ref().is_some_and(|name| name.is_empty() || name.chars().any(char::is_control)) {
+            return Some("the name of a place has one character at least, and no control characters");
+        }
         if self.address.starts_with(UDP) && (self.policy.is_some() || !self.weights.is_empty()) {
             return Some("a UDP socket is shared by all workers of its group: remove `policy` and `weights`");
         }

@@ -55,7 +55,8 @@ impl Moment {
         self.0 & SHARED != 0
     }
 
-    fn blocked(self) -> bool {
+    /// Whether the client takes nothing from its socket.
+    pub(super) fn blocked(self) -> bool {
         self.0 & BLOCKED != 0
     }
 

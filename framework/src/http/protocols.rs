@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use hyper::server::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::TokioTimer;
 
 use super::HttpSettings;
+use super::clock::Clocked;
 
 /// How long a client may take to answer a ping.
 const PONG: Duration = Duration::from_secs(20);
@@ -13,7 +14,7 @@ const PONG: Duration = Duration::from_secs(20);
 /// Both versions, ready to serve connections.
 pub(super) struct Protocols {
     pub(super) one: http1::Builder,
-    pub(super) two: http2::Builder<TokioExecutor>,
+    pub(super) two: http2::Builder<Clocked>,
 }
 
 impl Protocols {
@@ -31,8 +32,8 @@ fn one(settings: &HttpSettings) -> http1::Builder {
     builder
 }
 
-fn two(settings: &HttpSettings) -> http2::Builder<TokioExecutor> {
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+fn two(settings: &HttpSettings) -> http2::Builder<Clocked> {
+    let mut builder = http2::Builder::new(Clocked::new(settings.send_timeout));
     let interval = settings.http2_ping_interval;
     builder
         .timer(TokioTimer::new())

@@ -60,7 +60,8 @@ pub struct HttpSettings {
     /// How long a connection may stay silent between two requests.
     #[serde(with = "crate::duration::positive")]
     pub keep_alive_timeout: Duration,
-    /// How long a client may refuse to take one more byte of an answer.
+    /// How long a client may refuse to take more of an answer. With HTTP/2 also how long it may leave the next 16 KiB of
+    /// one answer lying, by giving no window for them; that ends this stream alone. Default 60 s.
     #[serde(with = "crate::duration::positive")]
     pub send_timeout: Duration,
     /// The largest head of a request; a larger one is answered with 431. At least 8 KiB.

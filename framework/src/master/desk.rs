@@ -37,7 +37,7 @@ const EVENTS: usize = 16;
 /// What stands for orders among the places of openings.
 const ORDERS: u64 = u64::MAX;
 
-/// What the master's loop tells the thread. There are a few for each child, and the thread takes them at once.
+/// What the master's loop tells the thread.
 #[derive(Debug)]
 pub(super) enum Order {
     Join {
@@ -290,11 +290,11 @@ impl Desk {
         if going == opening.watched {
             return;
         }
-        opening.watched = going;
-        let _ = if going {
-            epoll::add(&self.epoll, &opening.socket, EventData::new_u64(place as u64), EventFlags::IN)
-        } else {
-            epoll::delete(&self.epoll, &opening.socket)
-        };
+        let data = EventData::new_u64(place as u64);
+        // Where the kernel does not watch it, we go on looking by ourselves, and try this again each time.
+        opening.watched = going && epoll::add(&self.epoll, &opening.socket, data, EventFlags::IN).is_ok();
+        if !going {
+            let _ = epoll::delete(&self.epoll, &opening.socket);
+        }
     }
 }

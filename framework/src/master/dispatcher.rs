@@ -1,10 +1,12 @@
-//! The loop's side of the thread that accepts in the master: orders go there, and nothing comes back, so that neither
-//! ever waits for the other.
+//! The loop's side of the thread that accepts in the master: orders go there, and nothing comes back but whether it is
+//! still there, so that neither ever waits for the other.
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, mpsc};
-use std::thread;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::mpsc::{self, TrySendError};
+use std::thread::{self, JoinHandle};
 
 use rustix::event::{EventfdFlags, eventfd};
 
@@ -16,11 +18,17 @@ use crate::bus::control::Pulse;
 use crate::bus::frame::{Frame, Kind};
 use crate::handover::{Handover, MAX_DOORS};
 
+/// How many orders may wait. There are a few for each child, and the thread takes them at once: with so many it hangs.
+const ORDERS: usize = 4096;
+
 /// The loop's side. Dropping it ends the thread and closes its listeners.
 #[derive(Debug)]
 pub(super) struct Dispatcher {
-    orders: mpsc::Sender<Order>,
+    orders: mpsc::SyncSender<Order>,
     wake: Arc<OwnedFd>,
+    thread: JoinHandle<()>,
+    /// Whether an order found no room.
+    overrun: AtomicBool,
 }
 
 impl Dispatcher {
@@ -35,10 +43,10 @@ impl Dispatcher {
             return Err(io::Error::other(problem + "; give some the policy `shared`"));
         }
         let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
-        let (orders, inbox) = mpsc::channel();
+        let (orders, inbox) = mpsc::sync_channel(ORDERS);
         let desk = Desk::new(doors, openings, Arc::clone(&wake), inbox)?;
-        thread::Builder::new().name("dispatch".to_owned()).spawn(move || desk.run())?;
-        Ok(Self { orders, wake })
+        let thread = thread::Builder::new().name("dispatch".to_owned()).spawn(move || desk.run())?;
+        Ok(Self { orders, wake, thread, overrun: AtomicBool::new(false) })
     }
 
     /// A worker was welcomed; returns the end that it gets.
@@ -80,9 +88,24 @@ impl Dispatcher {
         self.order(Order::Gone(id));
     }
 
+    /// Why nobody accepts any more, if that is so: the thread has panicked, or takes no orders.
+    pub(super) fn failure(&self) -> Option<&'static str> {
+        if self.thread.is_finished() {
+            Some("the thread that accepts connections has ended, because it panicked")
+        } else {
+            let overrun = self.overrun.load(Relaxed);
+            overrun.then_some("the thread that accepts connections hangs: it takes no orders any more")
+        }
+    }
+
     fn order(&self, order: Order) {
-        // If the thread is gone, so are its listeners.
-        let _ = self.orders.send(order);
+        // What a worker has is said again with its next sign of life.
+        let is_repeated = matches!(order, Order::Reported(..));
+        if let Err(TrySendError::Full(_)) = self.orders.try_send(order)
+            && !is_repeated
+        {
+            self.overrun.store(true, Relaxed);
+        }
         let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
     }
 }
@@ -90,5 +113,43 @@ impl Dispatcher {
 impl Drop for Dispatcher {
     fn drop(&mut self) {
         self.order(Order::Close);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[test]
+    fn a_thread_that_has_panicked_is_a_failure() {
+        let dispatcher = Dispatcher::start(Vec::new(), Vec::new()).unwrap();
+        assert_eq!(dispatcher.failure(), None);
+        let socket = Arc::new(TcpListener::bind("127.0.0.1:0").unwrap().into());
+        // There is no such door, as only a mistake of ours could say.
+        dispatcher.open(Opening::new(socket, 7, None).unwrap());
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while dispatcher.failure().is_none() {
+            assert!(Instant::now() < deadline, "the thread goes on");
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn orders_are_bounded() {
+        let (orders, _inbox) = mpsc::sync_channel(1);
+        let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).unwrap());
+        let thread = thread::spawn(thread::park);
+        let parked = thread.thread().clone();
+        let dispatcher = Dispatcher { orders, wake, thread, overrun: AtomicBool::new(false) };
+        for _ in 0..3 {
+            dispatcher.order(Order::Reported(ChildId(1), 1));
+        }
+        assert_eq!(dispatcher.failure(), None);
+        dispatcher.gone(ChildId(1));
+        assert!(dispatcher.failure().is_some_and(|failure| failure.contains("hangs")));
+        parked.unpark();
     }
 }

@@ -84,15 +84,15 @@ impl Entrance {
             if listener.policy.is_dispatched() {
                 continue;
             }
-            let (socket, made) = listener.socket_of(slot.index())?;
-            descriptors.push(socket);
-            is_shared |= !listener.is_udp();
-            for (index, socket) in made {
-                let opening = Opening::new(socket, listener.door.unwrap_or_default(), Some(index))?;
+            let socket = listener.socket_of(slot.index());
+            // What was made before one failed listens already, and must be taken care of.
+            listener.announce(|opening| {
                 if let Some(dispatcher) = &self.dispatcher {
                     dispatcher.open(opening);
                 }
-            }
+            })?;
+            descriptors.push(socket?);
+            is_shared |= !listener.is_udp();
         }
         if is_shared {
             descriptors.push(self.bell.descriptor());
@@ -116,6 +116,11 @@ impl Entrance {
             }
             _ => {}
         }
+    }
+
+    /// Why nobody accepts connections any more, if that is so.
+    pub(crate) fn failure(&self) -> Option<&'static str> {
+        self.dispatcher.as_ref().and_then(Dispatcher::failure)
     }
 
     /// A worker is about to be asked to leave.

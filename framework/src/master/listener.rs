@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use super::door::Door;
+use super::door::{Door, Opening};
 use super::plan::Doors;
-use super::slots::{self, Slots};
+use super::slots::Slots;
 use super::unix::SocketFile;
 use crate::balance::{Chooser, Policy};
 use crate::http::{Listen, UDP};
@@ -94,12 +94,26 @@ impl Listener {
         self.status.address.starts_with(UDP)
     }
 
-    /// What the worker in a slot accepts from, and the sockets that were made for it.
-    pub(super) fn socket_of(&mut self, slot: u32) -> io::Result<(Arc<OwnedFd>, Vec<slots::Slot>)> {
+    /// What the worker in a slot accepts from.
+    pub(super) fn socket_of(&mut self, slot: u32) -> io::Result<Arc<OwnedFd>> {
         match &mut self.slots {
             Some(slots) => slots.socket(slot),
-            None => Ok((Arc::clone(&self.socket), Vec::new())),
+            None => Ok(Arc::clone(&self.socket)),
         }
+    }
+
+    /// Announces the sockets that were made for slots since the last time; one that fails is announced the next time.
+    ///
+    /// # Errors
+    /// When a socket cannot be made to accept without waiting.
+    pub(super) fn announce(&mut self, mut open: impl FnMut(Opening)) -> io::Result<()> {
+        let door = self.door.unwrap_or_default();
+        let Some(slots) = &mut self.slots else { return Ok(()) };
+        while let Some((index, socket)) = slots.unannounced() {
+            open(Opening::new(socket, door, Some(index))?);
+            slots.announced();
+        }
+        Ok(())
     }
 
     /// What the status says of it now.

@@ -40,6 +40,11 @@ impl Validity {
         now > self.not_after
     }
 
+    /// Whether clients take it.
+    pub(crate) fn holds(&self, now: DateTime<Utc>) -> bool {
+        (self.not_before..=self.not_after).contains(&now)
+    }
+
     /// What an operator should know of it at this moment, if anything.
     pub(crate) fn remark(&self, now: DateTime<Utc>) -> Option<String> {
         let left = self.not_after - now;

@@ -23,9 +23,9 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// What is said when it is over.
-    pub(super) fn ended(&self, now: DateTime<Utc>) -> Option<CertificateError> {
-        let remark = self.validity.remark(now).filter(|_| self.validity.has_ended(now));
+    /// What is said when no client takes it: it is over, or has not begun.
+    pub(super) fn useless(&self, now: DateTime<Utc>) -> Option<CertificateError> {
+        let remark = self.validity.remark(now).filter(|_| !self.validity.holds(now));
         remark.map(|remark| CertificateError::new(&self.file, remark))
     }
 }
@@ -46,7 +46,11 @@ fn read_pair(app_dir: &Path, files: &CertificateFiles) -> Result<Pair, Certifica
 /// Whether these files could be served, as far as whoever asks may know: a key need not be readable for everybody.
 pub(crate) fn check_files(app_dir: &Path, files: &CertificateFiles) -> Result<(), CertificateError> {
     let hidden = |file: &Path| {
-        let opened = fs::File::open(app_dir.join(file));
+        let path = app_dir.join(file);
+        let opened = fs::metadata(&path).and_then(|facts| match facts.is_file() {
+            true => fs::File::open(&path).map(drop),
+            false => Ok(()),
+        });
         opened.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
     };
     if hidden(&files.certificate) || hidden(&files.key) {
@@ -56,7 +60,13 @@ pub(crate) fn check_files(app_dir: &Path, files: &CertificateFiles) -> Result<()
 }
 
 fn read_file(app_dir: &Path, file: &Path) -> Result<String, CertificateError> {
-    fs::read_to_string(app_dir.join(file)).map_err(|error| {
+    let path = app_dir.join(file);
+    // A pipe without a writer would be waited for.
+    let is_file = fs::metadata(&path).map(|facts| facts.is_file());
+    if is_file.is_ok_and(|is_file| !is_file) {
+        return Err(CertificateError::new(file, "it is no file".to_owned()));
+    }
+    fs::read_to_string(path).map_err(|error| {
         let advice = "the `certificates` of a listener name files that the agent can read";
         CertificateError::new(file, format!("cannot be read: {error}; {advice}"))
     })

@@ -94,6 +94,22 @@ async fn a_client_that_takes_nothing_of_its_answer_is_cut() {
 }
 
 #[tokio::test]
+async fn a_client_that_takes_its_answer_byte_by_byte_is_cut() {
+    let settings = HttpSettings { send_timeout: SHORT, ..patient() };
+    let served = Served::start(settings).await;
+    let mut client = served.connect().await;
+    client.write_all(GET_LARGE).await.unwrap();
+    let trickle = async {
+        while served.gauges.timed_out() == 0 {
+            // What the client does at its own pace is what this is about.
+            tokio::time::sleep(SHORT / 10).await;
+            client.read_u8().await.unwrap();
+        }
+    };
+    within(trickle).await;
+}
+
+#[tokio::test]
 async fn a_client_that_takes_its_answer_slowly_is_not_cut() {
     let (send_timeout, keep_alive_timeout) = (SHORT * 6, SHORT);
     let settings = HttpSettings { send_timeout, keep_alive_timeout, ..patient() };

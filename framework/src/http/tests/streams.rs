@@ -141,3 +141,36 @@ async fn a_body_too_large_is_refused_and_the_connection_goes_on() {
     assert_eq!(refused.status(), StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(text(get(&mut sender, "/").await).await, "hello\n");
 }
+
+#[tokio::test]
+async fn a_stream_whose_answer_is_not_taken_ends_and_the_connection_goes_on() {
+    let served = Served::start(HttpSettings { send_timeout: SHORT, ..patient() }).await;
+    let io = TokioIo::new(served.connect().await);
+    let mut windowless = http2::Builder::new(TokioExecutor::new());
+    windowless.initial_stream_window_size(0);
+    let (mut sender, connection) = windowless.handshake(io).await.unwrap();
+    let _connection: Connection = tokio::spawn(connection);
+    for (ended, path) in (1..).zip(["/", "/large"]) {
+        let answer = get(&mut sender, path).await;
+        assert_eq!(answer.status(), StatusCode::OK);
+        assert!(within(answer.into_body().collect()).await.is_err());
+        assert_eq!(served.gauges.timed_out(), ended);
+    }
+    served.gate.open();
+    assert_eq!(text(get(&mut sender, "/gate").await).await, "");
+}
+
+#[tokio::test]
+async fn a_stream_whose_answer_is_taken_slowly_goes_on() {
+    let served = Served::start(HttpSettings { send_timeout: SHORT * 6, ..patient() }).await;
+    let (mut sender, _connection) = client(&served).await;
+    let mut body = get(&mut sender, "/large").await.into_body();
+    for _ in 0..20 {
+        // The client is slow on purpose; nothing waits for this.
+        tokio::time::sleep(SHORT * 4 / 10).await;
+        within(body.frame()).await.unwrap().unwrap();
+    }
+    let rest = within(body.collect()).await.unwrap().to_bytes();
+    assert!(rest.len() > LARGE / 2);
+    assert_eq!(served.gauges.timed_out(), 0);
+}
