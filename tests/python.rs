@@ -69,6 +69,21 @@ fn a_worker_in_python_answers_a_worker_in_rust() {
 }
 
 #[test]
+fn a_worker_in_python_passes_over_what_it_cannot_read() {
+    if missing("python3") {
+        return;
+    }
+    let cluster = cluster();
+    let pid = py(&cluster.status()).process.pid;
+    for payload in ["1", "[]", "{}", "null", "'a text'"] {
+        let sent = cluster.site().run(&["send", "words", &payload.replace('\'', "\""), "--to", "py.0"]);
+        assert!(sent.status.success(), "{}", stderr(&sent));
+    }
+    assert_eq!(ask(&cluster, "what is 6 times 7").body, "42");
+    assert_eq!(py(&cluster.status()).process.pid, pid);
+}
+
+#[test]
 fn a_worker_in_python_follows_the_configuration() {
     if missing("python3") {
         return;

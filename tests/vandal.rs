@@ -254,6 +254,13 @@ impl Vandal {
                     self.carry(&self.message(everyone, b"words", b""), &[null.as_fd(); 250]);
                 }
             }
+            "carried" => {
+                let Ok(null) = fs::File::open("/dev/null") else { return };
+                let pulse =
+                    [Head { kind: PULSE, length: 1, descriptors: 50, ..Head::default() }.bytes(), vec![0x80]];
+                self.carry(&pulse.concat(), &[null.as_fd(); 50]);
+            }
+            "lost" => self.say(&self.mail(MESSAGE, everyone, 4, 1, b"words", b"")),
             "missing-descriptors" => {
                 self.say(&Head { kind: PULSE, descriptors: 3, ..Head::default() }.bytes());
             }

@@ -3,6 +3,7 @@ life, follows the configuration, answers questions, and sends and receives messa
 its frames means."""
 
 import collections
+import fcntl
 import os
 import re
 import select
@@ -16,7 +17,11 @@ PROTOCOL = 2
 HELLO, WELCOME, READY, CLUSTER_READY, SHUTDOWN, FAILED = range(1, 7)
 STATE, ACK, REOPEN, REOPENED, PULSE, RETIRE = 9, 10, 11, 12, 13, 18
 MESSAGE, ASK, REPLY, REFUSAL = range(23, 27)
+UNLOADED = 40
 IN_MEMORY = 2  # the flag of a payload that is in the frame's descriptor
+
+SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK
+MISSHAPEN = KeyError, IndexError, TypeError, ValueError, struct.error  # what is not what it should be
 
 # length, kind, length of the topic, descriptors, flags, number, to, from, time
 HEAD = struct.Struct("<IBBBBQ8s8sQ")
@@ -207,18 +212,21 @@ class Worker:
 
     def take(self, frame):
         if frame.kind == STATE:
-            payload = frame.payload
-            if frame.flags & IN_MEMORY:
-                (memory,) = frame.descriptors
-                payload = os.pread(memory, os.fstat(memory).st_size, 0)
-            self.states[frame.topic] = unpack(payload)
-            self.link.send(ACK, frame.topic, frame.number)
+            why_not = b""
+            try:
+                self.states[frame.topic] = unpack(self.value_of(frame))
+            except (*MISSHAPEN, OSError) as error:
+                why_not = repr(error).encode()
+            self.link.send(ACK, frame.topic, frame.number, why_not)
         elif frame.kind == ASK:
             kind, answer = self.answer_to(frame)
             self.link.send(kind, number=frame.number, payload=answer, to=frame.sender, sender=self.address)
         elif frame.kind == MESSAGE and frame.topic == "words":
-            words = {"text": f"{self.group}.{self.index} has heard: {unpack(frame.payload)['text']}"}
-            self.link.send(MESSAGE, "words", 0, pack(words), frame.sender, self.address)
+            try:
+                words = {"text": f"{self.group}.{self.index} has heard: {unpack(frame.payload)['text']}"}
+                self.link.send(MESSAGE, "words", 0, pack(words), frame.sender, self.address)
+            except MISSHAPEN as error:
+                print(f"a message is passed over: {error!r}", file=sys.stderr)
         elif frame.kind == CLUSTER_READY:
             self.link.send(CLUSTER_READY)
         elif frame.kind == REOPEN:
@@ -227,12 +235,26 @@ class Worker:
             self.leaves = True  # between two frames nothing is unfinished
         for descriptor in frame.descriptors:
             os.close(descriptor)
+        if frame.kind == MESSAGE and frame.descriptors:
+            self.link.send(UNLOADED, number=len(frame.descriptors))
+
+    def value_of(self, frame):
+        if not frame.flags & IN_MEMORY:
+            return frame.payload
+        (memory,) = frame.descriptors
+        if fcntl.fcntl(memory, fcntl.F_GET_SEALS) & SEALS != SEALS:
+            raise ValueError("the memory is not sealed, so that it cannot be trusted")
+        return os.pread(memory, os.fstat(memory).st_size, 0)
 
     def answer_to(self, frame):
         if frame.topic != "questions":
             return REFUSAL, pack("nobody")
         try:
-            return REPLY, pack(self.answer(unpack(frame.payload)["text"]))
+            question = str(unpack(frame.payload)["text"])
+        except MISSHAPEN as error:
+            return REFUSAL, pack({"codec": repr(error)})
+        try:
+            return REPLY, pack(self.answer(question))
         except ValueError as error:
             return REFUSAL, pack({"refused": str(error)})
 

@@ -43,8 +43,9 @@ pub(crate) fn decode_from<T: DeserializeOwned>(
     mut source: impl BufRead,
 ) -> Result<T, CodecError> {
     let wrong = |problem: String| failed::<T>(what, "decoded", problem);
-    let value = T::deserialize(&mut rmp_serde::Deserializer::new(&mut source))
-        .map_err(|error| wrong(error.to_string()))?;
+    let mut deserializer = rmp_serde::Deserializer::new(&mut source);
+    deserializer.set_max_depth(DEPTH);
+    let value = T::deserialize(&mut deserializer).map_err(|error| wrong(error.to_string()))?;
     match source.fill_buf() {
         Ok([]) => Ok(value),
         Ok(_) => Err(wrong("bytes are left over".to_owned())),
@@ -110,6 +111,8 @@ mod tests {
         ] {
             // What a child decodes, and what the master does.
             let error = decode::<Known>("a bomb", bytes).unwrap_err().to_string();
+            assert!(error.contains(problem), "{error}");
+            let error = decode_from::<Known>("a bomb in memory", bytes).unwrap_err().to_string();
             assert!(error.contains(problem), "{error}");
             assert!(decode::<crate::bus::control::Pulse>("a bomb", bytes).is_err());
             assert!(decode::<Vec<crate::status::DutyStatus>>("a bomb", bytes).is_err());

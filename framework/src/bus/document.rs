@@ -6,7 +6,7 @@ use super::codec;
 use super::control::{Failure, Hello, PublishAnswer, Pulse, Receipt, SUCCESSION, Unanswered};
 use super::decoder::Decoder;
 use super::frame::{Frame, Kind, MAX_DESCRIPTORS, MAX_LENGTH, PROTOCOL};
-use super::head::{HEAD, MEMFD, RECEIPT, Route};
+use super::head::{HEAD, LOST, MEMFD, RECEIPT, Route};
 use super::peer::{Address, Form};
 use crate::role::{APP_DIR_VARIABLE, BUILD_VARIABLE, ROLE_VARIABLE, Slot};
 
@@ -79,6 +79,7 @@ fn the_limits_and_words_of_the_document_are_those_of_the_code() {
         format!("at most 64 MiB ({MAX_LENGTH})"),
         format!("come along, at most {MAX_DESCRIPTORS} |"),
         format!("flags | {RECEIPT}: the sender wants a receipt; {MEMFD}: the payload"),
+        format!("; {LOST}, and only from the master: descriptors came"),
         format!("text: `{}`, ", String::from_utf8_lossy(SUCCESSION)),
     ];
     let variables = [ROLE_VARIABLE, BUILD_VARIABLE, APP_DIR_VARIABLE].map(|name| format!("| `{name}` |"));

@@ -73,7 +73,8 @@ impl Frame {
 
     pub(super) fn from_wire(head: &Head, content: Bytes, descriptors: Vec<Arc<OwnedFd>>) -> Self {
         let Head { kind, topic_length, flags, number, route, .. } = *head;
-        let lost = if flags & LOST == 0 { 0 } else { head.descriptors };
+        let came = u8::try_from(descriptors.len()).unwrap_or(u8::MAX);
+        let lost = head.descriptors.saturating_sub(came);
         Self { kind, topic_length, flags, number, route, content, descriptors, sealed: None, lost }
     }
 
@@ -133,6 +134,11 @@ impl Frame {
     /// Whether it had descriptors, for which there was no place on the way.
     pub(crate) fn lost_descriptors(&self) -> bool {
         self.flags & LOST != 0
+    }
+
+    /// Whether the other end of the link says so, and it was not found out here.
+    pub(crate) fn came_without_descriptors(&self) -> bool {
+        self.lost_descriptors() && self.lost == 0
     }
 
     /// How many descriptors it was sent with by the other end of the link.

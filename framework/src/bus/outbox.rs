@@ -16,6 +16,10 @@ pub(crate) const LIMIT: usize = 8 << 20;
 /// is as good as gone.
 const ANSWERS: usize = 8 << 20;
 
+/// The most descriptors that may wait with messages: each is one of this process's own for as long as it waits. Who says
+/// truly what it has in its hands never has more than half of that on the way.
+const DESCRIPTORS: usize = 64;
+
 /// The most pieces that one write gathers.
 const BATCH: usize = 64;
 
@@ -62,6 +66,14 @@ impl Piece {
     fn carries_descriptors(&self) -> bool {
         matches!(self, Self::Frame(frame) if !frame.descriptors().is_empty())
     }
+
+    /// The descriptors of a message.
+    fn attachments(&self) -> usize {
+        match self {
+            Self::Frame(frame) => attachments(frame),
+            _ => 0,
+        }
+    }
 }
 
 /// The frames that wait for one receiver.
@@ -71,6 +83,8 @@ pub(crate) struct Outbox {
     bytes: usize,
     /// Of these the bytes of frames that can pile up.
     message_bytes: usize,
+    /// The descriptors of messages.
+    attachments: usize,
     limit: usize,
     /// What a piece of copies was in before, for the next.
     spare: Vec<u8>,
@@ -78,14 +92,15 @@ pub(crate) struct Outbox {
 
 /// The receiver is too slow: what was pushed is not queued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{waiting} bytes already wait for this process")]
+#[error("{waiting} bytes already wait for this process, and {attachments} descriptors")]
 pub(crate) struct Full {
     pub(crate) waiting: usize,
+    pub(crate) attachments: usize,
 }
 
 impl Outbox {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { queue: VecDeque::new(), bytes: 0, message_bytes: 0, limit, spare: Vec::new() }
+        Self { queue: VecDeque::new(), bytes: 0, message_bytes: 0, attachments: 0, limit, spare: Vec::new() }
     }
 
     /// Queues a frame. A state takes the place of an older version of itself, so that there is one of each at
@@ -94,6 +109,10 @@ impl Outbox {
         if conflates(frame.kind()) {
             self.replace_or_queue(frame);
             return Ok(());
+        }
+        let attachments = attachments(&frame);
+        if attachments > 0 && self.attachments + attachments > DESCRIPTORS {
+            return Err(self.full());
         }
         if is_due(frame.kind()) {
             self.make_room(frame.wire_length(), self.limit.saturating_add(ANSWERS))?;
@@ -104,6 +123,7 @@ impl Outbox {
             self.gather(&[&frame.head(), frame.content()]);
             return Ok(());
         }
+        self.attachments += attachments;
         self.bytes += frame.wire_length();
         self.queue.push_back(Piece::Frame(frame));
         Ok(())
@@ -136,6 +156,7 @@ impl Outbox {
         let batch: Vec<Piece> = self.queue.drain(..count).collect();
         self.bytes -= batch.iter().map(Piece::wire_length).sum::<usize>();
         self.message_bytes -= batch.iter().map(Piece::message_length).sum::<usize>();
+        self.attachments -= batch.iter().map(Piece::attachments).sum::<usize>();
         batch
     }
 
@@ -162,13 +183,17 @@ impl Outbox {
 
     /// Whether much more would fit.
     pub(crate) fn has_room(&self) -> bool {
-        self.message_bytes <= self.limit / 2
+        self.message_bytes <= self.limit / 2 && self.attachments <= DESCRIPTORS / 2
+    }
+
+    fn full(&self) -> Full {
+        Full { waiting: self.message_bytes, attachments: self.attachments }
     }
 
     /// Counts bytes that can pile up, if they fit.
     fn make_room(&mut self, length: usize, limit: usize) -> Result<(), Full> {
         if self.message_bytes > 0 && self.message_bytes + length > limit {
-            return Err(Full { waiting: self.message_bytes });
+            return Err(self.full());
         }
         self.message_bytes += length;
         Ok(())
@@ -211,6 +236,10 @@ fn conflates(kind: Kind) -> bool {
 /// What is short, and comes once for what its receiver sent; it finds room when messages do not.
 fn is_due(kind: Kind) -> bool {
     matches!(kind, Kind::Receipt | Kind::Refusal | Kind::Room | Kind::Cancel | Kind::Unloaded)
+}
+
+fn attachments(frame: &Frame) -> usize {
+    if frame.kind() == Kind::Message { frame.descriptors().len() } else { 0 }
 }
 
 fn piles_up(kind: Kind) -> bool {

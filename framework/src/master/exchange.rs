@@ -100,7 +100,7 @@ impl Exchange {
         match self.seats.goal(parcel.route().to, from) {
             Goal::These(receivers) => {
                 for to in receivers {
-                    if self.has_place(Some(to), &parcel) {
+                    if self.has_place(to, &parcel) {
                         receipt.queued += 1;
                         self.deliver(to, parcel.clone(), actions);
                     } else {
@@ -108,7 +108,7 @@ impl Exchange {
                     }
                 }
             }
-            Goal::Later(slot) => match self.shelve(slot, parcel) {
+            Goal::Later(slot) => match self.backlogs.push(slot, parcel) {
                 Ok(()) => receipt.queued = 1,
                 Err(parcel) => {
                     self.traffic.dropped(None, parcel.topic(), parcel.count());

@@ -66,7 +66,8 @@ async fn frames_of_every_size_cross_in_order_and_descriptors_with_theirs() {
     let carried = |number: usize| if number % 7 == 3 { number % 5 } else { 0 };
     let size = |number: usize| [10, 5000, 70_000, 1, 300_000][number % 5];
     for number in 0..600 {
-        let frame = Frame::new(Kind::Publish, number as u64, vec![1; size(number)]);
+        let kind = if carried(number) > 0 { Kind::Welcome } else { Kind::Publish };
+        let frame = Frame::new(kind, number as u64, vec![1; size(number)]);
         sender.push(frame.with_descriptors(vec![Arc::clone(&null); carried(number)])).unwrap();
     }
     for number in 0..600 {

@@ -67,7 +67,7 @@ fn a_full_outbox_refuses_messages_and_never_states() {
     let message = || Frame::new(Kind::Pulse, 0, vec![0; 60]);
     outbox.push(state("a", 1, 500)).unwrap();
     outbox.push(message()).unwrap();
-    assert_eq!(outbox.push(message()), Err(Full { waiting: 100 }));
+    assert_eq!(outbox.push(message()), Err(Full { waiting: 100, attachments: 0 }));
     outbox.push(state("a", 2, 60)).unwrap();
     outbox.push(state("b", 1, 500)).unwrap();
     assert_eq!(outbox.bytes(), 101 + 100 + 541);
@@ -135,6 +135,23 @@ fn a_frame_with_descriptors_is_written_alone() {
     let sizes: Vec<_> = (0..3).map(|_| outbox.take_batch().len()).collect();
     assert!(outbox.is_empty());
     assert_eq!(sizes, [1, 1, 1], "small frames are written as one piece");
+}
+
+#[test]
+fn descriptors_that_wait_with_messages_are_bounded_whatever_their_receiver_claims() {
+    let null: Arc<std::os::fd::OwnedFd> = Arc::new(std::fs::File::open("/dev/null").unwrap().into());
+    let carrier = |number, count| message(number, 1).with_descriptors(vec![Arc::clone(&null); count]);
+    let mut outbox = Outbox::new(LIMIT);
+    for number in 0..4 {
+        assert!(outbox.push(carrier(number, 16)).is_ok());
+    }
+    assert!(outbox.push(carrier(4, 1)).is_err() && !outbox.has_room());
+    outbox.push(message(5, 1)).unwrap();
+    outbox.push(state("a", 1, 1).with_memory(Arc::clone(&null), 1)).unwrap();
+    while !outbox.is_empty() {
+        outbox.take_batch();
+    }
+    assert!(outbox.has_room() && outbox.push(carrier(6, 16)).is_ok());
 }
 
 #[test]

@@ -62,6 +62,7 @@ impl Cluster {
         now: Instant,
         actions: &mut Vec<Action>,
     ) -> Result<(), String> {
+        check_descriptors(frame)?;
         let greeted = self.relay.has(from);
         let Some((_, occupant)) = self.supervisor.occupant(from) else { return Ok(()) };
         occupant.heard = Some(now);
@@ -176,6 +177,15 @@ impl Cluster {
         let (slot, generation) = (slot.clone(), hello.generation);
         actions.push(Action::Welcome { to: from, slot, generation, replaces });
         Ok(())
+    }
+}
+
+/// Of what goes to the master only a large state has a descriptor.
+fn check_descriptors(frame: &Frame) -> Result<(), String> {
+    match (frame.descriptors().len(), frame.kind()) {
+        (0, _) => Ok(()),
+        (1, Kind::Publish) if frame.is_in_memory() => Ok(()),
+        (count, kind) => Err(format!("it sent a frame of the kind {kind:?} with {count} descriptors")),
     }
 }
 

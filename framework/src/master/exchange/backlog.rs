@@ -36,11 +36,6 @@ impl Backlog {
 }
 
 impl Backlogs {
-    /// How many descriptors wait anywhere.
-    pub(super) fn descriptors(&self) -> usize {
-        self.places.values().map(Backlog::descriptors).sum()
-    }
-
     /// Whoever comes will take `queue` bytes at once: what waits for it has to fit, for it was confirmed.
     pub(super) fn new(queue: usize) -> Self {
         Self { places: BTreeMap::new(), limit: LIMIT.min(queue), count: 0 }

@@ -1,6 +1,6 @@
-//! The descriptors of messages that are on their way: bounded for each receiver and in all, because each costs the
-//! master one of its own, and who waits for others to arrive. They are on their way until their receiver says that it has
-//! them. Pure.
+//! The descriptors of messages that are on their way: bounded for each receiver by itself, so that who takes nothing is in
+//! nobody else's way, and who waits for others to arrive. They are on their way until their receiver says that it has them.
+//! Pure.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -9,11 +9,7 @@ use super::backlog::OF_ONE;
 use crate::bus::control::Receipt;
 use crate::bus::decoder::Parcel;
 use crate::bus::frame::{Frame, Kind, MAX_ATTACHMENTS};
-use crate::bus::peer::Address;
 use crate::master::event::{Action, ChildId};
-
-/// How many may be on their way or wait in all.
-const OF_ALL: usize = 256;
 
 /// What is on its way to whom.
 #[derive(Debug, Default)]
@@ -47,8 +43,11 @@ impl Luggage {
 }
 
 impl Exchange {
-    /// Only messages carry descriptors, and few.
+    /// Only messages carry descriptors, and few. What is lost, only the master can tell: who sends something has it.
     pub(super) fn check_luggage(parcel: &Parcel) -> Result<(), String> {
+        if matches!(parcel, Parcel::Frame(frame) if frame.came_without_descriptors()) {
+            return Err("it sent a message that says its descriptors were lost".to_owned());
+        }
         match (parcel.descriptors(), parcel.kind()) {
             (0, _) | (1..=MAX_ATTACHMENTS, Kind::Message) => Ok(()),
             (count, Kind::Message) => Err(format!("it sent a message with {count} descriptors")),
@@ -56,22 +55,10 @@ impl Exchange {
         }
     }
 
-    /// Whether what a message carries fits, for a process or for the next one of a slot.
-    pub(super) fn has_place(&self, to: Option<ChildId>, parcel: &Parcel) -> bool {
+    /// Whether what a message carries fits.
+    pub(super) fn has_place(&self, to: ChildId, parcel: &Parcel) -> bool {
         let count = parcel.descriptors();
-        if count == 0 {
-            return true;
-        }
-        let all = self.backlogs.descriptors() + self.luggage.on_the_way.values().sum::<usize>();
-        all + count <= OF_ALL && to.is_none_or(|to| self.luggage.of(to) + count <= OF_ONE)
-    }
-
-    /// Keeps a message for who fills a slot next; gives it back when too much waits.
-    pub(super) fn shelve(&mut self, slot: Address, parcel: Parcel) -> Result<(), Parcel> {
-        if !self.has_place(None, &parcel) {
-            return Err(parcel);
-        }
-        self.backlogs.push(slot, parcel)
+        count == 0 || self.luggage.of(to) + count <= OF_ONE
     }
 
     /// A message is not delivered, for what it carries has no place.
@@ -113,8 +100,9 @@ mod tests {
 
     use super::super::{Seat, Standing};
     use super::*;
-    use crate::bus::head::Route;
-    use crate::bus::peer::Form;
+    use crate::bus::decoder::Decoder;
+    use crate::bus::head::{LOST, Route};
+    use crate::bus::peer::{Address, Form};
 
     const SENDER: ChildId = ChildId(1);
     const RECEIVER: ChildId = ChildId(2);
@@ -136,13 +124,27 @@ mod tests {
         exchange
     }
 
+    fn route() -> Route {
+        Route { to: worker(1, 0), from: worker(0, 11), time: 0 }
+    }
+
     fn send(exchange: &mut Exchange, number: u64, count: usize) -> Result<Vec<Action>, String> {
+        send_to(exchange, worker(1, 0), number, count)
+    }
+
+    /// From the first slot.
+    fn send_to(
+        exchange: &mut Exchange,
+        to: Address,
+        number: u64,
+        count: usize,
+    ) -> Result<Vec<Action>, String> {
         let null: Arc<std::os::fd::OwnedFd> = Arc::new(std::fs::File::open("/dev/null").unwrap().into());
-        let route = Route { to: worker(1, 0), from: worker(0, 11), time: 0 };
-        let frame = Frame::about(Kind::Message, "t", number, b"").on(route).with_receipt();
+        let frame = Frame::about(Kind::Message, "t", number, b"").on(Route { to, ..route() }).with_receipt();
         let mut actions = Vec::new();
         let parcel = Parcel::Frame(frame.with_descriptors(vec![null; count]));
-        exchange.take(SENDER, vec![parcel], &mut actions)?;
+        let sender = exchange.seats.holder(11).unwrap_or(SENDER);
+        exchange.take(sender, vec![parcel], &mut actions)?;
         Ok(actions)
     }
 
@@ -186,6 +188,20 @@ mod tests {
     }
 
     #[test]
+    fn processes_that_take_nothing_are_in_nobody_elses_way() {
+        let mut exchange = Exchange::new(4 << 20);
+        let seats: Vec<_> =
+            (0..50).map(|at| seat(ChildId(at.into()), worker(at, 11 + u32::from(at)))).collect();
+        exchange.follow(seats.iter().map(|seat| seat.address.slot()).collect(), seats, &mut Vec::new());
+        for at in 1..50 {
+            for number in 0..2 {
+                let actions = send_to(&mut exchange, worker(at, 0), number, 16).unwrap();
+                assert_eq!(delivered(&actions), 1, "to the worker {at}");
+            }
+        }
+    }
+
+    #[test]
     fn a_slot_that_is_no_more_closes_what_waited_for_it() {
         let mut exchange = exchange(false);
         send(&mut exchange, 0, 16).unwrap();
@@ -197,5 +213,23 @@ mod tests {
     fn a_message_with_too_much_is_no_message() {
         assert!(send(&mut exchange(true), 0, MAX_ATTACHMENTS).is_ok());
         assert!(send(&mut exchange(true), 0, MAX_ATTACHMENTS + 1).is_err());
+    }
+
+    #[test]
+    fn only_the_master_says_that_something_was_lost() {
+        for count in [0, 1] {
+            let frame = Frame::about(Kind::Message, "t", 0, b"");
+            let null = (0..count).map(|_| Arc::new(std::fs::File::open("/dev/null").unwrap().into()));
+            let mut head = frame.with_descriptors(null.collect()).on(route()).head();
+            head[7] |= LOST;
+            let mut decoder = Decoder::new(1 << 10);
+            let null = (0..count).map(|_| std::fs::File::open("/dev/null").unwrap().into());
+            decoder.feed(&[&head[..], b"t"].concat(), null);
+            let parcel = decoder.next_parcel().unwrap().unwrap();
+            let Parcel::Frame(frame) = &parcel else { panic!("{parcel:?}") };
+            assert_eq!(frame.announced(), count, "what came is counted once");
+            let error = exchange(true).take(SENDER, vec![parcel], &mut Vec::new()).unwrap_err();
+            assert!(error.contains("says its descriptors were lost"), "{error}");
+        }
     }
 }
