@@ -1,12 +1,14 @@
 //! What waits to be written to one link: in order, bounded in bytes, and with states conflated, so that a slow receiver
 //! costs one copy of each state however often it changes. Pure.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 
 use super::decoder::Parcel;
 use super::frame::{Frame, Kind};
+use super::payload::RETAINED;
+use super::peer::Address;
 
 /// The most bytes that may wait for one receiver, beside one frame of any size, the latest version of each state, and
 /// the welcome.
@@ -64,11 +66,21 @@ impl Piece {
     }
 }
 
+/// What only the latest counts of: its kind, who said it, and its topic.
+type Subject = (Kind, Address, Box<str>);
+
 /// The frames that wait for one receiver.
 #[derive(Debug)]
 pub(crate) struct Outbox {
-    queue: VecDeque<Piece>,
+    /// By a number that rises, so that what is in the midst is found and taken out without a search.
+    queue: BTreeMap<u64, Piece>,
+    last: u64,
+    /// Where in the queue the frames are that a newer one takes the place of.
+    conflated: HashMap<Subject, u64>,
     bytes: usize,
+    /// What the states that wait take, with their sealed memory.
+    state_bytes: usize,
+    states_limit: usize,
     /// Of these the bytes of frames that can pile up.
     message_bytes: usize,
     limit: usize,
@@ -85,15 +97,25 @@ pub(crate) struct Full {
 
 impl Outbox {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { queue: VecDeque::new(), bytes: 0, message_bytes: 0, limit, spare: Vec::new() }
+        Self {
+            queue: BTreeMap::new(),
+            last: 0,
+            conflated: HashMap::new(),
+            bytes: 0,
+            state_bytes: 0,
+            states_limit: RETAINED,
+            message_bytes: 0,
+            limit,
+            spare: Vec::new(),
+        }
     }
 
     /// Queues a frame. A state takes the place of an older version of itself, so that there is one of each at
-    /// most: it is never refused, and neither is the one welcome. Anything else is refused over the limit.
+    /// most: it is refused only if there are more than are retained at a time. The one welcome never is, and anything else
+    /// is refused over the limit.
     pub(crate) fn push(&mut self, frame: Frame) -> Result<(), Full> {
         if conflates(frame.kind()) {
-            self.replace_or_queue(frame);
-            return Ok(());
+            return self.replace_or_queue(frame);
         }
         if is_due(frame.kind()) {
             self.make_room(frame.wire_length(), self.limit.saturating_add(ANSWERS))?;
@@ -105,8 +127,23 @@ impl Outbox {
             return Ok(());
         }
         self.bytes += frame.wire_length();
-        self.queue.push_back(Piece::Frame(frame));
+        self.append(Piece::Frame(frame));
         Ok(())
+    }
+
+    /// Takes out what waits of a state that the receiver observes no more. What is in sealed memory stays: its receiver
+    /// says that it has taken it before it gets the next.
+    pub(crate) fn recall(&mut self, topic: &str) {
+        let subject = (Kind::State, Address::default(), topic.into());
+        let Some(&at) = self.conflated.get(&subject) else { return };
+        if let Some(Piece::Frame(frame)) = self.queue.get(&at)
+            && !frame.is_in_memory()
+        {
+            self.bytes -= frame.wire_length();
+            self.state_bytes -= weight(frame);
+            self.queue.remove(&at);
+            self.conflated.remove(&subject);
+        }
     }
 
     /// Queues what is relayed; all of it, or nothing.
@@ -123,7 +160,7 @@ impl Outbox {
             self.gather(&[bytes]);
         } else {
             self.bytes += bytes.len();
-            self.queue.push_back(Piece::Shared(bytes.clone()));
+            self.append(Piece::Shared(bytes.clone()));
         }
         Ok(())
     }
@@ -131,9 +168,18 @@ impl Outbox {
     /// The next pieces to write together. A frame with descriptors comes alone, because the kernel ties
     /// descriptors to the first byte of a message.
     pub(crate) fn take_batch(&mut self) -> Vec<Piece> {
-        let plain = self.queue.iter().take(BATCH).take_while(|piece| !piece.carries_descriptors()).count();
+        let plain = self.queue.values().take(BATCH).take_while(|piece| !piece.carries_descriptors()).count();
         let count = plain.max(1).min(self.queue.len());
-        let batch: Vec<Piece> = self.queue.drain(..count).collect();
+        let firsts = std::iter::from_fn(|| self.queue.pop_first());
+        let batch: Vec<Piece> = firsts.take(count).map(|(_, piece)| piece).collect();
+        for piece in &batch {
+            if let Piece::Frame(frame) = piece
+                && conflates(frame.kind())
+            {
+                self.conflated.remove(&subject_of(frame));
+                self.state_bytes -= weight(frame);
+            }
+        }
         self.bytes -= batch.iter().map(Piece::wire_length).sum::<usize>();
         self.message_bytes -= batch.iter().map(Piece::message_length).sum::<usize>();
         batch
@@ -177,7 +223,8 @@ impl Outbox {
     fn gather(&mut self, parts: &[&[u8]]) {
         let length: usize = parts.iter().map(|part| part.len()).sum();
         self.bytes += length;
-        if let Some(Piece::Gathered(last)) = self.queue.back_mut()
+        if let Some(mut entry) = self.queue.last_entry()
+            && let Piece::Gathered(last) = entry.get_mut()
             && last.len() + length <= GATHERED
         {
             parts.iter().for_each(|part| last.extend_from_slice(part));
@@ -185,21 +232,37 @@ impl Outbox {
         }
         let mut piece = std::mem::take(&mut self.spare);
         parts.iter().for_each(|part| piece.extend_from_slice(part));
-        self.queue.push_back(Piece::Gathered(piece));
+        self.append(Piece::Gathered(piece));
     }
 
-    fn replace_or_queue(&mut self, frame: Frame) {
-        self.bytes += frame.wire_length();
-        for piece in &mut self.queue {
-            if let Piece::Frame(older) = piece
-                && is_same(older, &frame)
-            {
-                self.bytes -= older.wire_length();
-                *older = frame;
-                return;
+    fn append(&mut self, piece: Piece) {
+        self.last += 1;
+        self.queue.insert(self.last, piece);
+    }
+
+    fn replace_or_queue(&mut self, frame: Frame) -> Result<(), Full> {
+        let subject = subject_of(&frame);
+        let at = self.conflated.get(&subject).copied();
+        let older = match at.and_then(|at| self.queue.get(&at)) {
+            Some(Piece::Frame(older)) => (older.wire_length(), weight(older)),
+            _ => (0, 0),
+        };
+        let state_bytes = self.state_bytes - older.1 + weight(&frame);
+        if frame.kind() == Kind::State && state_bytes > self.states_limit {
+            return Err(Full { waiting: self.state_bytes });
+        }
+        self.state_bytes = state_bytes;
+        self.bytes = self.bytes - older.0 + frame.wire_length();
+        match at {
+            Some(at) => {
+                self.queue.insert(at, Piece::Frame(frame));
+            }
+            None => {
+                self.append(Piece::Frame(frame));
+                self.conflated.insert(subject, self.last);
             }
         }
-        self.queue.push_back(Piece::Frame(frame));
+        Ok(())
     }
 }
 
@@ -217,9 +280,19 @@ fn piles_up(kind: Kind) -> bool {
     !conflates(kind) && kind != Kind::Welcome
 }
 
-fn is_same(queued: &Frame, newer: &Frame) -> bool {
-    (queued.kind(), queued.route().from) == (newer.kind(), newer.route().from)
-        && queued.topic() == newer.topic()
+fn subject_of(frame: &Frame) -> Subject {
+    // A state is the cluster's, whoever published it.
+    let from = if frame.kind() == Kind::State { Address::default() } else { frame.route().from };
+    (frame.kind(), from, frame.topic().into())
+}
+
+/// What a state takes, as its publisher was allowed it; nothing for what is no state.
+fn weight(frame: &Frame) -> usize {
+    if frame.kind() != Kind::State {
+        return 0;
+    }
+    let memory = if frame.is_in_memory() { frame.payload_length().unwrap_or_default() } else { 0 };
+    frame.wire_length() + usize::try_from(memory).unwrap_or(usize::MAX >> 1)
 }
 
 #[cfg(test)]

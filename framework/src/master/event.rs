@@ -90,6 +90,8 @@ pub(crate) enum Action {
     Spawn { id: ChildId, slot: Slot, generation: u64 },
     /// Send a frame; a receiver that is gone or too slow is noticed elsewhere.
     Send { to: ChildId, frame: Frame },
+    /// Take back what is queued of a state that a process observes no more.
+    Recall { to: ChildId, topic: String },
     /// Pass on what another process sent.
     Deliver { to: ChildId, parcel: Parcel },
     /// Come back when it is known what became of message `number` of a process.

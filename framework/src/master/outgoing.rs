@@ -30,6 +30,12 @@ impl Master {
         }
     }
 
+    pub(super) fn recall(&self, to: ChildId, topic: &str) {
+        if let Some(child) = self.children.get(&to) {
+            child.sender.recall(topic);
+        }
+    }
+
     pub(super) fn deliver(&mut self, to: ChildId, parcel: Parcel) {
         let Some(child) = self.children.get(&to) else { return };
         match child.sender.push_parcel(&parcel) {

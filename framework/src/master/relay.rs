@@ -91,8 +91,11 @@ impl Relay {
         Ok(())
     }
 
-    /// A process observes a keyed state no more.
+    /// A process observes a keyed state no more: what waits of it goes, or one that reads nothing would pile up keys.
     pub(crate) fn unobserve(&mut self, from: ChildId, topic: &str, actions: &mut Vec<Action>) {
+        if topic::split(topic).is_some() {
+            actions.push(Action::Recall { to: from, topic: topic.to_owned() });
+        }
         self.keys.unobserve(from, topic, actions);
     }
 

@@ -147,6 +147,37 @@ fn values_of_different_workers_are_kept_apart() {
     assert_eq!(drained(outbox), [("load".to_owned(), 2), ("load".to_owned(), 1)]);
 }
 
+#[test]
+fn a_state_that_is_observed_no_more_waits_no_longer() {
+    let mut outbox = Outbox::new(LIMIT);
+    for key in 0..1000 {
+        let topic = format!("price\0{key}");
+        outbox.push(state(&topic, 1, 1000)).unwrap();
+        outbox.push(state("other", key, 10)).unwrap();
+        outbox.recall(&topic);
+        outbox.recall(&topic);
+    }
+    assert_eq!((outbox.queue.len(), outbox.conflated.len()), (1, 1));
+    assert_eq!(outbox.state_bytes, outbox.bytes());
+    assert_eq!(drained(outbox), [("other".to_owned(), 999)]);
+}
+
+#[test]
+fn states_that_wait_take_no_more_than_all_that_are_retained() {
+    let mut outbox = Outbox { states_limit: 1000, ..Outbox::new(LIMIT) };
+    let large = |topic: &str| {
+        let null: std::os::fd::OwnedFd = std::fs::File::open("/dev/null").unwrap().into();
+        state(topic, 1, 0).with_memory(Arc::new(null), 500)
+    };
+    outbox.push(large("a")).unwrap();
+    outbox.recall("a");
+    assert!(outbox.push(large("b")).is_err(), "what is in sealed memory waits until its receiver has it");
+    outbox.push(state("b", 1, 300)).unwrap();
+    assert!(outbox.push(state("c", 1, 300)).is_err());
+    outbox.push(state("b", 2, 350)).unwrap();
+    assert_eq!(drained(outbox), [("a".to_owned(), 1), ("b".to_owned(), 2)]);
+}
+
 proptest! {
     #[test]
     fn messages_keep_their_order_whatever_their_size(
