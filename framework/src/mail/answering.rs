@@ -89,7 +89,7 @@ impl Answering {
             open.questions.insert(question, Task { bytes, handle: None });
         }
         let (places, handler, letter) =
-            (Arc::clone(&self.places), Arc::clone(&self.handler), Letter::of(frame));
+            (Arc::clone(&self.places), Arc::clone(&self.handler), Letter::of(&frame.kept()));
         let (open, sender, route) = (Arc::clone(&self.open), sender.clone(), frame.route());
         let task = tokio::spawn(async move {
             let place = places.acquire().await;

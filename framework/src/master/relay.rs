@@ -149,7 +149,7 @@ impl Relay {
     fn number(&mut self, frame: &Frame) -> Frame {
         let topic = frame.topic();
         let version = self.states.get(topic).map_or(0, Frame::number) + 1;
-        let state = frame.readdressed(Kind::State, version);
+        let state = frame.kept().readdressed(Kind::State, version);
         self.states.insert(topic.to_owned(), state.clone());
         state
     }

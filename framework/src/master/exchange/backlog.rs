@@ -64,7 +64,7 @@ impl Backlogs {
         if let Some(question) = question_of(&parcel) {
             self.questions.insert(question, (place, self.count));
         }
-        backlog.parcels.insert(self.count, parcel);
+        backlog.parcels.insert(self.count, parcel.kept());
         Ok(())
     }
 
