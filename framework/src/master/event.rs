@@ -60,6 +60,8 @@ pub(crate) enum Event {
     Mail { from: ChildId, parcels: Vec<Parcel>, taken: Option<Taken> },
     /// What was to be delivered did not fit.
     Undelivered { to: ChildId, parcel: Parcel },
+    /// What was to be delivered met a link that is closed.
+    Returned { to: ChildId, parcel: Parcel },
     /// All that became of message `number` of a process is known.
     Confirm { to: ChildId, number: u64 },
     /// There is room again for mail to a process.

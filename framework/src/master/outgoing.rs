@@ -41,7 +41,7 @@ impl Master {
         match child.sender.push_parcel(&parcel) {
             Ok(Fill::Fine) => {}
             Ok(Fill::Crowded) => self.crowded.push(child.sender.clone()),
-            Err(SendError::Gone) => self.dropped += 1,
+            Err(SendError::Gone) => self.queue.push_back(Event::Returned { to, parcel }),
             Err(SendError::Full(_)) => self.queue.push_back(Event::Undelivered { to, parcel }),
         }
     }
