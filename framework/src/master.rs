@@ -241,6 +241,7 @@ impl Master {
         match action {
             Action::Spawn { id, slot, generation } => self.spawn(id, &slot, generation),
             Action::Send { to, frame } => self.send(to, frame),
+            Action::Recall { to, topic } => self.recall(to, &topic),
             Action::Deliver { to, parcel } => self.deliver(to, parcel),
             Action::Confirm { to, number } => self.queue.push_back(Event::Confirm { to, number }),
             Action::AwaitRoom { id } => self.await_room(id),

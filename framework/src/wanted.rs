@@ -43,6 +43,19 @@ impl Wanted {
         self.change(topic, |name, key| {
             name.keys.remove(key);
         });
+        self.forget_unclaimed(topic);
+    }
+
+    /// Who publishes a name later need not hear of keys that nobody wanted any more by then, and perhaps nobody ever does.
+    fn forget_unclaimed(&self, topic: &str) {
+        let Some((called, key)) = topic::split(topic) else { return };
+        let mut names = self.names();
+        if let Some(name) = names.get_mut(called).filter(|name| !name.is_claimed) {
+            name.changed.remove(key);
+            if name.keys.is_empty() {
+                names.remove(called);
+            }
+        }
     }
 
     fn change(&self, topic: &str, change: impl FnOnce(&mut Name, &str)) {
@@ -99,12 +112,29 @@ mod tests {
         assert!(wanted.claim("price"));
         assert!(!wanted.claim("price"), "there is one publisher");
         let changes = wanted.changes("price").await;
-        assert_eq!(changes, [("eu".to_owned(), Some(1)), ("us".to_owned(), None)]);
+        assert_eq!(changes, [("eu".to_owned(), Some(1))]);
+        wanted.remove("price\0eu");
+        assert_eq!(wanted.changes("price").await, [("eu".to_owned(), None)]);
+    }
+
+    #[test]
+    fn names_that_nobody_publishes_leave_nothing_behind() {
+        let wanted = Wanted::default();
+        wanted.add("price\0eu");
+        for key in 0..100 {
+            let topics = [format!("price\0{key}"), format!("name-{key}\0x")];
+            topics.iter().for_each(|topic| wanted.add(topic));
+            topics.iter().for_each(|topic| wanted.remove(topic));
+        }
+        let names = wanted.names();
+        assert_eq!(names.keys().collect::<Vec<_>>(), ["price"]);
+        assert_eq!((names["price"].keys.len(), names["price"].changed.len()), (1, 1));
     }
 
     #[tokio::test]
     async fn a_key_that_is_wanted_again_is_another_wish() {
         let wanted = Wanted::default();
+        assert!(wanted.claim("price"));
         wanted.add("price\0eu");
         let before = wanted.changes("price").await;
         wanted.remove("price\0eu");

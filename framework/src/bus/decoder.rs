@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::frame::{Frame, FrameError, Kind, MAX_DESCRIPTORS};
+use super::frame::{self, Frame, FrameError, Kind, MAX_DESCRIPTORS};
 use super::head::{Glimpse, HEAD, Head, LOST, Route, SORT, WAY};
 
 /// Up to so many bytes, the memory of what was cut off may serve for what comes next.
@@ -124,6 +124,14 @@ impl Parcel {
         match self {
             Self::Frame(frame) => frame.wire_length(),
             Self::Run(run) => run.bytes.len(),
+        }
+    }
+
+    /// The same for whoever keeps it: it keeps no more memory than it counts.
+    pub(crate) fn kept(self) -> Self {
+        match self {
+            Self::Frame(frame) => Self::Frame(frame.kept()),
+            Self::Run(run) => Self::Run(Run { bytes: frame::kept(&run.bytes), ..run }),
         }
     }
 }

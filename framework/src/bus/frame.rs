@@ -24,6 +24,14 @@ pub(crate) const MAX_DESCRIPTORS: usize = 253;
 /// The most descriptors that go with one message.
 pub(crate) const MAX_ATTACHMENTS: usize = 16;
 
+/// What has fewer bytes is copied when it is kept: it would keep the read alive of which it is a slice.
+const SLICE: usize = 64 << 10;
+
+/// `bytes` for whoever keeps them: they keep no more memory than they count.
+pub(super) fn kept(bytes: &Bytes) -> Bytes {
+    if bytes.len() < SLICE { Bytes::copy_from_slice(bytes) } else { bytes.clone() }
+}
+
 /// One frame. Clones share the payload and the descriptors.
 #[derive(Clone)]
 pub(crate) struct Frame {
@@ -81,6 +89,11 @@ impl Frame {
     /// The same topic and payload, shared, under another kind and number.
     pub(crate) fn readdressed(&self, kind: Kind, number: u64) -> Self {
         Self { kind, number, ..self.clone() }
+    }
+
+    /// The same for whoever keeps it: it keeps no more memory than it counts.
+    pub(crate) fn kept(&self) -> Self {
+        Self { content: kept(&self.content), ..self.clone() }
     }
 
     /// With this way to go.

@@ -221,6 +221,12 @@ impl Sender {
         Ok(fill)
     }
 
+    /// Takes back what waits of a state that the receiver observes no more.
+    pub(crate) fn recall(&self, topic: &str) {
+        self.shared.lock().outbox.recall(topic);
+        self.shared.drained.notify_waiters();
+    }
+
     /// Nobody should wait for this receiver until it takes something again.
     pub(crate) fn give_up_waiting(&self) {
         let mut state = self.shared.lock();

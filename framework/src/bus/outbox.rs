@@ -1,12 +1,14 @@
 //! What waits to be written to one link: in order, bounded in bytes, and with states conflated, so that a slow receiver
 //! costs one copy of each state however often it changes. Pure.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 
 use super::decoder::Parcel;
 use super::frame::{Frame, Kind};
+use super::payload::RETAINED;
+use super::peer::Address;
 
 /// The most bytes that may wait for one receiver, beside one frame of any size, the latest version of each state, and
 /// the welcome.
@@ -22,6 +24,9 @@ const DESCRIPTORS: usize = 64;
 
 /// The most pieces that one write gathers.
 const BATCH: usize = 64;
+
+/// After so many bytes a write gathers no more.
+const AT_ONCE: usize = 256 << 10;
 
 /// Up to this many bytes, copying costs less than a piece of its own.
 const SMALL: usize = 4 << 10;
@@ -76,18 +81,38 @@ impl Piece {
     }
 }
 
+/// What only the latest counts of: its kind, who said it, and its topic.
+type Subject = (Kind, Address, Box<str>);
+
 /// The frames that wait for one receiver.
 #[derive(Debug)]
 pub(crate) struct Outbox {
-    queue: VecDeque<Piece>,
+    /// By a number that rises, so that what is in the midst is found and taken out without a search.
+    queue: BTreeMap<u64, Piece>,
+    last: u64,
+    /// Where in the queue the frames are that a newer one takes the place of.
+    conflated: HashMap<Subject, u64>,
     bytes: usize,
+    /// What the states that wait take, with their sealed memory.
+    state_bytes: usize,
+    states_limit: usize,
     /// Of these the bytes of frames that can pile up.
     message_bytes: usize,
     /// The descriptors of messages.
     attachments: usize,
+    /// What is being written; it takes its memory until that is done.
+    under_way: UnderWay,
     limit: usize,
     /// What a piece of copies was in before, for the next.
     spare: Vec<u8>,
+}
+
+/// What of the bytes and descriptors is being written.
+#[derive(Debug, Default)]
+struct UnderWay {
+    bytes: usize,
+    message_bytes: usize,
+    attachments: usize,
 }
 
 /// The receiver is too slow: what was pushed is not queued.
@@ -100,15 +125,27 @@ pub(crate) struct Full {
 
 impl Outbox {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { queue: VecDeque::new(), bytes: 0, message_bytes: 0, attachments: 0, limit, spare: Vec::new() }
+        Self {
+            queue: BTreeMap::new(),
+            last: 0,
+            conflated: HashMap::new(),
+            bytes: 0,
+            state_bytes: 0,
+            states_limit: RETAINED,
+            message_bytes: 0,
+            attachments: 0,
+            under_way: UnderWay::default(),
+            limit,
+            spare: Vec::new(),
+        }
     }
 
     /// Queues a frame. A state takes the place of an older version of itself, so that there is one of each at
-    /// most: it is never refused, and neither is the one welcome. Anything else is refused over the limit.
+    /// most: it is refused only if there are more than are retained at a time. The one welcome never is, and anything else
+    /// is refused over the limit.
     pub(crate) fn push(&mut self, frame: Frame) -> Result<(), Full> {
         if conflates(frame.kind()) {
-            self.replace_or_queue(frame);
-            return Ok(());
+            return self.replace_or_queue(frame);
         }
         let attachments = attachments(&frame);
         if attachments > 0 && self.attachments + attachments > DESCRIPTORS {
@@ -125,8 +162,23 @@ impl Outbox {
         }
         self.attachments += attachments;
         self.bytes += frame.wire_length();
-        self.queue.push_back(Piece::Frame(frame));
+        self.append(Piece::Frame(frame));
         Ok(())
+    }
+
+    /// Takes out what waits of a state that the receiver observes no more. What is in sealed memory stays: its receiver
+    /// says that it has taken it before it gets the next.
+    pub(crate) fn recall(&mut self, topic: &str) {
+        let subject = (Kind::State, Address::default(), topic.into());
+        let Some(&at) = self.conflated.get(&subject) else { return };
+        if let Some(Piece::Frame(frame)) = self.queue.get(&at)
+            && !frame.is_in_memory()
+        {
+            self.bytes -= frame.wire_length();
+            self.state_bytes -= weight(frame);
+            self.queue.remove(&at);
+            self.conflated.remove(&subject);
+        }
     }
 
     /// Queues what is relayed; all of it, or nothing.
@@ -143,7 +195,7 @@ impl Outbox {
             self.gather(&[bytes]);
         } else {
             self.bytes += bytes.len();
-            self.queue.push_back(Piece::Shared(bytes.clone()));
+            self.append(Piece::Shared(bytes.clone()));
         }
         Ok(())
     }
@@ -151,17 +203,44 @@ impl Outbox {
     /// The next pieces to write together. A frame with descriptors comes alone, because the kernel ties
     /// descriptors to the first byte of a message.
     pub(crate) fn take_batch(&mut self) -> Vec<Piece> {
-        let plain = self.queue.iter().take(BATCH).take_while(|piece| !piece.carries_descriptors()).count();
+        self.settle();
+        let mut gathered = 0;
+        let is_plain = |piece: &&Piece| {
+            let fits = gathered < AT_ONCE;
+            gathered += piece.wire_length();
+            fits && !piece.carries_descriptors()
+        };
+        let plain = self.queue.values().take(BATCH).take_while(is_plain).count();
         let count = plain.max(1).min(self.queue.len());
-        let batch: Vec<Piece> = self.queue.drain(..count).collect();
-        self.bytes -= batch.iter().map(Piece::wire_length).sum::<usize>();
-        self.message_bytes -= batch.iter().map(Piece::message_length).sum::<usize>();
-        self.attachments -= batch.iter().map(Piece::attachments).sum::<usize>();
+        let firsts = std::iter::from_fn(|| self.queue.pop_first());
+        let batch: Vec<Piece> = firsts.take(count).map(|(_, piece)| piece).collect();
+        for piece in &batch {
+            if let Piece::Frame(frame) = piece
+                && conflates(frame.kind())
+            {
+                self.conflated.remove(&subject_of(frame));
+                self.state_bytes -= weight(frame);
+            }
+        }
+        self.under_way = UnderWay {
+            bytes: batch.iter().map(Piece::wire_length).sum(),
+            message_bytes: batch.iter().map(Piece::message_length).sum(),
+            attachments: batch.iter().map(Piece::attachments).sum(),
+        };
         batch
+    }
+
+    /// What was under way is written.
+    fn settle(&mut self) {
+        let UnderWay { bytes, message_bytes, attachments } = std::mem::take(&mut self.under_way);
+        self.bytes -= bytes;
+        self.message_bytes -= message_bytes;
+        self.attachments -= attachments;
     }
 
     /// Takes back what was written, so that its memory serves again.
     pub(crate) fn recycle(&mut self, batch: Vec<Piece>) {
+        self.settle();
         let vectors = batch.into_iter().filter_map(|piece| match piece {
             Piece::Gathered(bytes) => Some(bytes),
             _ => None,
@@ -176,7 +255,7 @@ impl Outbox {
         self.queue.is_empty()
     }
 
-    /// The bytes that wait.
+    /// The bytes that wait, or are being written.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -202,7 +281,8 @@ impl Outbox {
     fn gather(&mut self, parts: &[&[u8]]) {
         let length: usize = parts.iter().map(|part| part.len()).sum();
         self.bytes += length;
-        if let Some(Piece::Gathered(last)) = self.queue.back_mut()
+        if let Some(mut entry) = self.queue.last_entry()
+            && let Piece::Gathered(last) = entry.get_mut()
             && last.len() + length <= GATHERED
         {
             parts.iter().for_each(|part| last.extend_from_slice(part));
@@ -210,21 +290,37 @@ impl Outbox {
         }
         let mut piece = std::mem::take(&mut self.spare);
         parts.iter().for_each(|part| piece.extend_from_slice(part));
-        self.queue.push_back(Piece::Gathered(piece));
+        self.append(Piece::Gathered(piece));
     }
 
-    fn replace_or_queue(&mut self, frame: Frame) {
-        self.bytes += frame.wire_length();
-        for piece in &mut self.queue {
-            if let Piece::Frame(older) = piece
-                && is_same(older, &frame)
-            {
-                self.bytes -= older.wire_length();
-                *older = frame;
-                return;
+    fn append(&mut self, piece: Piece) {
+        self.last += 1;
+        self.queue.insert(self.last, piece);
+    }
+
+    fn replace_or_queue(&mut self, frame: Frame) -> Result<(), Full> {
+        let subject = subject_of(&frame);
+        let at = self.conflated.get(&subject).copied();
+        let older = match at.and_then(|at| self.queue.get(&at)) {
+            Some(Piece::Frame(older)) => (older.wire_length(), weight(older)),
+            _ => (0, 0),
+        };
+        let state_bytes = self.state_bytes - older.1 + weight(&frame);
+        if frame.kind() == Kind::State && state_bytes > self.states_limit {
+            return Err(Full { waiting: self.state_bytes, attachments: self.attachments });
+        }
+        self.state_bytes = state_bytes;
+        self.bytes = self.bytes - older.0 + frame.wire_length();
+        match at {
+            Some(at) => {
+                self.queue.insert(at, Piece::Frame(frame));
+            }
+            None => {
+                self.append(Piece::Frame(frame));
+                self.conflated.insert(subject, self.last);
             }
         }
-        self.queue.push_back(Piece::Frame(frame));
+        Ok(())
     }
 }
 
@@ -246,9 +342,19 @@ fn piles_up(kind: Kind) -> bool {
     !conflates(kind) && kind != Kind::Welcome
 }
 
-fn is_same(queued: &Frame, newer: &Frame) -> bool {
-    (queued.kind(), queued.route().from) == (newer.kind(), newer.route().from)
-        && queued.topic() == newer.topic()
+fn subject_of(frame: &Frame) -> Subject {
+    // A state is the cluster's, whoever published it.
+    let from = if frame.kind() == Kind::State { Address::default() } else { frame.route().from };
+    (frame.kind(), from, frame.topic().into())
+}
+
+/// What a state takes, as its publisher was allowed it; nothing for what is no state.
+fn weight(frame: &Frame) -> usize {
+    if frame.kind() != Kind::State {
+        return 0;
+    }
+    let memory = if frame.is_in_memory() { frame.payload_length().unwrap_or_default() } else { 0 };
+    frame.wire_length() + usize::try_from(memory).unwrap_or(usize::MAX >> 1)
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use crate::bus::codec;
 use crate::bus::control::Unanswered;
 use crate::bus::frame::{Frame, Kind};
 use crate::bus::head::Route;
-use crate::bus::link::Sender;
+use crate::bus::link::{SendError, Sender};
 use crate::bus::peer::Address;
 
 /// Answers one question: the encoded answer, or why there is none.
@@ -92,7 +92,7 @@ impl Answering {
             open.questions.insert(question, Task { bytes, handle: None });
         }
         let (places, handler, letter) =
-            (Arc::clone(&self.places), Arc::clone(&self.handler), Letter::of(frame));
+            (Arc::clone(&self.places), Arc::clone(&self.handler), Letter::of(&frame.kept()));
         let (open, sender, route) = (Arc::clone(&self.open), sender.clone(), frame.route());
         let task = tokio::spawn(async move {
             let place = places.acquire().await;
@@ -100,9 +100,10 @@ impl Answering {
             let answer = AssertUnwindSafe(async move { handler(letter).await });
             let panicked = |_| Err(Unanswered::Refused("the function that answers panicked".to_owned()));
             let outcome = answer.catch_unwind().await.unwrap_or_else(panicked);
-            drop(place);
             // If the master is gone, so is the asker.
             let _ = sender.send(reply(question.1, outcome, route.from, own)).await;
+            // No sooner, or answers would pile up that wait for the link.
+            drop(place);
             lock(&open).remove(question);
         });
         if let Some(place) = lock(&self.open).questions.get_mut(&question) {
@@ -144,9 +145,11 @@ fn cut(problem: Unanswered) -> Unanswered {
 /// Says why a question has no answer.
 pub(super) fn refuse(question: &Frame, problem: &Unanswered, sender: &Sender, own: Address) {
     let frame = reply(question.number(), Err(problem.clone()), question.route().from, own);
-    let sender = sender.clone();
-    // Nobody is held up by a queue towards the master that is full.
-    tokio::spawn(async move { sender.send(frame).await });
+    if matches!(sender.push(frame.clone()), Err(SendError::Full(_))) {
+        let sender = sender.clone();
+        // Nobody is held up by a queue towards the master that is full.
+        tokio::spawn(async move { sender.send(frame).await });
+    }
 }
 
 impl fmt::Debug for Answering {

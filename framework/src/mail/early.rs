@@ -21,7 +21,7 @@ impl Early {
             return Err(Unanswered::Busy);
         }
         self.bytes += Letter::cost_of(frame);
-        self.frames.push(frame.clone());
+        self.frames.push(frame.kept());
         Ok(())
     }
 

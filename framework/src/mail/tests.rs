@@ -364,3 +364,30 @@ async fn a_subscription_that_is_never_read_has_bounded_memory() {
     let missed: u64 = left.iter().filter_map(|letter| letter.err()).sum();
     assert_eq!(left.len() as u64 - 1 + missed, 100_000, "each is there or counted");
 }
+
+#[tokio::test]
+async fn an_answer_that_waits_for_the_link_keeps_its_place() {
+    let (ours, theirs) = link::pair().unwrap();
+    let (_receiver, sender) = link::open_queueing(ours, 1000).unwrap();
+    let (sent, keep) = link::open(theirs).unwrap();
+    let mail = Arc::new(Mail::new(OWN, sender, 1 << 20));
+    let mut post = Post { mail, sent, _halves: (_receiver, keep) };
+    post.mail.settle();
+    let begun = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&begun);
+    let long: Handler = Box::new(move |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+        Box::pin(async { Ok(vec![0; 4 << 20]) })
+    });
+    post.mail.answer("t", Answering::new(long, 1, 100)).unwrap();
+    (0..9).for_each(|number| post.ask("t", number));
+    // All that can go on without a reader does.
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    // One is being written, one waits.
+    assert_eq!(begun.load(Ordering::Relaxed), 2);
+    for number in 0..9 {
+        assert_eq!(post.next_answer().await.0, number);
+    }
+}

@@ -60,6 +60,8 @@ pub(crate) enum Event {
     Mail { from: ChildId, parcels: Vec<Parcel>, taken: Option<Taken> },
     /// What was to be delivered did not fit.
     Undelivered { to: ChildId, parcel: Parcel },
+    /// What was to be delivered met a link that is closed.
+    Returned { to: ChildId, parcel: Parcel },
     /// All that became of message `number` of a process is known.
     Confirm { to: ChildId, number: u64 },
     /// There is room again for mail to a process.
@@ -90,6 +92,8 @@ pub(crate) enum Action {
     Spawn { id: ChildId, slot: Slot, generation: u64 },
     /// Send a frame; a receiver that is gone or too slow is noticed elsewhere.
     Send { to: ChildId, frame: Frame },
+    /// Take back what is queued of a state that a process observes no more.
+    Recall { to: ChildId, topic: String },
     /// Pass on what another process sent.
     Deliver { to: ChildId, parcel: Parcel },
     /// Come back when it is known what became of message `number` of a process.

@@ -57,8 +57,8 @@ impl Gathering {
         }
         self.last_number += 1;
         let route = Route { from: address, ..frame.route() };
-        let value =
-            frame.readdressed(Kind::Contribution, self.last_number).with_descriptors(vec![]).on(route);
+        let value = frame.kept().readdressed(Kind::Contribution, self.last_number);
+        let value = value.with_descriptors(vec![]).on(route);
         giver.values.insert(name.to_owned(), value.clone());
         self.tell(&value, actions);
         Ok(())

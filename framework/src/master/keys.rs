@@ -116,7 +116,7 @@ impl Keys {
         self.last_version += 1;
         let version = self.last_version;
         if let Some(key) = self.topics.get_mut(frame.topic()) {
-            let state = frame.readdressed(Kind::State, version);
+            let state = frame.kept().readdressed(Kind::State, version);
             for (&to, runs) in &mut key.watchers {
                 if to == from {
                     *runs = version;

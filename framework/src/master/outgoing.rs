@@ -30,12 +30,18 @@ impl Master {
         }
     }
 
+    pub(super) fn recall(&self, to: ChildId, topic: &str) {
+        if let Some(child) = self.children.get(&to) {
+            child.sender.recall(topic);
+        }
+    }
+
     pub(super) fn deliver(&mut self, to: ChildId, parcel: Parcel) {
         let Some(child) = self.children.get(&to) else { return };
         match child.sender.push_parcel(&parcel) {
             Ok(Fill::Fine) => {}
             Ok(Fill::Crowded) => self.crowded.push(child.sender.clone()),
-            Err(SendError::Gone) => self.dropped += 1,
+            Err(SendError::Gone) => self.queue.push_back(Event::Returned { to, parcel }),
             Err(SendError::Full(_)) => self.queue.push_back(Event::Undelivered { to, parcel }),
         }
     }

@@ -91,8 +91,11 @@ impl Relay {
         Ok(())
     }
 
-    /// A process observes a keyed state no more.
+    /// A process observes a keyed state no more: what waits of it goes, or one that reads nothing would pile up keys.
     pub(crate) fn unobserve(&mut self, from: ChildId, topic: &str, actions: &mut Vec<Action>) {
+        if topic::split(topic).is_some() {
+            actions.push(Action::Recall { to: from, topic: topic.to_owned() });
+        }
         self.keys.unobserve(from, topic, actions);
     }
 
@@ -146,7 +149,7 @@ impl Relay {
     fn number(&mut self, frame: &Frame) -> Frame {
         let topic = frame.topic();
         let version = self.states.get(topic).map_or(0, Frame::number) + 1;
-        let state = frame.readdressed(Kind::State, version);
+        let state = frame.kept().readdressed(Kind::State, version);
         self.states.insert(topic.to_owned(), state.clone());
         state
     }

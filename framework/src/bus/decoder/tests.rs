@@ -222,3 +222,23 @@ fn a_message_whose_descriptors_were_lost_says_so_and_those_around_it_keep_theirs
     decoder.feed_stripped(&with_null(Kind::Welcome, 4));
     assert_eq!(decoder.next().unwrap_err(), FrameError::DescriptorsLost(Kind::Welcome));
 }
+
+#[test]
+fn what_is_kept_shares_no_memory_with_what_was_read_beside_it() {
+    let mut decoder = Decoder::new(MAX_LENGTH);
+    for kind in [Kind::Publish, Kind::Message] {
+        let frame = Frame::about(kind, "topic", 1, b"payload");
+        decoder.feed(&[&frame.head()[..], frame.content()].concat(), []);
+    }
+    decoder.feed(&[0; 60_000], []);
+    let address = |parcel: &Parcel| match parcel {
+        Parcel::Frame(frame) => frame.content().as_ptr(),
+        Parcel::Run(run) => run.bytes.as_ptr(),
+    };
+    for _ in 0..2 {
+        let parcel = decoder.next_parcel().unwrap().unwrap();
+        let kept = parcel.clone().kept();
+        assert_ne!(address(&kept), address(&parcel));
+        assert_eq!((kept.topic(), kept.wire_length()), ("topic", parcel.wire_length()));
+    }
+}

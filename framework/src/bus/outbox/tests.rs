@@ -48,6 +48,7 @@ fn drained(mut outbox: Outbox) -> Vec<(String, u64)> {
     while !outbox.is_empty() {
         all.extend(frames(outbox.take_batch()).map(|frame| (frame.topic().to_owned(), frame.number())));
     }
+    outbox.recycle(Vec::new());
     assert_eq!(outbox.bytes(), 0);
     all
 }
@@ -72,7 +73,8 @@ fn a_full_outbox_refuses_messages_and_never_states() {
     outbox.push(state("b", 1, 500)).unwrap();
     assert_eq!(outbox.bytes(), 101 + 100 + 541);
     while !outbox.is_empty() {
-        outbox.take_batch();
+        let batch = outbox.take_batch();
+        outbox.recycle(batch);
     }
     assert_eq!((outbox.bytes(), outbox.message_bytes), (0, 0));
     outbox.push(message()).unwrap();
@@ -149,7 +151,8 @@ fn descriptors_that_wait_with_messages_are_bounded_whatever_their_receiver_claim
     outbox.push(message(5, 1)).unwrap();
     outbox.push(state("a", 1, 1).with_memory(Arc::clone(&null), 1)).unwrap();
     while !outbox.is_empty() {
-        outbox.take_batch();
+        let batch = outbox.take_batch();
+        outbox.recycle(batch);
     }
     assert!(outbox.has_room() && outbox.push(carrier(6, 16)).is_ok());
 }
@@ -162,6 +165,37 @@ fn values_of_different_workers_are_kept_apart() {
         outbox.push(Frame::about(Kind::Contribution, "load", number, b"").on(from(index))).unwrap();
     }
     assert_eq!(drained(outbox), [("load".to_owned(), 2), ("load".to_owned(), 1)]);
+}
+
+#[test]
+fn a_state_that_is_observed_no_more_waits_no_longer() {
+    let mut outbox = Outbox::new(LIMIT);
+    for key in 0..1000 {
+        let topic = format!("price\0{key}");
+        outbox.push(state(&topic, 1, 1000)).unwrap();
+        outbox.push(state("other", key, 10)).unwrap();
+        outbox.recall(&topic);
+        outbox.recall(&topic);
+    }
+    assert_eq!((outbox.queue.len(), outbox.conflated.len()), (1, 1));
+    assert_eq!(outbox.state_bytes, outbox.bytes());
+    assert_eq!(drained(outbox), [("other".to_owned(), 999)]);
+}
+
+#[test]
+fn states_that_wait_take_no_more_than_all_that_are_retained() {
+    let mut outbox = Outbox { states_limit: 1000, ..Outbox::new(LIMIT) };
+    let large = |topic: &str| {
+        let null: std::os::fd::OwnedFd = std::fs::File::open("/dev/null").unwrap().into();
+        state(topic, 1, 0).with_memory(Arc::new(null), 500)
+    };
+    outbox.push(large("a")).unwrap();
+    outbox.recall("a");
+    assert!(outbox.push(large("b")).is_err(), "what is in sealed memory waits until its receiver has it");
+    outbox.push(state("b", 1, 300)).unwrap();
+    assert!(outbox.push(state("c", 1, 300)).is_err());
+    outbox.push(state("b", 2, 350)).unwrap();
+    assert_eq!(drained(outbox), [("a".to_owned(), 1), ("b".to_owned(), 2)]);
 }
 
 proptest! {

@@ -42,6 +42,10 @@ impl Cluster {
                 self.exchange.undelivered(to, &parcel, actions);
                 None
             }
+            Event::Returned { to, parcel } => {
+                self.exchange.returned(to, &parcel, actions);
+                None
+            }
             Event::Confirm { to, number } => {
                 self.exchange.confirm(to, number, actions);
                 None

@@ -16,74 +16,132 @@ pub(super) const OF_ONE: usize = 32;
 #[derive(Debug)]
 pub(super) struct Backlogs {
     places: BTreeMap<Address, Backlog>,
+    /// Where each question waits, by its asker and its number: the place, and its number there.
+    questions: BTreeMap<(Address, u64), (Address, u64)>,
     limit: usize,
     /// How many parcels have waited.
     count: u64,
+    /// How many descriptors wait.
+    descriptors: usize,
 }
 
 /// What waits at one place, each with its number among all that waits anywhere.
 #[derive(Debug, Default)]
 struct Backlog {
-    parcels: Vec<(u64, Parcel)>,
+    parcels: BTreeMap<u64, Parcel>,
     bytes: usize,
-}
-
-impl Backlog {
-    /// How many descriptors wait here.
-    fn descriptors(&self) -> usize {
-        self.parcels.iter().map(|(_, parcel)| parcel.descriptors()).sum()
-    }
+    descriptors: usize,
 }
 
 impl Backlogs {
     /// Whoever comes will take `queue` bytes at once: what waits for it has to fit, for it was confirmed.
     pub(super) fn new(queue: usize) -> Self {
-        Self { places: BTreeMap::new(), limit: LIMIT.min(queue), count: 0 }
+        Self {
+            places: BTreeMap::new(),
+            questions: BTreeMap::new(),
+            limit: LIMIT.min(queue),
+            count: 0,
+            descriptors: 0,
+        }
     }
 
     /// Keeps a parcel for whoever comes to `place`; gives it back when too much waits there already.
     pub(super) fn push(&mut self, place: Address, parcel: Parcel) -> Result<(), Parcel> {
         let backlog = self.places.entry(place).or_default();
-        let carried = backlog.descriptors() + parcel.descriptors();
         let is_long = backlog.bytes > 0 && backlog.bytes + parcel.wire_length() > self.limit;
-        if is_long || carried > OF_ONE {
+        if is_long || backlog.descriptors + parcel.descriptors() > OF_ONE {
             return Err(parcel);
         }
         self.count += 1;
+        self.descriptors += parcel.descriptors();
+        backlog.descriptors += parcel.descriptors();
         backlog.bytes += parcel.wire_length();
-        backlog.parcels.push((self.count, parcel));
+        if let Some(question) = question_of(&parcel) {
+            self.questions.insert(question, (place, self.count));
+        }
+        backlog.parcels.insert(self.count, parcel.kept());
         Ok(())
     }
 
     /// Takes out what waits at these places, in the order in which it came.
     pub(super) fn take(&mut self, places: &[Address]) -> Vec<Parcel> {
         let backlogs = places.iter().filter_map(|place| self.places.remove(place));
-        let mut parcels: Vec<_> = backlogs.flat_map(|backlog| backlog.parcels).collect();
-        parcels.sort_by_key(|(number, _)| *number);
-        parcels.into_iter().map(|(_, parcel)| parcel).collect()
+        let parcels: BTreeMap<u64, Parcel> = backlogs.flat_map(|backlog| backlog.parcels).collect();
+        for parcel in parcels.values() {
+            self.descriptors -= parcel.descriptors();
+            if let Some(question) = question_of(parcel) {
+                self.questions.remove(&question);
+            }
+        }
+        parcels.into_values().collect()
     }
 
     /// Takes out the questions of `asker` for whose answers nobody waits any more: question `number`, or all.
     pub(super) fn cancel(&mut self, asker: Address, number: Option<u64>) -> Vec<Parcel> {
-        let is_meant = |parcel: &Parcel| match parcel {
-            Parcel::Frame(frame) => {
-                (frame.kind(), frame.route().from) == (Kind::Ask, asker)
-                    && number.is_none_or(|number| frame.number() == number)
+        let numbers = number.map_or(0..=u64::MAX, |number| number..=number);
+        let meant = self.questions.range((asker, *numbers.start())..=(asker, *numbers.end()));
+        let meant: Vec<_> = meant.map(|(&question, &spot)| (question, spot)).collect();
+        let cancel = |(question, (place, at))| {
+            self.questions.remove(&question);
+            let backlog = self.places.get_mut(&place)?;
+            let parcel = backlog.parcels.remove(&at)?;
+            backlog.bytes -= parcel.wire_length();
+            if backlog.parcels.is_empty() {
+                self.places.remove(&place);
             }
-            Parcel::Run(_) => false,
+            Some(parcel)
         };
-        let mut cancelled = Vec::new();
-        self.places.retain(|_, backlog| {
-            cancelled.extend(backlog.parcels.extract_if(.., |(_, parcel)| is_meant(parcel)));
-            backlog.bytes = backlog.parcels.iter().map(|(_, parcel)| parcel.wire_length()).sum();
-            !backlog.parcels.is_empty()
-        });
-        cancelled.into_iter().map(|(_, parcel)| parcel).collect()
+        meant.into_iter().filter_map(cancel).collect()
     }
 
     /// At how many places anything waits.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.places.len()
+    }
+}
+
+/// Of a question, its asker and its number.
+fn question_of(parcel: &Parcel) -> Option<(Address, u64)> {
+    match parcel {
+        Parcel::Frame(frame) if frame.kind() == Kind::Ask => Some((frame.route().from, frame.number())),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bus::frame::Frame;
+    use crate::bus::head::Route;
+    use crate::bus::peer::Form;
+
+    fn asker(pid: u32) -> Address {
+        Address { pid, ..Address::to(Form::Worker) }
+    }
+
+    fn question(pid: u32, number: u64) -> Parcel {
+        let route = Route { from: asker(pid), ..Route::default() };
+        Parcel::Frame(Frame::about(Kind::Ask, "t", number, b"").on(route))
+    }
+
+    fn numbers(parcels: &[Parcel]) -> Vec<u64> {
+        parcels.iter().map(|parcel| question_of(parcel).unwrap().1).collect()
+    }
+
+    #[test]
+    fn what_is_taken_or_cancelled_leaves_nothing_behind() {
+        let (agent, any) = (Address::to(Form::Agent), Address::to(Form::Any));
+        let mut backlogs = Backlogs::new(LIMIT);
+        for number in 1..=4 {
+            backlogs.push(if number % 2 == 0 { agent } else { any }, question(7, number)).unwrap();
+            backlogs.push(agent, question(8, number)).unwrap();
+        }
+        assert_eq!(numbers(&backlogs.cancel(asker(7), Some(2))), [2]);
+        assert!(backlogs.cancel(asker(7), Some(2)).is_empty());
+        assert_eq!(numbers(&backlogs.cancel(asker(8), None)), [1, 2, 3, 4]);
+        assert_eq!(backlogs.places[&agent].bytes, question(7, 4).wire_length());
+        assert_eq!(numbers(&backlogs.take(&[any, agent])), [1, 3, 4]);
+        assert!(backlogs.places.is_empty() && backlogs.questions.is_empty());
     }
 }

@@ -11,27 +11,33 @@ use crate::master::event::{Action, ChildId};
 impl Exchange {
     /// A message did not fit.
     pub(super) fn note_refusal(&mut self, to: ChildId, parcel: &Parcel, actions: &mut Vec<Action>) {
+        if self.note_missed(to, parcel, actions) {
+            actions.push(Action::AwaitRoom { id: to });
+        }
+    }
+
+    /// A message did not get to a process; whether its sender is the first that waits for room there.
+    pub(super) fn note_missed(&mut self, to: ChildId, parcel: &Parcel, actions: &mut Vec<Action>) -> bool {
         let from = parcel.route().from;
         let sender = if from == Address::default() { Some(OUTSIDE) } else { self.seats.holder(from.pid) };
-        let Some(sender) = sender else { return };
-        let Some(receipt) = self.receipts.get_mut(&(sender, number_of(parcel))) else { return };
+        let Some(sender) = sender else { return false };
+        let Some(receipt) = self.receipts.get_mut(&(sender, number_of(parcel))) else { return false };
         receipt.queued = receipt.queued.saturating_sub(1);
         let Some(address) = self.seats.address(to) else {
             // It is gone by now: who tries again meets the successor.
             if sender != OUTSIDE {
                 actions.push(Action::Send { to: sender, frame: Frame::new(Kind::Room, 0, vec![]) });
             }
-            return;
+            return false;
         };
         receipt.full.push(address.pid);
         if sender == OUTSIDE {
-            return;
+            return false;
         }
         let waiting = self.crowded.entry(address).or_default();
-        if waiting.is_empty() {
-            actions.push(Action::AwaitRoom { id: to });
-        }
+        let is_first = waiting.is_empty();
         waiting.insert(sender);
+        is_first
     }
 
     /// All that became of a message is known.

@@ -88,6 +88,13 @@ impl Seats {
         self.by_id.get(&id).copied()
     }
 
+    /// Who came after a process and is in its slot, too.
+    pub(super) fn successor(&self, id: ChildId) -> Option<ChildId> {
+        let slot = self.address(id)?.slot();
+        let others = self.seats.iter().filter(|seat| seat.id > id && seat.address.slot() == slot);
+        others.min_by_key(|seat| seat.standing).map(|seat| seat.id)
+    }
+
     /// The process with this id of the kernel's.
     pub(super) fn holder(&self, pid: u32) -> Option<ChildId> {
         self.by_pid.get(&pid).copied()

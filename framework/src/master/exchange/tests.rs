@@ -438,6 +438,44 @@ fn who_waits_for_room_at_one_that_is_gone_tries_again() {
 }
 
 #[test]
+fn what_meets_a_closed_link_waits_for_the_next_in_the_slot_or_its_sender_is_told() {
+    let mut world = World::new();
+    let to = worker(WEB, 1);
+    let parcel = || Parcel::Frame(frame(Kind::Message, AGENT, to, "words", 6).with_receipt());
+    world.take(AGENT, parcel());
+    let back = world.with(|exchange, actions| exchange.returned(ChildId(3), &parcel(), actions));
+    assert!(back.is_empty(), "{back:?}");
+    assert_eq!(world.confirm(AGENT, 6), ["1 hears of 6: 1 [] false"]);
+    assert_eq!(world.topic("words"), (1, 0, 0));
+    world.leave(3);
+    assert_eq!(world.join(seat(9, to, 109, Standing::Ready)), ["9 gets Message [6]"]);
+    assert_eq!(world.topic("words"), (1, 1, 0));
+    // One that is for the process alone has nobody else to go to.
+    let parcel =
+        || Parcel::Frame(frame(Kind::Message, AGENT, Address::process(109), "words", 7).with_receipt());
+    world.take(AGENT, parcel());
+    world.with(|exchange, actions| exchange.returned(ChildId(9), &parcel(), actions));
+    assert_eq!(world.confirm(AGENT, 7), ["1 hears of 7: 0 [109] false"]);
+    assert_eq!(world.leave(9), ["1 hears Room 0"]);
+    assert_eq!(world.topic("words"), (2, 1, 1));
+}
+
+#[test]
+fn what_meets_a_closed_link_goes_to_the_successor_and_never_back() {
+    let mut world = World::new();
+    let to = worker(WEB, 1);
+    let parcel = || Parcel::Frame(frame(Kind::Message, AGENT, to, "words", 6));
+    world.join(seat(9, to, 109, Standing::Starting));
+    world.take(AGENT, parcel());
+    let passed_on = |world: &mut World, id| {
+        world.with(|exchange, actions| exchange.returned(ChildId(id), &parcel(), actions))
+    };
+    assert_eq!(passed_on(&mut world, 3), ["9 gets Message [6]"]);
+    assert!(passed_on(&mut world, 9).is_empty());
+    assert_eq!(world.exchange.backlogs.len(), 1);
+}
+
+#[test]
 fn a_sender_that_is_gone_hears_nothing() {
     let mut world = World::new();
     world.send_receipted(web(1), worker(WEB, 0), 6);

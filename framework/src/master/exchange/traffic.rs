@@ -60,6 +60,18 @@ impl Traffic {
         }
     }
 
+    /// They were passed on in vain, and wait for another.
+    pub(super) fn returned(&mut self, to: ChildId, topic: &str, count: u64, bytes: usize) {
+        self.relayed = self.relayed.saturating_sub(count);
+        let topic = self.topic(topic);
+        topic.relayed = topic.relayed.saturating_sub(count);
+        topic.bytes = topic.bytes.saturating_sub(bytes as u64);
+        if let Some(peer) = self.peers.get_mut(&to) {
+            peer.relayed = peer.relayed.saturating_sub(count);
+            peer.bytes = peer.bytes.saturating_sub(bytes as u64);
+        }
+    }
+
     pub(super) fn leave(&mut self, id: ChildId) {
         self.peers.remove(&id);
     }

@@ -3,6 +3,7 @@
 use super::Exchange;
 use super::seats::{Seat, any_of};
 use crate::bus::control::Unanswered;
+use crate::bus::decoder::Parcel;
 use crate::bus::frame::{Frame, Kind};
 use crate::bus::head::Route;
 use crate::bus::peer::{Address, Form};
@@ -28,6 +29,34 @@ impl Exchange {
             for parcel in self.backlogs.take(&places) {
                 self.deliver(id, parcel, actions);
             }
+        }
+    }
+
+    /// A parcel met a closed link: the process is at its end. What is meant for its slot goes to its successor, or waits
+    /// for who comes next; anything else is lost, and its sender is told.
+    pub(crate) fn returned(&mut self, to: ChildId, parcel: &Parcel, actions: &mut Vec<Action>) {
+        self.unloaded(to, parcel.descriptors(), actions);
+        let for_slot = matches!(parcel.route().to.form, Form::Agent | Form::Worker | Form::Any | Form::Next);
+        if parcel.kind() == Kind::Message && for_slot && self.pass_to_slot(to, parcel, actions) {
+            return self.traffic.returned(to, parcel.topic(), parcel.count(), parcel.wire_length());
+        }
+        self.traffic.dropped(Some(to), parcel.topic(), parcel.count());
+        // Questions are given up with the process. No room is awaited at what is closed: its end is told.
+        if parcel.kind() == Kind::Message {
+            self.note_missed(to, parcel, actions);
+        }
+    }
+
+    /// Whether there is a place for it with the successor of `of`, or whoever comes next. Only with one that is younger, or
+    /// two that are both at their end would pass it to each other.
+    fn pass_to_slot(&mut self, of: ChildId, parcel: &Parcel, actions: &mut Vec<Action>) -> bool {
+        match (self.seats.successor(of), self.seats.address(of)) {
+            (Some(other), _) if self.has_place(other, parcel) => {
+                self.deliver(other, parcel.clone(), actions);
+                true
+            }
+            (None, Some(address)) => self.backlogs.push(address.slot(), parcel.clone()).is_ok(),
+            _ => false,
         }
     }
 

@@ -32,6 +32,17 @@ fn sends(actions: &[Action]) -> Vec<(u64, Kind, u64)> {
 }
 
 #[test]
+fn what_waits_of_a_key_is_taken_back_when_it_is_observed_no_more() {
+    let mut relay = Relay::default();
+    join(&mut relay, ChildId(2), false);
+    let mut actions = Vec::new();
+    relay.unobserve(ChildId(2), "price\0eu", &mut actions);
+    relay.unobserve(ChildId(2), "config", &mut actions);
+    let [Action::Recall { to: ChildId(2), topic }] = &actions[..] else { panic!("{actions:?}") };
+    assert_eq!(topic, "price\0eu");
+}
+
+#[test]
 fn versions_rise_across_agent_restarts() {
     let mut relay = Relay::default();
     join(&mut relay, AGENT, true);
