@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
-from peers import BENCH, build, tool
+from installed import build, tool
+from peers import BENCH
 from processes import Failed, Server, free_port
 from script import at_least_one, machine, rotated, run
 from table import figure, ratio, render, spread
