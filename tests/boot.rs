@@ -24,7 +24,8 @@ fn no_worker_exists_before_the_agent_is_ready() {
     fs::write(site.dir().join("go"), "").unwrap();
     let running = |status: &hatchery::status::Status| status.state == ClusterState::Running;
     eventually("the workers follow", || site.status().filter(running));
-    let line = fs::read_to_string(site.dir().join("run/ready")).unwrap();
+    // It is written when everybody has confirmed, a moment after everybody works.
+    let line = eventually("the file", || fs::read_to_string(site.dir().join("run/ready")).ok());
     assert!(line.starts_with("probe is ready: http://127.0.0.1:"), "{line}");
 }
 
