@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use hatchery::status::{ClusterState, ProcessState, WorkerStatus};
 use hatchery::testing::Cluster;
 
-use super::{begin_reload, is_all_of, reload};
+use super::{assert_becomes_all_of, begin_reload, is_all_of, reload};
 use crate::harness::{FAST, kill, site, stderr};
 use crate::load::{self, Failure, Load, Mode, Report};
 
@@ -114,5 +114,6 @@ fn in_mixed_weather_only_requests_of_crashed_workers_fail_and_nobody_hangs() {
         assert_only_crashes_cost(&load.end(), &weather.crashed, clients);
     }
     let generation = cluster.status().generation;
-    assert!(is_all_of(&cluster.status(), generation) && generation > u64::from(weather.reloads));
+    assert!(generation > u64::from(weather.reloads));
+    assert_becomes_all_of(&cluster, generation);
 }
