@@ -135,13 +135,12 @@ fn a_stopped_worker_holds_no_new_connection() {
     }
 }
 
-#[test]
-fn a_connection_that_was_handed_to_a_worker_that_dies_is_served_by_another() {
-    let cluster = start("", "1");
-    let dying = worker_pids(&cluster)[0];
+/// So many clients come while the first worker takes nobody up, and it dies with them.
+#[track_caller]
+fn assert_others_serve_whom_the_first_leaves_behind(cluster: &Cluster, clients: usize) {
+    let dying = worker_pids(cluster)[0];
     send_signal(dying, Signal::STOP);
-    // There is nobody else, so they go to the one that does not take them up.
-    let mut kept: Vec<Kept> = (0..20).map(|_| Kept::open(&cluster)).collect();
+    let mut kept: Vec<Kept> = (0..clients).map(|_| Kept::open(cluster)).collect();
     for kept in &mut kept {
         write!(kept.0.get_mut(), "GET /whoami HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
     }
@@ -149,6 +148,13 @@ fn a_connection_that_was_handed_to_a_worker_that_dies_is_served_by_another() {
     for kept in &mut kept {
         assert_ne!(json(&Answer::read(&mut kept.0).unwrap().body)["pid"], dying);
     }
+}
+
+#[test]
+fn a_connection_that_was_handed_to_a_worker_that_dies_is_served_by_another() {
+    let cluster = start("", "1");
+    // There is nobody else, so they go to the one that does not take them up.
+    assert_others_serve_whom_the_first_leaves_behind(&cluster, 20);
 }
 
 #[test]

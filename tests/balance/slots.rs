@@ -15,16 +15,7 @@ fn each_slot_has_a_queue_of_its_own_and_they_fill_evenly() {
 #[test]
 fn the_queue_of_a_slot_outlives_its_worker_and_is_served_by_others() {
     let cluster = start(&policy("reuseport"), "2");
-    let dying = worker_pids(&cluster)[0];
-    send_signal(dying, Signal::STOP);
-    let mut kept: Vec<Kept> = (0..100).map(|_| Kept::open(&cluster)).collect();
-    for kept in &mut kept {
-        write!(kept.0.get_mut(), "GET /whoami HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
-    }
-    kill(dying);
-    for kept in &mut kept {
-        assert_ne!(json(&Answer::read(&mut kept.0).unwrap().body)["pid"], dying);
-    }
+    assert_others_serve_whom_the_first_leaves_behind(&cluster, 100);
 }
 
 #[test]

@@ -123,8 +123,8 @@ fn a_worker_that_dies_during_a_reload_is_replaced_by_its_own_generation() {
     assert!(generations(&mut world).contains(&("web.1".to_owned(), 1)));
 }
 
-#[test]
-fn a_reload_heals_slots_that_were_given_up() {
+/// Two slots, of which `web.0` was given up, and a reload that has just found its image and settings.
+fn reloading_with_a_slot_given_up() -> World {
     let mut world = World::up(2);
     for _ in 0..11 {
         world.until_filled("web.0");
@@ -133,6 +133,12 @@ fn a_reload_heals_slots_that_were_given_up() {
     world.happened();
     world.reload(false);
     world.prepared(Ok(false));
+    world
+}
+
+#[test]
+fn a_reload_heals_slots_that_were_given_up() {
+    let mut world = reloading_with_a_slot_given_up();
     assert_eq!(world.happened(), ["spawn web.0"]);
     world.ready("web.0");
     world.wait(S);
@@ -143,14 +149,7 @@ fn a_reload_heals_slots_that_were_given_up() {
 
 #[test]
 fn a_reload_that_fails_is_answered_at_once_though_a_slot_was_empty_before() {
-    let mut world = World::up(2);
-    for _ in 0..11 {
-        world.until_filled("web.0");
-        world.exit("web.0", FAILED);
-    }
-    world.happened();
-    world.reload(false);
-    world.prepared(Ok(false));
+    let mut world = reloading_with_a_slot_given_up();
     world.exit_of(world.newest("web.0"), FAILED);
     world.wait(S);
     let happened = world.happened();
