@@ -65,7 +65,7 @@ fn a_process_that_breaks_the_rules_is_replaced_and_nobody_else_notices() {
             ("address", "an address of the unknown form 77"),
             ("topic", "a topic is not UTF-8"),
             ("topic-length", "a topic of 9 bytes does not fit a frame of 3"),
-            ("trailing", "1 bytes are left over"),
+            ("trailing", "bytes are left over"),
             ("nesting", "depth limit exceeded"),
             ("nested-words", "depth limit exceeded"),
             ("hello", "said hello twice"),
