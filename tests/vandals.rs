@@ -74,9 +74,10 @@ fn a_process_that_breaks_the_rules_is_replaced_and_nobody_else_notices() {
             ("large", "it sent mail of 10485805 bytes, far over bus.message_limit"),
             ("reserved", "`hatchery.exited`, which belongs to the framework"),
             ("descriptors", "descriptors came that no frame announces"),
-            ("carried", "it sent a frame of the kind Pulse with 50 descriptors"),
+            ("carried", "a frame of the kind Pulse announces 50 descriptors, where 0 are the most"),
             ("lost", "says its descriptors were lost"),
             ("missing-descriptors", "a frame announces 3 descriptors and came with 0"),
+            ("welcomed", "a frame of the kind Welcome announces 250 descriptors, where 0 are the most"),
             ("unread-questions", "bytes already wait for this process"),
             ("unread-receipts", "bytes already wait for this process"),
         ] {
