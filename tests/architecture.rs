@@ -35,6 +35,7 @@ const PURE: &[&str] = &[
     "bus/codec.rs",
     "bus/control.rs",
     "bus/decoder.rs",
+    "bus/discretion.rs",
     "bus/frame.rs",
     "bus/head.rs",
     "bus/kind.rs",

@@ -4,9 +4,9 @@ use std::fs;
 
 use hatchery::status::Status;
 use hatchery::testing::{Cluster, eventually, send_signal};
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 
-use crate::harness::{FAST, ask_all, kill, pids, site};
+use crate::harness::{FAST, ask_all, kill, log_lines, pids, site};
 
 const MIB: usize = 1 << 20;
 
@@ -110,4 +110,47 @@ fn a_version_is_everywhere_when_the_worker_that_holds_it_up_is_dead() {
     assert!(!cluster.site().dir().join("everywhere-2").exists());
     kill(stopped);
     await_file(&cluster, "everywhere-2");
+}
+
+/// No further descriptors for a process, until it gets back the limit that is returned.
+fn limit_files(pid: u32, limit: Option<Rlimit>) -> Rlimit {
+    let pid = Pid::from_raw(i32::try_from(pid).unwrap());
+    let none = Rlimit { current: Some(3), ..getrlimit(Resource::Nofile) };
+    prlimit(pid, Resource::Nofile, limit.unwrap_or(none)).unwrap()
+}
+
+#[test]
+fn a_worker_without_free_descriptors_lives_on_and_gets_the_newest_version_when_it_has_some() {
+    let cluster = large(2 * MIB, 1, "2");
+    await_file(&cluster, "everywhere-1");
+    let pid = cluster.status().workers[1].process.pid.unwrap();
+    let limit = limit_files(pid, None);
+    cluster.site().configure("default.toml", &config(2 * MIB, 5));
+    await_file(&cluster, "late-5");
+    assert!(!cluster.site().dir().join("everywhere-5").exists());
+    let lost = "of the state `bulk` found no place here, for the limit of open files is reached";
+    eventually("the worker says so", || {
+        log_lines(cluster.site(), "web", lost).first().map(|line| assert!(line.contains("web.1"), "{line}"))
+    });
+    limit_files(pid, Some(limit));
+    await_file(&cluster, "everywhere-5");
+    await_round(&cluster, 5, 2 * MIB);
+    assert_eq!(cluster.status().workers[1].process.pid, Some(pid));
+}
+
+#[test]
+fn a_master_without_free_descriptors_refuses_a_large_version_and_takes_the_next() {
+    let cluster = large(2 * MIB, 1, "1");
+    await_file(&cluster, "everywhere-1");
+    let agent = cluster.status().agent.process.pid;
+    let limit = limit_files(cluster.pid(), None);
+    cluster.site().configure("default.toml", &config(2 * MIB, 2));
+    await_file(&cluster, "refused-2");
+    let refused = fs::read_to_string(cluster.site().dir().join("refused-2")).unwrap();
+    assert!(refused.contains("the memory of the state `bulk` found no place in the master"), "{refused}");
+    limit_files(cluster.pid(), Some(limit));
+    cluster.site().configure("default.toml", &config(2 * MIB, 3));
+    await_file(&cluster, "everywhere-3");
+    await_round(&cluster, 3, 2 * MIB);
+    assert_eq!(cluster.status().agent.process.pid, agent);
 }

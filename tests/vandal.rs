@@ -248,21 +248,10 @@ impl Vandal {
             }
             "large" => self.say(&self.message(everyone, b"words", &vec![0; 10 << 20])),
             "reserved" => self.say(&self.message(everyone, b"hatchery.exited", b"")),
-            "descriptors" => {
-                let Ok(null) = fs::File::open("/dev/null") else { return };
-                for _ in 0..20 {
-                    self.carry(&self.message(everyone, b"words", b""), &[null.as_fd(); 250]);
-                }
-            }
-            "carried" => {
-                let Ok(null) = fs::File::open("/dev/null") else { return };
-                let pulse =
-                    [Head { kind: PULSE, length: 1, descriptors: 50, ..Head::default() }.bytes(), vec![0x80]];
-                self.carry(&pulse.concat(), &[null.as_fd(); 50]);
-            }
+            "descriptors" | "carried" | "welcomed" => self.carry_too_much(deed, everyone),
             "lost" => self.say(&self.mail(MESSAGE, everyone, 4, 1, b"words", b"")),
             "missing-descriptors" => {
-                self.say(&Head { kind: PULSE, descriptors: 3, ..Head::default() }.bytes());
+                self.say(&Head { kind: MESSAGE, descriptors: 3, ..Head::default() }.bytes());
             }
             "unread-questions" => {
                 self.reads.store(false, Ordering::Relaxed);
@@ -277,6 +266,22 @@ impl Vandal {
                 std::process::abort();
             }
             harmless => self.annoy(harmless, nobody),
+        }
+    }
+
+    /// Descriptors where none belong.
+    fn carry_too_much(&self, deed: &str, everyone: [u8; 8]) {
+        let Ok(null) = fs::File::open("/dev/null") else { return };
+        let (frame, count, times) = match deed {
+            "descriptors" => (self.message(everyone, b"words", b""), 250, 20),
+            "carried" => {
+                let head = Head { kind: PULSE, length: 1, descriptors: 50, ..Head::default() };
+                ([head.bytes(), vec![0x80]].concat(), 50, 1)
+            }
+            _ => (Head { kind: WELCOME, descriptors: 250, ..Head::default() }.bytes(), 250, 64),
+        };
+        for _ in 0..times {
+            self.carry(&frame, &vec![null.as_fd(); count]);
         }
     }
 

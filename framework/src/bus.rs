@@ -3,11 +3,13 @@
 //! A `frame` is of a `kind`, and has an envelope, the `head`, and a payload (`codec`); `decoder` finds frames in bytes.
 //! `link` is the two ends over a `socket`, with a bounded `outbox`. `topic` is the names under which types travel,
 //! `pattern` which of them are meant, `peer` who sends and who is sent to, `wording` how people write that, `settings`
-//! the limits, and `control` the bodies of the framework's own frames. A large `payload` is in sealed `memory`.
+//! the limits, and `control` the bodies of the framework's own frames. A large `payload` is in sealed `memory`. What
+//! may be said of a payload that does not fit is up to `discretion`.
 
 pub(crate) mod codec;
 pub(crate) mod control;
 pub(crate) mod decoder;
+mod discretion;
 #[cfg(test)]
 mod document;
 pub(crate) mod frame;

@@ -168,7 +168,10 @@ async fn publish_bulk(agent: Agent, mut config: Observed<ProbeConfig>) -> hatche
         let mut version = 0;
         while round < config.get().states.bulk_rounds {
             round += 1;
-            version = bulk.set(Bulk { round, bytes }).await?;
+            match bulk.set(Bulk { round, bytes }).await {
+                Ok(next) => version = next,
+                Err(error) => std::fs::write(format!("refused-{round}"), error.to_string())?,
+            }
         }
         if version > 0 {
             File::create(format!("published-{round}"))?;

@@ -1,9 +1,11 @@
 //! Payloads: MessagePack with named fields, so that an older or newer program can read what it knows.
 
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead, Read, Write};
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Serialize};
+
+use super::discretion;
 
 /// How deeply a payload may be nested. Each level takes stack, also of what is passed over as unknown.
 const DEPTH: usize = 128;
@@ -20,37 +22,20 @@ pub struct CodecError {
 
 /// Encodes `value`; `what` names it in the error.
 pub(crate) fn encode<T: Serialize>(what: &str, value: &T) -> Result<Vec<u8>, CodecError> {
-    rmp_serde::to_vec_named(value).map_err(|error| failed::<T>(what, "encoded", error.to_string()))
+    rmp_serde::to_vec_named(value).map_err(|error| unencoded::<T>(what, &error))
 }
 
 /// Encodes `value` behind the name of its topic, which also names it in the error.
 pub(crate) fn encode_behind<T: Serialize>(topic: &str, value: &T) -> Result<Vec<u8>, CodecError> {
     let mut content = topic.as_bytes().to_vec();
-    rmp_serde::encode::write_named(&mut content, value)
-        .map_err(|error| failed::<T>(topic, "encoded", error.to_string()))?;
+    rmp_serde::encode::write_named(&mut content, value).map_err(|error| unencoded::<T>(topic, &error))?;
     Ok(content)
 }
 
 /// Encodes `value` into `sink`, piece by piece.
 pub(crate) fn encode_into<T: Serialize>(what: &str, value: &T, sink: impl Write) -> Result<(), CodecError> {
     let mut serializer = rmp_serde::Serializer::new(sink).with_struct_map();
-    value.serialize(&mut serializer).map_err(|error| failed::<T>(what, "encoded", error.to_string()))
-}
-
-/// Decodes all that `source` has, piece by piece.
-pub(crate) fn decode_from<T: DeserializeOwned>(
-    what: &str,
-    mut source: impl BufRead,
-) -> Result<T, CodecError> {
-    let wrong = |problem: String| failed::<T>(what, "decoded", problem);
-    let mut deserializer = rmp_serde::Deserializer::new(&mut source);
-    deserializer.set_max_depth(DEPTH);
-    let value = T::deserialize(&mut deserializer).map_err(|error| wrong(error.to_string()))?;
-    match source.fill_buf() {
-        Ok([]) => Ok(value),
-        Ok(_) => Err(wrong("bytes are left over".to_owned())),
-        Err(error) => Err(wrong(error.to_string())),
-    }
+    value.serialize(&mut serializer).map_err(|error| unencoded::<T>(what, &error))
 }
 
 /// What was encoded and cannot be kept.
@@ -60,15 +45,50 @@ pub(crate) fn unwritable<T>(what: &str, error: &io::Error) -> CodecError {
 
 /// Decodes all of `bytes`; what is left over is an error, which the decoder itself would pass over.
 pub(crate) fn decode<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, CodecError> {
-    let mut rest = bytes;
-    let mut deserializer = rmp_serde::Deserializer::new(&mut rest);
+    let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
     deserializer.set_max_depth(DEPTH);
-    let value =
-        T::deserialize(&mut deserializer).map_err(|error| failed::<T>(what, "decoded", error.to_string()))?;
-    if rest.is_empty() {
-        return Ok(value);
+    let value = T::deserialize(&mut deserializer);
+    // Nothing is left when not even a marker can be read.
+    let ends = |next| matches!(next, Err(rmp_serde::decode::Error::InvalidMarkerRead(_)));
+    match value {
+        Ok(value) if ends(IgnoredAny::deserialize(&mut deserializer)) => Ok(value),
+        // Only a reader knows how far it came.
+        _ => decode_from(what, bytes),
     }
-    Err(failed::<T>(what, "decoded", format!("{} bytes are left over", rest.len())))
+}
+
+/// Decodes all that `source` has, piece by piece.
+pub(crate) fn decode_from<T: DeserializeOwned>(what: &str, source: impl BufRead) -> Result<T, CodecError> {
+    let mut source = Counted { source, at: 0 };
+    let mut deserializer = rmp_serde::Deserializer::new(&mut source);
+    deserializer.set_max_depth(DEPTH);
+    let value = T::deserialize(&mut deserializer).map_err(|error| discretion::of_decoding(&error));
+    drop(deserializer);
+    let wrong = |problem: String| failed::<T>(what, "decoded", problem);
+    let value = value.map_err(|problem| wrong(format!("{problem}, before byte {}", source.at)))?;
+    match source.source.fill_buf() {
+        Ok([]) => Ok(value),
+        Ok(_) => Err(wrong(format!("bytes are left over from byte {} on", source.at))),
+        Err(error) => Err(wrong(error.to_string())),
+    }
+}
+
+/// Knows how much was read from it.
+struct Counted<R> {
+    source: R,
+    at: u64,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.source.read(into)?;
+        self.at += count as u64;
+        Ok(count)
+    }
+}
+
+fn unencoded<T>(what: &str, error: &rmp_serde::encode::Error) -> CodecError {
+    failed::<T>(what, "encoded", discretion::of_encoding(error))
 }
 
 fn failed<T>(what: &str, action: &'static str, problem: String) -> CodecError {
@@ -87,7 +107,7 @@ mod tests {
         assert_eq!(decode::<(u8, String)>("a pair", &bytes).unwrap(), (1, "x".to_owned()));
         bytes.push(0);
         let error = decode::<(u8, String)>("a pair", &bytes).unwrap_err().to_string();
-        assert!(error.contains("1 bytes are left over"), "{error}");
+        assert!(error.contains("left over from byte 4 on"), "{error}");
     }
 
     #[test]

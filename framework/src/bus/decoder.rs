@@ -140,6 +140,8 @@ impl Parcel {
 #[derive(Debug)]
 pub(crate) struct Decoder {
     limit: usize,
+    /// The most descriptors of a frame of each kind.
+    carries: fn(Kind) -> usize,
     bytes: BytesMut,
     /// `None` stands for all those of one frame, which were lost.
     descriptors: VecDeque<Option<OwnedFd>>,
@@ -148,7 +150,17 @@ pub(crate) struct Decoder {
 impl Decoder {
     /// Frames of more than `limit` bytes are errors.
     pub(crate) fn new(limit: usize) -> Self {
-        Self { limit, bytes: BytesMut::new(), descriptors: VecDeque::new() }
+        Self { limit, carries: Kind::most_descriptors, bytes: BytesMut::new(), descriptors: VecDeque::new() }
+    }
+
+    /// The same for what a child sends, who may send fewer descriptors than the master.
+    pub(crate) fn of_child(limit: usize) -> Self {
+        Self { carries: Kind::most_descriptors_of_child, ..Self::new(limit) }
+    }
+
+    /// The same for who has no descriptors to send.
+    pub(crate) fn of_caller(limit: usize) -> Self {
+        Self { carries: |_| 0, ..Self::new(limit) }
     }
 
     /// Takes what one read brought. Descriptors never arrive later than the bytes of their frame.
@@ -200,6 +212,7 @@ impl Decoder {
     /// The envelope of the next frame, if that is whole.
     fn head(&mut self) -> Result<Option<Head>, FrameError> {
         let head = Head::read(&self.bytes, self.limit)?;
+        head.map_or(Ok(()), |head| head.check_load((self.carries)(head.kind)))?;
         let whole = head.map_or(HEAD, |head| head.wire_length());
         if self.bytes.len() >= whole {
             return Ok(head);
@@ -259,11 +272,11 @@ impl Decoder {
         std::str::from_utf8(topic).map(drop).map_err(|_| FrameError::TopicNotText)
     }
 
-    /// A message is one without its descriptors, too, and says that they are missing; anything else is not.
+    /// Some kinds are worth something without their descriptors, too, and say that these are missing.
     fn take_descriptors(&mut self, head: &mut Head) -> Result<Vec<Arc<OwnedFd>>, FrameError> {
         let (announced, came) = (usize::from(head.descriptors), self.descriptors.len());
         if announced > 0 && matches!(self.descriptors.front(), Some(None)) {
-            if head.kind != Kind::Message {
+            if !head.kind.outlives_descriptors() {
                 return Err(FrameError::DescriptorsLost(head.kind));
             }
             self.descriptors.pop_front();

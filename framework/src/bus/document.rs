@@ -66,6 +66,12 @@ fn every_kind_stands_in_the_document_with_its_number() {
             *kind as u8
         );
     }
+    for kind in Kind::ALL {
+        let most = kind.most_descriptors();
+        let said = [format!("`{kind:?}` ({most} at most)"), format!("`{kind:?}` ({most})")];
+        let is_said = said.iter().any(|words| DOCUMENT.contains(words));
+        assert_eq!(is_said, most > 0, "docs/protocol.md on the {most} descriptors of {kind:?}");
+    }
     // One more is the head of the table.
     assert_eq!(rows, Kind::ALL.len() + 1, "docs/protocol.md has rows for kinds that there are not");
 }

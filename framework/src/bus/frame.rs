@@ -106,6 +106,11 @@ impl Frame {
         Self { flags: self.flags | RECEIPT, ..self }
     }
 
+    /// An answer to a frame whose descriptors were lost.
+    pub(crate) fn about_loss(self) -> Self {
+        Self { flags: self.flags | LOST, ..self }
+    }
+
     pub(crate) fn with_descriptors(mut self, descriptors: Vec<Arc<OwnedFd>>) -> Self {
         self.descriptors = descriptors;
         self

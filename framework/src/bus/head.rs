@@ -114,6 +114,12 @@ impl Head {
         Ok(Some(Self { length, kind, topic_length, descriptors, flags, number, route }))
     }
 
+    /// Whether it announces at most so many descriptors: who may have none is found out before any are kept for it.
+    pub(super) fn check_load(&self, most: usize) -> Result<(), FrameError> {
+        let (kind, announced) = (self.kind, usize::from(self.descriptors));
+        if announced > most { Err(FrameError::TooManyDescriptors { kind, announced, most }) } else { Ok(()) }
+    }
+
     /// The bytes of the whole frame.
     pub(crate) fn wire_length(&self) -> usize {
         HEAD + self.length as usize
@@ -133,6 +139,8 @@ pub(crate) enum FrameError {
     TopicNotText,
     #[error("a frame announces {announced} descriptors and came with {came}")]
     MissingDescriptors { announced: usize, came: usize },
+    #[error("a frame of the kind {kind:?} announces {announced} descriptors, where {most} are the most")]
+    TooManyDescriptors { kind: Kind, announced: usize, most: usize },
     #[error("{0} descriptors came that no frame announces")]
     StrayDescriptors(usize),
     #[error(

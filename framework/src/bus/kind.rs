@@ -1,4 +1,6 @@
-//! All kinds of frames that there are: who sends them to whom, and what they say. Pure.
+//! All kinds of frames that there are: who sends them to whom, what they say, and what may come with them. Pure.
+
+use super::frame::{MAX_ATTACHMENTS, MAX_DESCRIPTORS};
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident = $code:literal,)*) => {
@@ -107,5 +109,30 @@ impl Kind {
     /// Whether it goes from one child to others.
     pub(crate) fn is_mail(self) -> bool {
         matches!(self, Self::Message | Self::Ask | Self::Reply | Self::Refusal | Self::Cancel)
+    }
+
+    /// The most descriptors that come with one.
+    pub(super) fn most_descriptors(self) -> usize {
+        match self {
+            Self::Message => MAX_ATTACHMENTS,
+            // The memory of a large value.
+            Self::State | Self::Publish => 1,
+            // The sockets of a group.
+            Self::Welcome => MAX_DESCRIPTORS,
+            _ => 0,
+        }
+    }
+
+    /// The same for what comes from a child.
+    pub(super) fn most_descriptors_of_child(self) -> usize {
+        match self {
+            Self::State | Self::Welcome => 0,
+            kind => kind.most_descriptors(),
+        }
+    }
+
+    /// Whether it is worth something without its descriptors, if it says that they were lost.
+    pub(super) fn outlives_descriptors(self) -> bool {
+        matches!(self, Self::Message | Self::State | Self::Publish)
     }
 }

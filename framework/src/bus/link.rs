@@ -39,20 +39,20 @@ pub(crate) enum LinkError {
 ///
 /// Must be called inside a runtime.
 pub(crate) fn open(socket: OwnedFd) -> io::Result<(Receiver, Sender)> {
-    open_limited(socket, MAX_LENGTH, LIMIT)
+    open_with(socket, Decoder::new(MAX_LENGTH), LIMIT)
 }
 
-/// Like [`open`], but so many bytes may wait to be written.
+/// Like [`open`], for the master's end of the link with a child: so many bytes may wait to be written.
 pub(crate) fn open_queueing(socket: OwnedFd, waiting: usize) -> io::Result<(Receiver, Sender)> {
-    open_limited(socket, MAX_LENGTH, waiting)
+    open_with(socket, Decoder::of_child(MAX_LENGTH), waiting)
 }
 
-/// Like [`open`], for a caller who has little to say: longer frames are refused.
+/// Like [`open`], for a caller who has little to say: longer frames are refused, and descriptors, too.
 pub(crate) fn open_short(socket: OwnedFd) -> io::Result<(Receiver, Sender)> {
-    open_limited(socket, SHORT, LIMIT)
+    open_with(socket, Decoder::of_caller(SHORT), LIMIT)
 }
 
-fn open_limited(socket: OwnedFd, limit: usize, waiting: usize) -> io::Result<(Receiver, Sender)> {
+fn open_with(socket: OwnedFd, decoder: Decoder, waiting: usize) -> io::Result<(Receiver, Sender)> {
     rustix::io::ioctl_fionbio(&socket, true)?;
     let stream = Arc::new(Stream::try_from(socket)?);
     let shared = Arc::new(Shared {
@@ -67,7 +67,7 @@ fn open_limited(socket: OwnedFd, limit: usize, waiting: usize) -> io::Result<(Re
         drained: Notify::new(),
     });
     tokio::spawn(write_all(Arc::clone(&stream), Arc::clone(&shared)));
-    Ok((Receiver { stream, decoder: Decoder::new(limit) }, Sender { shared }))
+    Ok((Receiver { stream, decoder }, Sender { shared }))
 }
 
 /// The half that receives.

@@ -6,6 +6,7 @@ use std::io::{self, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use rustix::buffer::spare_capacity;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, memfd_create};
 use rustix::io::{Errno, pread};
 
@@ -14,8 +15,11 @@ use super::frame::Frame;
 /// From so many bytes on, a state goes by sealed memory.
 pub(crate) const LARGE: usize = 1 << 20;
 
-/// What a reader takes at a time.
-const READ: usize = 64 << 10;
+/// What a reader takes at a time, and a writer once it writes: as much as stays in the processor's cache.
+const PIECE: usize = 64 << 10;
+
+/// Up to so many bytes, a payload is read at once.
+const WHOLE: u64 = 4 << 20;
 
 /// Nobody can change the contents any more, nor take the seals off.
 const SEALS: SealFlags =
@@ -70,9 +74,22 @@ impl Sealed {
         &self.memory
     }
 
+    /// All of it, unless it is so much that it should be read piece by piece, or cannot be read: a reader says why.
+    pub(crate) fn whole(&self) -> Option<Vec<u8>> {
+        let length = usize::try_from(self.length).ok().filter(|_| self.length <= WHOLE)?;
+        let mut bytes = Vec::with_capacity(length);
+        while bytes.len() < length {
+            let at = bytes.len() as u64;
+            if pread(&self.memory, spare_capacity(&mut bytes), at).ok()? == 0 {
+                return None;
+            }
+        }
+        Some(bytes)
+    }
+
     /// Reads from the beginning, a little at a time. Readers do not disturb one another.
     pub(crate) fn reader(&self) -> BufReader<Reader<'_>> {
-        BufReader::with_capacity(READ, Reader { sealed: self, at: 0 })
+        BufReader::with_capacity(PIECE, Reader { sealed: self, at: 0 })
     }
 }
 
@@ -172,11 +189,15 @@ impl Write for Sink {
             self.held = Vec::new();
             return Ok(bytes.len());
         }
-        if self.held.len() + bytes.len() >= LARGE {
-            let held = std::mem::take(&mut self.held);
+        let most = if self.file.is_some() { PIECE } else { LARGE };
+        if self.held.len() + bytes.len() >= most {
+            let mut held = std::mem::take(&mut self.held);
             if let Some(file) = self.open() {
                 file.write_all(&held)?;
                 file.write_all(bytes)?;
+                held.clear();
+                held.shrink_to(PIECE);
+                self.held = held;
                 return Ok(bytes.len());
             }
             self.held = held;
@@ -214,9 +235,9 @@ mod tests {
         let sealed = sealed(&bytes);
         assert_eq!(sealed.length(), bytes.len() as u64);
         let again = Sealed::carried_by(&carried(sealed.memory().try_clone().unwrap())).unwrap();
-        for reader in [sealed.reader(), again.reader()] {
+        assert_eq!(again.whole().unwrap(), bytes);
+        for mut reader in [sealed.reader(), again.reader()] {
             let mut read = Vec::new();
-            let mut reader = reader;
             reader.read_to_end(&mut read).unwrap();
             assert_eq!(read, bytes);
         }

@@ -87,7 +87,10 @@ impl Payload {
     pub(crate) fn decode<T: DeserializeOwned>(&self, what: &str) -> Result<T, CodecError> {
         match self {
             Self::Bytes(bytes) => codec::decode(what, bytes),
-            Self::Sealed(sealed) => codec::decode_from(what, sealed.reader()),
+            Self::Sealed(sealed) => match sealed.whole() {
+                Some(bytes) => codec::decode(what, &bytes),
+                None => codec::decode_from(what, sealed.reader()),
+            },
         }
     }
 
@@ -138,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_value_is_the_same_again_wherever_it_was_kept() {
-        for length in [10, LARGE - 5, LARGE, 3 * LARGE] {
+        for length in [10, LARGE - 5, LARGE, 3 * LARGE, 5 * LARGE] {
             let text = "ä".repeat(length / 2);
             let payload = Payload::encode("a text", &text).unwrap();
             assert_eq!(matches!(payload, Payload::Sealed(_)), length >= LARGE, "{length}");

@@ -42,15 +42,12 @@ impl Courier {
         actions.push(Action::Send { to, frame: state.clone() });
     }
 
-    /// A receiver has taken a version, whatever it made of it. Returns whether it is owed a newer one.
-    pub(crate) fn taken(&mut self, from: ChildId, topic: &str, version: u64) -> bool {
-        let Some(topics) = self.under_way.get_mut(&from) else { return false };
-        match topics.get(topic) {
-            Some(earlier) if earlier.version <= version => {
-                topics.remove(topic).is_some_and(|earlier| earlier.owed)
-            }
-            _ => false,
-        }
+    /// A receiver has taken a version, whatever it made of it. Returns whether it is owed a newer one; `None` if that
+    /// version was not under way.
+    pub(crate) fn taken(&mut self, from: ChildId, topic: &str, version: u64) -> Option<bool> {
+        let topics = self.under_way.get_mut(&from)?;
+        topics.get(topic).filter(|earlier| earlier.version <= version)?;
+        topics.remove(topic).map(|earlier| earlier.owed)
     }
 
     pub(crate) fn leave(&mut self, id: ChildId) {
@@ -99,10 +96,10 @@ mod tests {
         assert_eq!(deliver(&mut courier, &large(2)), [2]);
         assert_eq!(deliver(&mut courier, &large(3)), [0; 0]);
         assert_eq!(deliver(&mut courier, &large(4)), [0; 0]);
-        assert!(!courier.taken(WORKER, "s", 1), "that is not the one on its way");
-        assert!(courier.taken(WORKER, "s", 2), "there is a newer one");
+        assert_eq!(courier.taken(WORKER, "s", 1), None, "that is not the one on its way");
+        assert_eq!(courier.taken(WORKER, "s", 2), Some(true), "there is a newer one");
         assert_eq!(deliver(&mut courier, &large(4)), [4]);
-        assert!(!courier.taken(WORKER, "s", 4));
+        assert_eq!(courier.taken(WORKER, "s", 4), Some(false));
         assert_eq!(courier.sent(), 3);
     }
 
@@ -112,7 +109,11 @@ mod tests {
         deliver(&mut courier, &large(1));
         deliver(&mut courier, &large(2));
         assert_eq!(deliver(&mut courier, &small(3)), [3]);
-        assert!(!courier.taken(WORKER, "s", 3), "whether the first arrived or was replaced on the way");
+        assert_eq!(
+            courier.taken(WORKER, "s", 3),
+            Some(false),
+            "whether the first arrived or was replaced on the way"
+        );
         assert_eq!(deliver(&mut courier, &large(4)), [4]);
     }
 

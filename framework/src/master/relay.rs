@@ -133,6 +133,12 @@ impl Relay {
         if !self.members.get(&from).is_some_and(Member::may_publish) {
             return Err(format!("only the agent may publish the state `{name}`"));
         }
+        if frame.lost_descriptors() {
+            return Err(format!(
+                "the memory of the state `{name}` found no place in the master, whose limit of open files is reached: \
+                 raise that limit, or publish again later"
+            ));
+        }
         let bytes = weight(frame)
             .ok_or_else(|| format!("the value of the state `{name}` is not in sealed memory, as it says"))?;
         let others = self.states.values().filter(|state| state.topic() != topic).filter_map(weight);
@@ -167,7 +173,9 @@ impl Relay {
     /// A process has taken a version of a state, and runs it unless it says why not.
     pub(crate) fn acknowledge(&mut self, from: ChildId, frame: &Frame, actions: &mut Vec<Action>) {
         let (topic, version) = (frame.topic(), frame.number());
-        if self.courier.taken(from, topic, version)
+        let owed = self.courier.taken(from, topic, version);
+        // Who says that it was lost asks for it again.
+        if owed.is_some_and(|owed| owed || frame.lost_descriptors())
             && let Some(latest) = self.states.get(topic).or_else(|| self.keys.latest(from, topic))
         {
             self.courier.deliver(from, latest, actions);

@@ -1,15 +1,20 @@
 //! The states of a process: observing them, and taking what the master sends of them.
 
+use std::time::Duration;
+
 use serde::de::DeserializeOwned;
 
 use super::Process;
 use crate::bus::frame::{Frame, Kind};
 use crate::bus::payload::Payload;
-use crate::bus::{CodecError, Topic};
+use crate::bus::{CodecError, Topic, topic};
 use crate::error::BoxError;
 use crate::gathered::Gathered;
 use crate::state::{ObserveError, Observed, Stored};
 use crate::wanted::Wanted;
+
+/// How long a process without free descriptors waits until it asks for a state again.
+const AGAIN: Duration = Duration::from_secs(1);
 
 impl Process {
     pub(crate) async fn observe<T>(&self, topic: &str) -> Result<Observed<T>, ObserveError>
@@ -79,8 +84,31 @@ impl Process {
         Ok(())
     }
 
+    /// The memory of a version found no place here, for want of descriptors. The version before it stays, and the
+    /// newest is asked for again in a moment.
+    fn ask_again(&self, frame: &Frame) {
+        let (topic, version) = (frame.topic().to_owned(), frame.number());
+        let name = topic::display(&topic);
+        tracing::warn!(
+            "version {version} of the state `{name}` found no place here, for the limit of open files is reached: \
+             raise that limit; the state is asked for again in {AGAIN:?}"
+        );
+        let process = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(AGAIN).await;
+            let why_not = "no descriptor was free";
+            let ack = Frame::about(Kind::Ack, &topic, version, why_not.as_bytes()).about_loss();
+            // A master that is gone needs no answer.
+            let _ = process.send(ack).await;
+        });
+    }
+
     /// Takes a version of a state, and tells the master whether this process runs it.
     async fn take_state(&self, frame: &Frame) -> Result<(), BoxError> {
+        if frame.lost_descriptors() {
+            self.ask_again(frame);
+            return Ok(());
+        }
         let (topic, version) = (frame.topic(), frame.number());
         let stored = Payload::of_frame(frame)
             .map_err(BoxError::from)

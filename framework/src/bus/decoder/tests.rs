@@ -59,6 +59,8 @@ fn malformed_heads_are_typed_errors() {
     assert_eq!(broken(3, 255), FrameError::TooLong { length: 0xff00_0003, limit: MAX_LENGTH });
     assert_eq!(broken(5, 4), FrameError::TopicTooLong { topic: 4, length: 3 });
     assert_eq!(broken(6, 1), FrameError::MissingDescriptors { announced: 1, came: 0 });
+    let too_many = FrameError::TooManyDescriptors { kind: Kind::State, announced: 2, most: 1 };
+    assert_eq!(broken(6, 2), too_many);
     assert_eq!(broken(7, 128), FrameError::Flags(128));
     assert_eq!(broken(16, 77), FrameError::Address(77));
     assert_eq!(broken(24, 99), FrameError::Address(99));
@@ -68,7 +70,7 @@ fn malformed_heads_are_typed_errors() {
 fn descriptors_go_to_the_frames_that_announce_them() {
     let [a, b]: [OwnedFd; 2] = std::array::from_fn(|_| std::fs::File::open("/dev/null").unwrap().into());
     let shared = Arc::new(std::fs::File::open("/dev/null").unwrap().into());
-    let plain = Frame::new(Kind::Ready, 0, Bytes::new());
+    let plain = Frame::new(Kind::Message, 0, Bytes::new());
     let carrier = plain.clone().with_descriptors(vec![shared]);
     let mut decoder = Decoder::new(MAX_LENGTH);
     decoder.feed(&[wire(&plain), wire(&carrier), wire(&carrier)].concat(), [a, b]);
@@ -219,8 +221,33 @@ fn a_message_whose_descriptors_were_lost_says_so_and_those_around_it_keep_theirs
         assert_eq!((frame.number(), frame.lost_descriptors()), (number, lost));
         assert_eq!(frame.descriptors().len(), usize::from(!lost));
     }
+    for kind in [Kind::State, Kind::Publish] {
+        decoder.feed_stripped(&with_null(kind, 1));
+        assert!(decoder.next().unwrap().unwrap().lost_descriptors());
+    }
     decoder.feed_stripped(&with_null(Kind::Welcome, 4));
     assert_eq!(decoder.next().unwrap_err(), FrameError::DescriptorsLost(Kind::Welcome));
+}
+
+#[test]
+fn descriptors_of_a_kind_that_carries_none_are_an_error_before_the_frame_is_whole() {
+    for kind in Kind::ALL {
+        for (mut decoder, most) in [
+            (Decoder::new(MAX_LENGTH), kind.most_descriptors()),
+            (Decoder::of_child(MAX_LENGTH), kind.most_descriptors_of_child()),
+            (Decoder::of_caller(MAX_LENGTH), 0),
+        ] {
+            for announced in [most, most + 1] {
+                let shared = Arc::new(null());
+                let frame = Frame::new(*kind, 0, vec![0; 9]).with_descriptors(vec![shared; announced]);
+                decoder.feed(&frame.head(), (0..announced.min(2)).map(|_| null()));
+                let expected = FrameError::TooManyDescriptors { kind: *kind, announced, most };
+                let found = decoder.next().map(|_| ()).err();
+                assert_eq!(found, (announced > most).then_some(expected), "{kind:?} with {announced}");
+                decoder = Decoder { bytes: BytesMut::new(), descriptors: VecDeque::new(), ..decoder };
+            }
+        }
+    }
 }
 
 #[test]

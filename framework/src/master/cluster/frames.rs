@@ -184,9 +184,13 @@ impl Cluster {
     }
 }
 
-/// Of what goes to the master only a large state has a descriptor.
+/// Of what goes to the master only a large state has a descriptor. What is lost on the way, only the master can tell,
+/// unless it is the answer to what it sent.
 fn check_descriptors(frame: &Frame) -> Result<(), String> {
     match (frame.descriptors().len(), frame.kind()) {
+        (_, kind) if frame.came_without_descriptors() && kind != Kind::Ack => {
+            Err(format!("it sent a frame of the kind {kind:?} that says its descriptors were lost"))
+        }
         (0, _) => Ok(()),
         (1, Kind::Publish) if frame.is_in_memory() => Ok(()),
         (count, kind) => Err(format!("it sent a frame of the kind {kind:?} with {count} descriptors")),

@@ -175,6 +175,40 @@ fn what_is_in_memory_counts_like_what_is_in_frames() {
 }
 
 #[test]
+fn who_had_no_place_for_a_large_state_is_sent_the_newest_when_it_says_so() {
+    let mut relay = Relay::default();
+    join(&mut relay, AGENT, true);
+    join(&mut relay, ChildId(2), false);
+    relay.publish(AGENT, &in_memory("flags", 1 << 20), &mut Vec::new());
+    let lost = |version| Frame::about(Kind::Ack, "flags", version, b"no place").about_loss();
+    let mut again = |version| {
+        let mut actions = Vec::new();
+        relay.acknowledge(ChildId(2), &lost(version), &mut actions);
+        sends(&actions)
+    };
+    assert_eq!(again(1), [(2, Kind::State, 1)]);
+    assert_eq!(again(1), [(2, Kind::State, 1)], "as often as it is lost");
+    assert_eq!(again(0), [], "what was never sent is not sent again");
+    relay.publish(AGENT, &in_memory("flags", 1 << 20), &mut Vec::new());
+    let mut actions = Vec::new();
+    relay.acknowledge(ChildId(2), &lost(1), &mut actions);
+    assert_eq!(sends(&actions), [(2, Kind::State, 2)]);
+    assert_eq!(relay.running(ChildId(2), "flags"), 0);
+}
+
+#[test]
+fn a_value_whose_memory_the_master_has_no_place_for_is_refused() {
+    let mut relay = Relay::default();
+    join(&mut relay, AGENT, true);
+    let mut actions = Vec::new();
+    relay.publish(AGENT, &Frame::about(Kind::Publish, "flags", 77, &[]).about_loss(), &mut actions);
+    let [Action::Send { frame, .. }] = &actions[..] else { panic!("{actions:?}") };
+    let answer = codec::decode("the answer", frame.payload()).unwrap();
+    assert!(matches!(answer, PublishAnswer::Refused(why) if why.contains("limit of open files")));
+    assert_eq!(relay.version("flags"), 0);
+}
+
+#[test]
 fn who_cannot_read_a_large_state_does_not_run_it_and_gets_the_next_one() {
     let mut relay = Relay::default();
     join(&mut relay, AGENT, true);
