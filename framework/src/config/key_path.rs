@@ -21,6 +21,19 @@ impl KeyPath {
         Self(keys.into_iter().map(|key| Step::Key(key.to_owned())).collect())
     }
 
+    /// The path that is written so, such as `http.listen[1]`; its keys are bare ones.
+    pub(super) fn of_text(text: &str) -> Self {
+        let steps = |part: &str| {
+            let indexed = part.strip_suffix(']').and_then(|part| part.split_once('['));
+            let indexed = indexed.and_then(|(key, index)| Some((key.to_owned(), index.parse().ok()?)));
+            match indexed {
+                Some((key, index)) => vec![Step::Key(key), Step::Index(index)],
+                None => vec![Step::Key(part.to_owned())],
+            }
+        };
+        text.split('.').flat_map(steps).collect()
+    }
+
     /// The path one step further.
     pub(super) fn child(&self, step: Step) -> Self {
         let mut steps = self.0.clone();

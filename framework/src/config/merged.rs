@@ -84,10 +84,11 @@ impl Merged {
         self.spots.describe(key)
     }
 
-    /// The error that what `key` says cannot be used, such as `cluster.user`, with the place of its value.
+    /// The error that what `key` says cannot be used, such as `cluster.user` or `http.listen[1]`, with the place of its
+    /// value.
     #[must_use]
     pub fn wrong(&self, key: &str, problem: &str) -> ConfigError {
-        self.unfit(&KeyPath::of_keys(key.split('.')), problem)
+        self.unfit(&KeyPath::of_text(key), problem)
     }
 
     /// Reads a type from `value`, which is at `base`. `siblings` are keys beside those of the type.
