@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::secret::is_secret;
+
 /// One step of a path.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Step {
@@ -64,6 +66,11 @@ impl KeyPath {
     /// The steps from the root.
     pub(super) fn steps(&self) -> &[Step] {
         &self.0
+    }
+
+    /// Whether the value, or what holds it, has the name of a secret.
+    pub(super) fn is_secret(&self) -> bool {
+        self.0.iter().any(|step| matches!(step, Step::Key(key) if is_secret(key)))
     }
 
     /// Whether this value is inside the one at `other`.
