@@ -85,6 +85,7 @@ const PURE: &[&str] = &[
     "master/departure.rs",
     "master/exchange/turnover.rs",
     "master/occupant.rs",
+    "master/occupant/silence.rs",
     "master/overview.rs",
     "master/pace.rs",
     "master/plan.rs",
