@@ -32,6 +32,7 @@ mod listener;
 mod listeners;
 mod occupant;
 mod oom;
+mod order;
 mod outgoing;
 mod output;
 mod overview;
