@@ -93,7 +93,7 @@ fn values_that_no_server_can_work_with_are_mistakes() {
         ("[http]\nmax_connections = 0", "2:19: http.max_connections"),
         ("[http]\nlisten = []", "2:10: http.listen"),
         ("[http]\nproxy_protocol = true", "1:1: http"),
-        ("[http]\nlisten = [{ address = 'unix:a', owner = 'no-such-one' }]", "2:10: http.listen"),
+        ("[http]\nlisten = [{ address = 'unix:a', owner = 'no-such-one' }]", "2:11: http.listen[0]"),
         ("[http]\nheader_timeout = '0s'", "2:18: http.header_timeout"),
         ("[http]\nfirst_byte_timeout = '300000000000years'", "2:22: http.first_byte_timeout"),
         ("[cluster]\nready_timeout = '0s'", "2:17: cluster.ready_timeout"),

@@ -72,6 +72,52 @@ fn rights_that_cannot_be_given_fail_the_start_with_one_line() {
 }
 
 #[test]
+fn a_place_by_which_nobody_could_come_is_refused_by_the_check_in_the_words_of_the_start() {
+    for (config, expected) in [
+        ("[http]\nlisten = ['127.0.0.1:99999']", "2:11: http.listen[0]: cannot listen on 127.0.0.1:99999: "),
+        (
+            "[http]\nlisten = ['127.0.0.1:7', 'localhost:7']",
+            "2:26: http.listen[1]: cannot listen on localhost:7: it is the same place as 127.0.0.1:7, ",
+        ),
+        (
+            "[http]\nlisten = [\n  'unix:a',\n  'unix:config/../a',\n]",
+            "4:3: http.listen[1]: cannot listen on unix:config/../a: it is the same place as unix:a, ",
+        ),
+        (
+            "[http]\nlisten = ['127.0.0.1:7', '127.0.0.1:7']",
+            "2:26: http.listen[1]: cannot listen on 127.0.0.1:7: it is named twice",
+        ),
+        ("[http]\nlisten = ['udp:127.0.0.1:0']", "2:10: http.listen: web serves HTTP"),
+        (
+            "[http]\nlisten = ['unix:none/a']",
+            "2:11: http.listen[0]: cannot listen on unix:none/a: there is no",
+        ),
+        (
+            "[http]\nlisten = ['unix:config']",
+            "2:11: http.listen[0]: cannot listen on unix:config: a file that",
+        ),
+        (
+            "[http]\nlisten = ['192.0.2.1:80']",
+            "2:11: http.listen[0]: cannot listen on 192.0.2.1:80: this machine",
+        ),
+    ] {
+        let said = refusal(config);
+        assert!(said.starts_with(&format!("error: config/default.toml:{expected}")), "{said}");
+        let site = site(config);
+        let (start, check) = (site.run(&["start"]), site.run(&["config", "check"]));
+        assert_eq!((check.status.code(), stderr(&check)), (Some(78), stderr(&start)));
+    }
+}
+
+#[test]
+fn the_places_of_a_running_cluster_pass_the_check() {
+    let site = site("[http]\nlisten = ['unix:web.sock']\n");
+    let (_master, _) = running(&site);
+    let checked = site.run(&["config", "check"]);
+    assert!(checked.status.success(), "{}", stderr(&checked));
+}
+
+#[test]
 fn a_name_is_listened_on_at_every_address_that_it_has() {
     let site = site("[http]\nlisten = ['localhost:0']\n");
     let (_master, status) = running(&site);

@@ -170,6 +170,23 @@ fn a_mistake_is_told_instead_with_its_place() {
 }
 
 #[test]
+fn a_mistake_at_a_secret_is_told_without_it() {
+    for (text, place) in [
+        ("limits = { depth = 'redis://user:hunter2@cache' }", "1:20"),
+        ("[limits]\ndepth = 3\npassword = 'hunter2\n", "3:20"),
+        ("upstream.tokens = [\n  'a',\n  hunter2", "3:10"),
+        ("[http]\napi_key = 'hunter2'", "2:1"),
+    ] {
+        let site = site(text);
+        for command in [&["config", "check"][..], &["config", "show"], &["start"]] {
+            let words = stderr(&site.run(command));
+            assert!(words.starts_with(&format!("error: config/default.toml:{place}: ")), "{words}");
+            assert!(words.contains("***") && !words.contains("hunter2"), "{words}");
+        }
+    }
+}
+
+#[test]
 fn options_that_stand_for_keys_are_checked() {
     let site = site("");
     for options in [&["--workers", "0"][..], &["--set", "http.listen=[]"]] {

@@ -235,6 +235,25 @@ fn a_proxy_names_the_client_before_the_handshake() {
 }
 
 #[test]
+fn a_session_resumes_across_a_reload() {
+    for (policy, version) in [("round-robin", &version::TLS13), ("shared", &version::TLS12)] {
+        let (cluster, authority) = start(&listener(policy, ""));
+        let client = authority.client(&[version]);
+        let ask = || {
+            let mut secure = open(&cluster, &client);
+            assert_eq!(secure.get("/whoami").unwrap().code, 200);
+            secure.is_resumed()
+        };
+        assert!(!ask());
+        for options in [&["reload"][..], &["reload", "--agent"]] {
+            let output = cluster.site().run(options);
+            assert!(output.status.success(), "{}", stderr(&output));
+            assert!(ask() && ask(), "{policy} {options:?}");
+        }
+    }
+}
+
+#[test]
 fn a_reload_under_tls_loses_no_request() {
     for (policy, mode) in
         [("shared", Mode::KeepAlive), ("round-robin", Mode::NewConnection), ("round-robin", Mode::Http2)]

@@ -25,7 +25,8 @@ use self::places::Places;
 use self::words::{failed, say, with_runtime};
 use crate::bus::control::{Answer, Request};
 use crate::error::{Ending, chain};
-use crate::master::Outcome;
+use crate::http::HttpSettings;
+use crate::master::{self, Outcome};
 use crate::role::WEB;
 use crate::status::Status;
 
@@ -151,7 +152,9 @@ fn check(about: &About, location: &Location, options: &Options) -> Outcome {
         about.sections.encode(&merged)?;
         let groups = start::groups(about, &merged, options)?;
         start::check_certificates(&merged, &groups, &places.app_dir)?;
-        start::check_accounts(&merged, &groups)?;
+        start::check_accounts(&merged)?;
+        let http: HttpSettings = merged.section("http")?;
+        start::check_listeners(&merged, master::doors(&groups, &http, &places.app_dir))?;
         Ok(places)
     });
     let answer = checked.and_then(|places| {

@@ -7,6 +7,7 @@
 mod assignment;
 mod document;
 mod error;
+mod hush;
 mod key_path;
 mod layers;
 mod lenient;

@@ -100,7 +100,9 @@ pub(crate) async fn serve(
                 let porter = Porter::start(Arc::clone(&listener.socket), listener.bell.clone())?;
                 watches.spawn(accept::run(listener, porter, house.clone()));
             }
-            Door::Handed(handed) => drop(watches.spawn(accept::take_up(handed, house.clone()))),
+            Door::Handed(handed) => {
+                watches.spawn(accept::take_up(handed, house.clone(), drain.clone()));
+            }
         }
     }
     let terms = drain.begun().await;

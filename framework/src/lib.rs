@@ -15,7 +15,7 @@
 //! | [`config`], `log`, `http` | layers of configuration; log files; serving HTTP |
 //! | [`exec`], `cpu` | helper processes; threads for heavy work |
 //! | `balance`, `handover` | which worker gets the next connection; how it gets there |
-//! | `tls` | certificates, tickets, how handshakes are answered |
+//! | `tls`, `secret` | certificates, tickets, how handshakes are answered; what is a secret |
 //! | `image`, `cgroup`, `instance`, `signals` | the executable held open; the control group; the run dir; what signals mean |
 //! | `identity`, `pidfd` | as whom to run; the end of a child |
 //! | `bus` | frames, links, the bodies of the framework's own frames |
@@ -72,6 +72,7 @@ mod pidfd;
 mod process;
 mod published;
 mod role;
+mod secret;
 mod sections;
 mod signals;
 pub mod size;

@@ -32,6 +32,7 @@ mod listener;
 mod listeners;
 mod occupant;
 mod oom;
+mod order;
 mod outgoing;
 mod output;
 mod overview;
@@ -53,6 +54,7 @@ mod slots;
 mod snapshot;
 mod spawn;
 mod supervisor;
+mod survey;
 mod tail;
 mod trace;
 mod unix;
@@ -91,9 +93,10 @@ pub(crate) use self::event::Outcome;
 #[cfg(feature = "fuzzing")]
 pub(crate) use self::exchange::fuzzing::drive as fuzz_exchange;
 pub(crate) use self::herald::Herald;
-pub(crate) use self::plan::Plan;
+pub(crate) use self::plan::{Doors, Plan, doors};
 pub(crate) use self::programs::Refresh;
 pub use self::settings::{ClusterSettings, GroupSettings};
+pub(crate) use self::survey::survey;
 
 /// How many events may wait; what brings more waits, too. Each may hold a read's worth of mail.
 const EVENTS: usize = 64;

@@ -1,5 +1,9 @@
 //! The policy `url-hash`: the path of the first request chooses, if it comes in time.
 
+use hatchery::status::ClusterState::Stopping;
+use hatchery::testing::eventually;
+use rustix::process::Signal;
+
 use super::*;
 
 #[test]
@@ -31,6 +35,23 @@ fn a_line_that_does_not_come_holds_nobody_up_and_is_counted() {
         kept.0.get_mut().write_all(b"ami HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
         assert_eq!(Answer::read(&mut kept.0).unwrap().code, 200);
     }
+}
+
+#[test]
+fn a_stop_takes_nothing_from_those_whose_line_is_not_there_yet() {
+    let mut cluster = Cluster::start_at(site(&(policy("url-hash") + "peek_timeout = '1h'\n")), FAST);
+    let mut begun: Vec<Kept> = (0..20).map(|_| Kept::open(&cluster)).collect();
+    begun.iter_mut().for_each(|kept| kept.0.get_mut().write_all(b"GET /who").unwrap());
+    // Whoever comes later is accepted later.
+    assert_eq!(cluster.get("/whoami").code, 200);
+    cluster.signal(Signal::TERM);
+    let status = || cluster.site().status();
+    eventually("the stop has begun", || status().is_none_or(|one| one.state == Stopping).then_some(()));
+    for kept in &mut begun {
+        kept.0.get_mut().write_all(b"ami HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+        assert_eq!(Answer::read(&mut kept.0).unwrap().code, 200);
+    }
+    assert_eq!(cluster.wait().code(), Some(0));
 }
 
 #[test]

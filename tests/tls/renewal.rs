@@ -9,6 +9,7 @@ use rcgen::date_time_ymd;
 use super::client::{Issued, Secure, replace};
 use super::{Authority, NAME, command, listener, open, secured, start};
 use crate::harness::{Running, kill, log_lines, stderr};
+use crate::load::{Load, Mode, Report};
 
 fn expired(authority: &Authority) -> Issued {
     authority.issue_with(NAME, |params| {
@@ -34,6 +35,29 @@ fn a_new_certificate_is_shown_to_new_clients_and_old_connections_live_on() {
         }
         assert_eq!(cluster.status().tls.refused, None);
     }
+}
+
+#[test]
+fn twenty_new_certificates_cost_no_client_a_request() {
+    let (cluster, authority) = start(&listener("round-robin", ""));
+    let client = authority.any_version();
+    let load = |mode| Load::new(cluster.address()).secured(&client, NAME).mode(mode).clients(2);
+    let mut reports = Vec::new();
+    let coming = load(Mode::NewConnection).run_while(|| {
+        reports.push(load(Mode::KeepAlive).run_while(|| {
+            for _ in 0..20 {
+                let new = authority.issue(NAME);
+                new.put(cluster.site(), "shop");
+                // Sessions that are resumed show the certificate with which they began.
+                eventually("the new certificate is shown", || {
+                    (open(&cluster, &authority.any_version()).certificate() == new.der).then_some(())
+                });
+            }
+        }));
+    });
+    reports.push(coming);
+    reports.iter().for_each(Report::assert_flawless);
+    assert_eq!(cluster.status().tls.refused, None);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::http::{HttpSettings, Listen};
 use crate::identity::{self, Identity};
 use crate::launch::{Body, Group, Launch};
 use crate::log::{Level, LogSettings};
-use crate::master::{self, ClusterSettings, GroupSettings, Outcome, Plan, Refresh, WorkerCount};
+use crate::master::{self, ClusterSettings, Doors, GroupSettings, Outcome, Plan, Refresh, WorkerCount};
 use crate::role::WEB;
 use crate::signals;
 use crate::systemd::{self, ChosenBy, Inherited};
@@ -64,6 +64,17 @@ fn chosen_by(args: &Start) -> ChosenBy {
 }
 
 fn plan(about: &About, args: &Start, inherited: Vec<Inherited>) -> Result<Plan, Outcome> {
+    let (plan, merged) = read(about, args, inherited)?;
+    let asked = plan.launch.http.listen.iter().any(|place| place.address.starts_with(systemd::PREFIX));
+    // Sockets that take the place of all addresses are good already.
+    let replaced = plan.chosen_by == ChosenBy::Configuration && !plan.inherited.is_empty() && !asked;
+    let doors = plan.doors().filter(|doors| !replaced || doors.group != WEB);
+    check_listeners(&merged, doors)?;
+    Ok(plan)
+}
+
+/// The plan as it is written, without a look at what it names.
+fn read(about: &About, args: &Start, inherited: Vec<Inherited>) -> Result<(Plan, Merged), Outcome> {
     let places = Places::of(&args.location)?;
     let (layers, merged) = options::layers(&places, &args.options)?;
     let mut log: LogSettings = merged.section("log")?;
@@ -80,7 +91,7 @@ fn plan(about: &About, args: &Start, inherited: Vec<Inherited>) -> Result<Plan, 
         udp: Vec::new(),
         body: if about.commands.contains(&name.as_str()) { Body::Command } else { Body::Function },
     };
-    Ok(Plan {
+    let plan = Plan {
         launch: Launch {
             groups: groups.iter().map(known).collect(),
             heartbeat: cluster.heartbeat_timeout,
@@ -107,13 +118,14 @@ fn plan(about: &About, args: &Start, inherited: Vec<Inherited>) -> Result<Plan, 
         chosen_by: chosen_by(args),
         inherited,
         refresh: refresh(about.clone(), args.clone()),
-    })
+    };
+    Ok((plan, merged))
 }
 
 /// Reads everything anew when it is wanted; what is wrong is told with its place.
 fn refresh(about: About, args: Start) -> Refresh {
-    Arc::new(move || match plan(&about, &args, Vec::new()) {
-        Ok(plan) => Ok(plan.launch),
+    Arc::new(move || match read(&about, &args, Vec::new()) {
+        Ok((plan, _)) => Ok(plan.launch),
         Err(Outcome { reason, detail, .. }) if detail.is_empty() => Err(reason),
         Err(Outcome { reason, detail, .. }) => Err(format!("{reason}\n{detail}")),
     })
@@ -158,17 +170,19 @@ fn identity_of(cluster: &ClusterSettings, merged: &Merged) -> Result<Option<Iden
     identity.map_err(|error| merged.wrong(error.key, &error.problem))
 }
 
-/// Whether there are the users and the groups that the configuration names; who asks need not be root.
-pub(super) fn check_accounts(merged: &Merged, groups: &[(String, GroupSettings)]) -> Result<(), ConfigError> {
+/// Whether there are the user and the group that the children shall be; who asks need not be root.
+pub(super) fn check_accounts(merged: &Merged) -> Result<(), ConfigError> {
     let cluster: ClusterSettings = merged.section("cluster")?;
     let found = identity::find(cluster.user.as_ref(), cluster.group.as_ref());
-    found.map_err(|error| merged.wrong(error.key, &error.problem))?;
-    for (key, place) in places_of(merged, groups)? {
-        let owner = place.owner.as_ref().map_or(Ok(0), identity::user_id);
-        let group = place.group.as_ref().map_or(Ok(0), identity::group_id);
-        owner.and(group).map_err(|problem| merged.wrong(&key, &problem))?;
-    }
-    Ok(())
+    found.map(drop).map_err(|error| merged.wrong(error.key, &error.problem))
+}
+
+/// Whether clients could come by these places; a mistake is told with its place.
+pub(super) fn check_listeners<'a>(
+    merged: &Merged,
+    doors: impl Iterator<Item = Doors<'a>>,
+) -> Result<(), ConfigError> {
+    master::survey(doors).map_err(|error| merged.wrong(&error.key, &error.problem))
 }
 
 /// Whether the certificates of all listeners could be served, as far as who asks may read them.

@@ -11,6 +11,7 @@ use super::error::ConfigError;
 use super::key_path::{KeyPath, Step};
 use super::origin::Origin;
 use super::spots::Spot;
+use crate::secret::MASK;
 
 /// One layer: its values, and where each of them stands.
 pub(super) struct Layer {
@@ -70,8 +71,12 @@ impl Reader {
         self.note(at.clone(), key, span.clone(), value.get_ref().is_table());
         let kind = match value.get_ref() {
             DeValue::String(text) => ValueKind::String(text.clone().into_owned()),
-            DeValue::Integer(number) => integer(number).ok_or_else(|| self.too_big(span, number.as_str()))?,
-            DeValue::Float(number) => float(number).ok_or_else(|| self.too_big(span, number.as_str()))?,
+            DeValue::Integer(number) => {
+                integer(number).ok_or_else(|| self.too_big(&at, span, number.as_str()))?
+            }
+            DeValue::Float(number) => {
+                float(number).ok_or_else(|| self.too_big(&at, span, number.as_str()))?
+            }
             DeValue::Boolean(switch) => ValueKind::Boolean(*switch),
             DeValue::Datetime(time) => ValueKind::String(time.to_string()),
             DeValue::Array(items) => ValueKind::Array(self.array(&at, items)?),
@@ -91,7 +96,8 @@ impl Reader {
         items.into_iter().enumerate().map(item).collect()
     }
 
-    fn too_big(&self, span: Range<usize>, number: &str) -> ConfigError {
+    fn too_big(&self, at: &KeyPath, span: Range<usize>, number: &str) -> ConfigError {
+        let number = if at.is_secret() { MASK } else { number };
         self.origin.refuse(span, &format!("the number {number} is out of range: write a smaller one"))
     }
 }

@@ -5,6 +5,9 @@ use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
+use super::hush::hidden_from;
+use crate::secret::MASK;
+
 /// A position in a configuration file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
@@ -36,6 +39,15 @@ impl ConfigError {
         Self { whence, message: one_line(message) }
     }
 
+    /// The same without what stands behind the mistake, which is the name of a key.
+    pub(super) fn hushed(self) -> Self {
+        let whence = match self.whence {
+            Whence::File(excerpt) => Whence::File(Box::new(excerpt.hushed())),
+            other => other,
+        };
+        Self { whence, ..self }
+    }
+
     /// The position in a file, where there is one: not for a missing key, an environment variable or `--set`.
     #[must_use]
     pub fn place(&self) -> Option<&Place> {
@@ -45,7 +57,7 @@ impl ConfigError {
         }
     }
 
-    /// The source line with a caret below the mistake, on several lines without colour, to be shown below
+    /// The source line with a caret below the mistake, without the secrets in it, on several lines without colour, to be shown below
     /// the one line. Empty without a position.
     #[must_use]
     pub fn detail(&self) -> String {
@@ -86,7 +98,7 @@ pub(super) struct Excerpt {
 }
 
 impl Excerpt {
-    /// Cuts the line out of `text` in which the bytes of `span` start.
+    /// Cuts the line out of `text` in which the bytes of `span` start. Secrets are cut off.
     pub(super) fn cut(file: &str, text: &str, span: Range<usize>) -> Self {
         let start = floor_boundary(text, span.start);
         let (before, after) = text.split_at(start);
@@ -100,7 +112,26 @@ impl Excerpt {
             line: count(before.matches('\n').count()),
             column: count(line[..from].chars().count()),
         };
-        Self { place, line: line.to_owned(), span: from..to }
+        let whole = Self { place, line: line.to_owned(), span: from..to };
+        match hidden_from(&text[..line_start], line) {
+            Some(hidden) => whole.without(hidden),
+            None => whole,
+        }
+    }
+
+    /// The same without what the line says from this byte on.
+    fn without(mut self, hidden: usize) -> Self {
+        self.line.truncate(hidden);
+        self.line.push_str(MASK);
+        let start = self.span.start.min(hidden);
+        self.span = start..self.span.end.clamp(start, self.line.len());
+        self
+    }
+
+    /// The same without what the line says behind the mistake.
+    fn hushed(self) -> Self {
+        let end = self.span.end;
+        if end < self.line.len() { self.without(end) } else { self }
     }
 
     pub(super) fn place(&self) -> &Place {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::secret::is_secret;
+
 /// One step of a path.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Step {
@@ -19,6 +21,19 @@ impl KeyPath {
     /// A path through tables only.
     pub(super) fn of_keys<'a>(keys: impl IntoIterator<Item = &'a str>) -> Self {
         Self(keys.into_iter().map(|key| Step::Key(key.to_owned())).collect())
+    }
+
+    /// The path that is written so, such as `http.listen[1]`; its keys are bare ones.
+    pub(super) fn of_text(text: &str) -> Self {
+        let steps = |part: &str| {
+            let indexed = part.strip_suffix(']').and_then(|part| part.split_once('['));
+            let indexed = indexed.and_then(|(key, index)| Some((key.to_owned(), index.parse().ok()?)));
+            match indexed {
+                Some((key, index)) => vec![Step::Key(key), Step::Index(index)],
+                None => vec![Step::Key(part.to_owned())],
+            }
+        };
+        text.split('.').flat_map(steps).collect()
     }
 
     /// The path one step further.
@@ -51,6 +66,11 @@ impl KeyPath {
     /// The steps from the root.
     pub(super) fn steps(&self) -> &[Step] {
         &self.0
+    }
+
+    /// Whether the value, or what holds it, has the name of a secret.
+    pub(super) fn is_secret(&self) -> bool {
+        self.0.iter().any(|step| matches!(step, Step::Key(key) if is_secret(key)))
     }
 
     /// Whether this value is inside the one at `other`.

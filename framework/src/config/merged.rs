@@ -9,10 +9,12 @@ use serde_path_to_error::{Segment, Track};
 
 use super::document::Layer;
 use super::error::{ConfigError, Whence};
+use super::hush;
 use super::key_path::{KeyPath, Step};
 use super::lenient::Lenient;
 use super::refusal::{Refusal, Strangers, nearest};
 use super::spots::{Part, Spots};
+use crate::secret::{is_secret, without_secrets};
 
 /// The merged layers.
 ///
@@ -84,10 +86,11 @@ impl Merged {
         self.spots.describe(key)
     }
 
-    /// The error that what `key` says cannot be used, such as `cluster.user`, with the place of its value.
+    /// The error that what `key` says cannot be used, such as `cluster.user` or `http.listen[1]`, with the place of its
+    /// value.
     #[must_use]
     pub fn wrong(&self, key: &str, problem: &str) -> ConfigError {
-        self.unfit(&KeyPath::of_keys(key.split('.')), problem)
+        self.unfit(&KeyPath::of_text(key), problem)
     }
 
     /// Reads a type from `value`, which is at `base`. `siblings` are keys beside those of the type.
@@ -119,8 +122,20 @@ impl Merged {
                 self.unknown(base, &path, known, siblings)
             }
             Refusal::Missing(key) => self.missing(&base.clone().join(path).child(Step::Key(key.to_owned()))),
-            Refusal::Unfit(message) => self.unfit(&base.clone().join(path), &message),
+            Refusal::Unfit(message) => {
+                let path = base.clone().join(path);
+                self.unfit(&path, &self.discreet(&path, &message))
+            }
         }
+    }
+
+    /// The words about the value at `path`, without secrets. Where serde buffers, the path ends before the value.
+    fn discreet(&self, path: &KeyPath, message: &str) -> String {
+        let settled = self.spots.settle(path);
+        if settled.is_secret() || (hush::quotes_value(message) && self.spots.holds_secret(&settled)) {
+            return hush::without_value(message);
+        }
+        without_secrets(message)
     }
 
     fn unknown(&self, base: &KeyPath, path: &KeyPath, known: &[&str], siblings: &[&str]) -> ConfigError {
@@ -131,8 +146,12 @@ impl Merged {
         let settled = self.spots.settle(&base.clone().join(path.clone()));
         if settled.last_key() == Some(key) {
             let beside = settled.parent().unwrap_or_default();
+            let is_secret = meant.is_some_and(is_secret);
             let meant = meant.map(|meant| beside.child(Step::Key(meant.to_owned())).to_string());
-            return self.refuse(&settled, Part::Key, &unknown_key(&settled.to_string(), meant.as_deref()));
+            let error =
+                self.refuse(&settled, Part::Key, &unknown_key(&settled.to_string(), meant.as_deref()));
+            // A misspelt name is none that is known for its secrets.
+            return if is_secret { error.hushed() } else { error };
         }
         // Where serde buffers, in a flattened struct or a tagged enum, the path ends before the key.
         self.unfit(&settled, &unknown_key(key, meant))

@@ -77,6 +77,11 @@ impl Spots {
         reached
     }
 
+    /// Whether the value at `path` is a secret, or holds one.
+    pub(super) fn holds_secret(&self, path: &KeyPath) -> bool {
+        path.is_secret() || self.below(path).any(KeyPath::is_secret)
+    }
+
     /// The error about the value at `path`; when nobody set it, `otherwise`.
     pub(super) fn refuse(&self, path: &KeyPath, part: Part, message: &str) -> Option<ConfigError> {
         let spot = self.0.get(path)?;

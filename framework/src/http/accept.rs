@@ -6,13 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::connection;
+use super::drain::Drain;
 use super::handed::Handed;
 use super::house::{House, Stage};
 use super::listener::{Listener, Peer, Stream};
 use super::porter::Porter;
+use super::window::Occasion;
 use crate::handover::{Connection, Message};
 use crate::tls::Acceptor;
 
@@ -21,6 +23,9 @@ const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
 
 /// How often a shortage is logged at most.
 const SHORTAGE_LOG: Duration = Duration::from_secs(1);
+
+/// How long at a stop the master may take to hand over the last that it has accepted.
+const LAST_ONES: Duration = Duration::from_secs(1);
 
 /// Whether an error of accept was that of one connection, so that the next may be well. Any other would come again at
 /// once.
@@ -83,8 +88,9 @@ pub(super) async fn run(listener: Listener, porter: Porter, house: Arc<House>) {
     }
 }
 
-/// Takes up what the master hands over, until the house drains; what has been handed over by then is ours to serve.
-pub(super) async fn take_up(mut handed: Handed, house: Arc<House>) {
+/// Takes up what the master hands over, until the house drains; what has been handed over by then is ours to serve. At a
+/// stop the master closes the way behind the last one.
+pub(super) async fn take_up(mut handed: Handed, house: Arc<House>, drain: Drain) {
     let taking = async {
         let mut logged = None;
         loop {
@@ -104,9 +110,20 @@ pub(super) async fn take_up(mut handed: Handed, house: Arc<House>) {
     }
     loop {
         match handed.try_next() {
-            None | Some(Message::End) => return,
+            Some(Message::End) => return,
+            None => break,
             Some(message) => admit(message, &handed.tls, &house),
         }
+    }
+    if drain.begun().await.occasion == Occasion::Stop {
+        let last_ones = async {
+            while let Ok(message) = handed.next().await
+                && !matches!(message, Message::End)
+            {
+                admit(message, &handed.tls, &house);
+            }
+        };
+        let _ = timeout(LAST_ONES, last_ones).await;
     }
 }
 

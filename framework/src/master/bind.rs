@@ -34,10 +34,14 @@ impl BindError {
     pub(super) fn new(address: &str, problem: impl Display) -> Self {
         Self { address: address.to_owned(), problem: problem.to_string() }
     }
+
+    pub(super) fn too_many(address: &str, most: usize) -> Self {
+        Self::new(address, format!("{most} sockets are the most; listen on fewer addresses"))
+    }
 }
 
 /// A bound socket, and its address.
-type Bound = (OwnedFd, SocketAddr);
+type Bound<T = OwnedFd> = (T, SocketAddr);
 
 /// Binds all addresses that `host:port` stands for, and tells them. With port 0 they get one and the same. Those of a
 /// name that this machine does not have are left out, as long as there are others.
@@ -50,12 +54,25 @@ pub(super) fn udp(text: &str) -> Result<Vec<Bound>, BindError> {
     all(text, bind_udp)
 }
 
-fn all(text: &str, bind: impl Fn(&SocketAddr) -> io::Result<Bound>) -> Result<Vec<Bound>, BindError> {
+/// The addresses that `host:port` stands for and this machine has, without binding them: others may listen there.
+pub(super) fn reachable(text: &str) -> Result<Vec<SocketAddr>, BindError> {
+    let look = |address: &SocketAddr| {
+        let somewhere = SocketAddr::new(address.ip(), 0);
+        bind(socket_with(family(address), SocketType::DGRAM, FLAGS, None)?, &somewhere)?;
+        Ok(((), *address))
+    };
+    Ok(all(text, look)?.into_iter().map(|((), address)| address).collect())
+}
+
+fn all<T>(
+    text: &str,
+    bind: impl Fn(&SocketAddr) -> io::Result<Bound<T>>,
+) -> Result<Vec<Bound<T>>, BindError> {
     let failed = |address: &SocketAddr, error: &io::Error| {
         let place = if address.to_string() == text { text.to_owned() } else { format!("{text} ({address})") };
         BindError::new(&place, explain_at(address, error))
     };
-    let mut bound: Vec<Bound> = Vec::new();
+    let mut bound: Vec<Bound<T>> = Vec::new();
     let mut missing = None;
     for mut address in resolve(text).map_err(|problem| BindError::new(text, problem))? {
         if let (0, Some((_, first))) = (address.port(), bound.first()) {

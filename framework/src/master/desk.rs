@@ -17,6 +17,7 @@ use rustix::net::{SocketFlags, acceptfrom_with};
 
 use super::door::{Door, Opening};
 use super::event::ChildId;
+use super::order::Order;
 use super::peeking::{FIRST, Peeking, Seen};
 use super::roster::{Clients, PATIENCE, Roster};
 use crate::handover::{Connection, Handover, Message};
@@ -36,24 +37,6 @@ const EVENTS: usize = 16;
 
 /// What stands for orders among the places of openings.
 const ORDERS: u64 = u64::MAX;
-
-/// What the master's loop tells the thread.
-#[derive(Debug)]
-pub(super) enum Order {
-    Join {
-        id: ChildId,
-        group: String,
-        index: u32,
-        way: Handover,
-    },
-    Ready(ChildId),
-    Reported(ChildId, u64),
-    Leave(ChildId),
-    Gone(ChildId),
-    /// Somebody may come by this, too.
-    Open(Opening),
-    Close,
-}
 
 /// The thread's side.
 pub(super) struct Desk {
@@ -92,7 +75,7 @@ impl Desk {
         loop {
             let woken = self.wait();
             if woken.contains(&ORDERS) && !self.take_orders() {
-                return;
+                return self.hand_over_last();
             }
             self.look();
             self.house_homeless();
@@ -217,6 +200,19 @@ impl Desk {
         }
         while let Some(connection) = self.peeking.overdue(Instant::now()) {
             self.hand_seen(connection, Seen::Nothing);
+        }
+    }
+
+    /// Nobody comes any more: those who are here go to workers that serve them before they leave.
+    fn hand_over_last(mut self) {
+        self.house_homeless();
+        while let Some(connection) = self.peeking.give_up() {
+            let door = self.doors.get(usize::from(connection.door));
+            let seen = match door.map(|door| door.sight(&connection)) {
+                Some(Seen::Key(key)) => Seen::Key(key),
+                _ => Seen::Nothing,
+            };
+            self.hand_seen(connection, seen);
         }
     }
 

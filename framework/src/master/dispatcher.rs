@@ -10,9 +10,10 @@ use std::thread::{self, JoinHandle};
 
 use rustix::event::{EventfdFlags, eventfd};
 
-use super::desk::{Desk, Order};
+use super::desk::Desk;
 use super::door::{Door, Opening};
 use super::event::ChildId;
+use super::order::Order;
 use crate::bus::codec;
 use crate::bus::control::Pulse;
 use crate::bus::frame::{Frame, Kind};

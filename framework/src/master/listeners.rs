@@ -13,7 +13,7 @@ use crate::role::WEB;
 use crate::systemd::{ChosenBy, InheritError, Inherited, Missing, PREFIX, Remark, Source, choose};
 
 /// How many sockets there may be in all: a welcome carries those of a group, a bell, and the way of what is handed over.
-const MAX_SOCKETS: usize = MAX_DESCRIPTORS - 2;
+pub(super) const MAX_SOCKETS: usize = MAX_DESCRIPTORS - 2;
 
 /// Why there are no listeners.
 #[derive(Debug, thiserror::Error)]
@@ -81,8 +81,7 @@ fn open(
         };
         for mut listener in found {
             if listeners.len() == MAX_SOCKETS {
-                let problem = format!("{MAX_SOCKETS} sockets are the most; listen on fewer addresses");
-                return Err(BindError::new(&listener.status.address, problem).into());
+                return Err(BindError::too_many(&listener.status.address, MAX_SOCKETS).into());
             }
             listener.status.name = unique(&listener.status.name, listeners);
             listeners.push(listener);

@@ -1,6 +1,8 @@
 //! One process that fills a slot, from its start to its end: its stage, its signs of life, and why it is to be
 //! replaced, if it is. Pure.
 
+mod silence;
+
 use std::time::{Duration, Instant};
 
 use super::departure::Departure;
@@ -17,9 +19,6 @@ use crate::role::Slot;
 
 /// How long a process may live on without its link.
 const LINK_GRACE: Duration = Duration::from_secs(1);
-
-/// How long a hung process may take to be examined and to die of SIGABRT.
-const ABORT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The process that fills a slot.
 #[derive(Debug)]
@@ -199,16 +198,6 @@ impl Occupant {
         [stage, self.silent_at(rules)].into_iter().flatten().min()
     }
 
-    /// When its silence is too long. Before the hello and without a link there is nothing to be heard.
-    fn silent_at(&self, rules: &CrewRules) -> Option<Instant> {
-        match self.stage {
-            Stage::Starting { .. } | Stage::Ready | Stage::Leaving { asked: Some(_), .. } => {
-                Some(later(self.heard?, rules.heartbeat_timeout?))
-            }
-            _ => None,
-        }
-    }
-
     /// Aborts a process that is silent, and kills one whose time is up.
     pub(crate) fn enforce_deadline(
         &mut self,
@@ -223,19 +212,18 @@ impl Occupant {
             Stage::Leaving { until, asked: Some(_) } if over(until) => Reason::DrainDeadline,
             Stage::Leaving { until, asked: None } if over(until) => Reason::LinkLost,
             Stage::Aborting { until } if over(until) => Reason::Hung,
-            _ if self.silent_at(rules).is_some_and(over) => return self.abort(slot, now, actions),
+            _ if self.silent_at(rules).is_some_and(over) => {
+                return self.fall_silent(slot, rules, now, actions);
+            }
             _ => return,
         };
+        self.kill(slot, blame, actions);
+    }
+
+    fn kill(&mut self, slot: &Slot, blame: Reason, actions: &mut Vec<Action>) {
         self.stage = Stage::Dying { blame };
         actions.push(Action::Report(Report::Killing { slot: slot.clone(), reason: blame }));
         actions.push(Action::Kill { id: self.id });
-    }
-
-    fn abort(&mut self, slot: &Slot, now: Instant, actions: &mut Vec<Action>) {
-        let silence = now.saturating_duration_since(self.heard.unwrap_or(now));
-        self.stage = Stage::Aborting { until: later(now, ABORT_PATIENCE) };
-        actions.push(Action::Report(Report::Hung { slot: slot.clone(), silence }));
-        actions.push(Action::Abort { id: self.id });
     }
 
     /// Asks a process to leave, unless it was already asked to do so at least as soon. One that is not ready has nothing
@@ -264,6 +252,9 @@ impl Occupant {
                 if reason == Reason::Stopped && asked != reason =>
             {
                 until = earlier;
+            }
+            Stage::Aborting { until } => {
+                return self.examine_until(later(now, grace).min(until), slot, now, actions);
             }
             _ => return,
         }

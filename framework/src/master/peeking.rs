@@ -93,6 +93,11 @@ impl Peeking {
         if self.deadline()? <= now { self.take_out(0) } else { None }
     }
 
+    /// Takes out the first one, however long it has waited.
+    pub(super) fn give_up(&mut self) -> Option<Connection> {
+        self.take_out(0)
+    }
+
     /// When the next one has.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.waiting.front().map(|waiting| waiting.until)

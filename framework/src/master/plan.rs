@@ -9,7 +9,7 @@ use super::rules::{CrewRules, Rules};
 use super::settings::{ClusterSettings, GroupSettings};
 use super::supervisor::Supervisor;
 use crate::balance::Policy;
-use crate::http::Listen;
+use crate::http::{HttpSettings, Listen};
 use crate::instance::RunDir;
 use crate::launch::Launch;
 use crate::role::WEB;
@@ -44,18 +44,25 @@ pub(crate) struct Doors<'a> {
     pub(crate) peek_timeout: Duration,
 }
 
+/// Where each group listens.
+pub(crate) fn doors<'a>(
+    groups: &'a [(String, GroupSettings)],
+    http: &'a HttpSettings,
+    app_dir: &'a Path,
+) -> impl Iterator<Item = Doors<'a>> {
+    groups.iter().map(move |(group, settings)| {
+        let (name, places) = match group.as_str() {
+            WEB => ("http", &http.listen),
+            _ => (group.as_str(), &settings.listen),
+        };
+        Doors { group, name, places, app_dir, policy: http.policy, peek_timeout: http.peek_timeout }
+    })
+}
+
 impl Plan {
     /// Where each group listens.
     pub(crate) fn doors(&self) -> impl Iterator<Item = Doors<'_>> {
-        let http = &self.launch.http;
-        self.groups.iter().map(|(group, settings)| {
-            let (name, places) = match group.as_str() {
-                WEB => ("http", &http.listen),
-                _ => (group.as_str(), &settings.listen),
-            };
-            let app_dir = &self.launch.app_dir;
-            Doors { group, name, places, app_dir, policy: http.policy, peek_timeout: http.peek_timeout }
-        })
+        doors(&self.groups, &self.launch.http, &self.launch.app_dir)
     }
 
     /// How many workers there are to be, on so many processors.

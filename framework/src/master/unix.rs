@@ -49,9 +49,11 @@ pub(super) fn within(app_dir: &Path, path: &Path) -> PathBuf {
     if is_here || path.as_os_str().is_empty() { path.to_owned() } else { app_dir.join(path) }
 }
 
-/// Binds a Unix socket with the rights that `place` wants. A file that nobody answers behind is what a dead server
-/// left; it is replaced.
-pub(super) fn bind(place: &Listen, path: &Path) -> Result<(OwnedFd, SocketFile), BindError> {
+/// The ids of the owner and the group that its file is to have.
+type Owners = (Option<u32>, Option<u32>);
+
+/// Whether such a socket can be bound at all, as far as can be seen without doing it.
+pub(super) fn check(place: &Listen, path: &Path) -> Result<Owners, BindError> {
     let failed = |problem: String| BindError::new(&place.address, problem);
     let length = path.as_os_str().len();
     if length == 0 {
@@ -61,25 +63,35 @@ pub(super) fn bind(place: &Listen, path: &Path) -> Result<(OwnedFd, SocketFile),
         let advice = format!("{MAX_PATH} are the most: choose a shorter one, or a relative one");
         return Err(failed(format!("the path has {length} bytes, and {advice}")));
     }
-    // Before anything is bound: a wrong name must leave no file.
     let owner = place.owner.as_ref().map(user_id).transpose().map_err(failed)?;
     let group = place.group.as_ref().map(group_id).transpose().map_err(failed)?;
-    let socket = bind_file(path).map_err(|error| failed(explain_file(path, &error)))?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if std::fs::metadata(folder).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        let folder = folder.display();
+        return Err(failed(format!("there is no folder {folder}: create it, or choose another path")));
+    }
+    match std::fs::symlink_metadata(path) {
+        Ok(file) if !file.file_type().is_socket() => Err(failed(NO_SOCKET.to_owned())),
+        _ => Ok((owner, group)),
+    }
+}
+
+/// What lies there is not ours to replace.
+const NO_SOCKET: &str = "a file that is no socket lies there; choose another path";
+
+/// Binds a Unix socket with the rights that `place` wants. A file that nobody answers behind is what a dead server
+/// left; it is replaced.
+pub(super) fn bind(place: &Listen, path: &Path) -> Result<(OwnedFd, SocketFile), BindError> {
+    let failed = |problem: String| BindError::new(&place.address, problem);
+    // Before anything is bound: a wrong name must leave no file.
+    let (owner, group) = check(place, path)?;
+    let socket = bind_file(path).map_err(|error| failed(explain(&error)))?;
     let file = SocketFile::new(path);
     let settled = set_rights(path, owner, group, place.mode).map_err(|error| explain_rights(place, &error));
     // Nobody can connect before this, whatever the rights were until now.
     let open = settled.and_then(|()| listen(&socket, BACKLOG).map_err(|error| explain(&error.into())));
     open.map_err(failed)?;
     Ok((socket, file))
-}
-
-fn explain_file(path: &Path, error: &io::Error) -> String {
-    match path.parent() {
-        Some(folder) if error.kind() == io::ErrorKind::NotFound => {
-            format!("there is no folder {}: create it, or choose another path", folder.display())
-        }
-        _ => explain(error),
-    }
 }
 
 fn bind_file(path: &Path) -> io::Result<OwnedFd> {
@@ -101,10 +113,7 @@ fn remove_socket(path: &Path) -> io::Result<()> {
     if std::fs::symlink_metadata(path)?.file_type().is_socket() {
         return std::fs::remove_file(path);
     }
-    Err(io::Error::new(
-        io::ErrorKind::AlreadyExists,
-        "a file that is no socket lies there; choose another path",
-    ))
+    Err(io::Error::new(io::ErrorKind::AlreadyExists, NO_SOCKET))
 }
 
 /// By a descriptor of the file, which nobody can exchange for a link to another one.

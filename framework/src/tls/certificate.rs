@@ -14,6 +14,9 @@ use webpki::EndEntityCert;
 
 use super::validity::Validity;
 
+/// How many certificates a chain may have. A bundle of all authorities is no chain, and each handshake would send it.
+const MOST: usize = 16;
+
 /// The files of one certificate, as a place to listen names them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -54,7 +57,7 @@ impl fmt::Debug for Pair {
 
 impl Pair {
     /// Checks that it can be served: both files are what they should be, they belong together, and the chain is in
-    /// order. Says how long the certificate holds, which it need not do now.
+    /// order. Says how long all of it holds, which it need not do now.
     pub(crate) fn check(&self, files: &CertificateFiles) -> Result<Validity, CertificateError> {
         let at_certificate = |problem: String| CertificateError::new(&files.certificate, problem);
         let at_key = |problem: String| CertificateError::new(&files.key, problem);
@@ -71,7 +74,7 @@ impl Pair {
                 at_key(format!("a bad private key: {other}; use RSA, ECDSA on P-256 or P-384, or Ed25519"))
             }
         })?;
-        Validity::of(&chain[0]).ok_or_else(|| at_certificate("its dates cannot be read".to_owned()))
+        Validity::of_chain(&chain).ok_or_else(|| at_certificate("its dates cannot be read".to_owned()))
     }
 
     /// As rustls signs with it.
@@ -83,10 +86,13 @@ impl Pair {
         let chain: Vec<_> = CertificateDer::pem_slice_iter(self.certificate.as_bytes())
             .collect::<Result<_, _>>()
             .map_err(|error| format!("broken PEM: {error}"))?;
-        if chain.is_empty() {
-            return Err("no certificate in it: want PEM with a line BEGIN CERTIFICATE".to_owned());
+        match chain.len() {
+            0 => Err("no certificate in it: want PEM with a line BEGIN CERTIFICATE".to_owned()),
+            1..=MOST => Ok(chain),
+            more => Err(format!(
+                "{more} certificates in it, and {MOST} are the most: want the server's own and its issuers, nothing else"
+            )),
         }
-        Ok(chain)
     }
 
     fn private_key(&self) -> Result<PrivateKeyDer<'static>, String> {
@@ -162,6 +168,10 @@ mod tests {
             (pair("", &key), "shop.pem: no certificate in it"),
             (pair(&key, &key), "shop.pem: no certificate in it"),
             (pair(&own[..own.len() / 2], &key), "shop.pem: broken PEM"),
+            (
+                pair(&(own.clone() + &root.repeat(16)), &key),
+                "shop.pem: 17 certificates in it, and 16 are the most",
+            ),
             (pair(&own, ""), "shop.key: no private key in it"),
             (pair(&own, &own), "shop.key: no private key in it"),
             (pair(&own, &other), "shop.key: this is not the key of the certificate shop.pem"),

@@ -162,3 +162,23 @@ fn an_unknown_key_is_refused_with_its_place() {
 fn a_wrong_value_is_refused_with_its_place() {
     assert_lines(WRONG_VALUES);
 }
+
+#[test]
+fn a_mistake_at_a_secret_quotes_nothing_of_it() {
+    for (text, line) in [
+        ("named.key.body = 'hunter2'", "1:18: named.key.body: invalid type: ***, expected u32"),
+        (
+            "named.key.body = 99999999999999999999999999999999999999999",
+            "1:18: the number *** is out of range: ",
+        ),
+        (
+            "port = 'redis://u:hunter2@cache'",
+            "1:8: port: invalid type: string \"redis://***@cache\", expected u16",
+        ),
+    ] {
+        let error = mistake(&Fixture::new(text, ""));
+        let said = format!("{error}\n{}", error.detail());
+        assert!(said.starts_with(&format!("config/default.toml:{line}")), "{said}");
+        assert!(said.contains("***") && !said.contains("hunter2") && !said.contains("9999"), "{said}");
+    }
+}

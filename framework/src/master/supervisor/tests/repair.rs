@@ -4,6 +4,7 @@ use super::world;
 use super::world::{FAILED, KILLED, S, World, crew_rules};
 use super::*;
 use crate::exit::Status;
+use crate::master::occupant::Stage;
 
 #[test]
 fn a_spent_budget_is_told_once_and_the_slot_is_tried_on_slowly() {
@@ -224,6 +225,24 @@ fn silence_counts_while_a_process_starts_and_while_it_leaves() {
     world.stop(false);
     world.wait(10 * S);
     assert_eq!(world.happened(), ["withdraw", "close", "Shutdown web.0", "abort agent", "abort web.0"]);
+}
+
+#[test]
+fn a_stop_waits_for_no_examination() {
+    // It is found to hang before the stop, or in the midst of it.
+    for seconds_before in [9, 12, 14] {
+        let mut world = World::up(1);
+        world.pulse_all();
+        for _ in 0..seconds_before {
+            world.wait(S);
+        }
+        world.stop_within(3 * S);
+        for _ in 0..3 {
+            world.wait(S);
+        }
+        let stage = &world.post("web.0").occupants[0].stage;
+        assert_eq!(*stage, Stage::Dying { blame: Reason::Hung }, "{seconds_before}");
+    }
 }
 
 #[test]

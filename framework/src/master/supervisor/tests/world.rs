@@ -273,6 +273,11 @@ impl World {
         self.step(|supervisor, now, actions| supervisor.stop(fast, None, now, actions));
     }
 
+    pub(super) fn stop_within(&mut self, timeout: Duration) {
+        self.stopping = true;
+        self.step(|supervisor, now, actions| supervisor.stop(false, Some(timeout), now, actions));
+    }
+
     pub(super) fn scale(&mut self, group: &str, to: u32) {
         self.step(|supervisor, now, actions| _ = supervisor.scale(group, to, now, actions));
     }

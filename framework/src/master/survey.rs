@@ -1,0 +1,150 @@
+//! Whether clients could ever come by the places that a configuration names: asked before any of them is bound, so that
+//! `config check` says what `start` would. Whether somebody else listens there now is left to those who bind.
+
+use std::ffi::OsString;
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use super::bind::{self, BindError};
+use super::listeners::MAX_SOCKETS;
+use super::plan::Doors;
+use super::unix;
+use crate::http::{Listen, UDP, UNIX};
+use crate::role::WEB;
+use crate::systemd::PREFIX;
+
+/// A place by which nobody could come.
+#[derive(Debug)]
+pub(crate) struct Misplaced {
+    /// What names the place in the configuration, such as `http.listen[1]`.
+    pub(crate) key: String,
+    /// Why.
+    pub(crate) problem: String,
+}
+
+/// What a place is in the end, whatever it was called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Spot {
+    Tcp(SocketAddr),
+    Udp(SocketAddr),
+    /// The device and the inode of the folder, and the name in it.
+    File(u64, u64, OsString),
+}
+
+/// Looks at all places, and binds none. Sockets that are handed down are not known yet, and left out.
+///
+/// # Errors
+/// The first place that cannot work, by itself or beside those before it.
+pub(crate) fn survey<'a>(doors: impl Iterator<Item = Doors<'a>>) -> Result<(), Misplaced> {
+    let apart = std::fs::read_to_string("/proc/sys/net/ipv6/bindv6only").is_ok_and(|text| text.trim() == "1");
+    let families = if apart { Families::Apart } else { Families::Together };
+    let mut taken: Vec<(Spot, &str)> = Vec::new();
+    for Doors { group, places, app_dir, .. } in doors {
+        let list = if group == WEB { "http.listen".to_owned() } else { format!("groups.{group}.listen") };
+        for (index, place) in places.iter().enumerate() {
+            let failed =
+                |error: BindError| Misplaced { key: format!("{list}[{index}]"), problem: error.to_string() };
+            for spot in spots(place, app_dir).map_err(failed)? {
+                if let Some((_, other)) = taken.iter().find(|(other, _)| clash(other, &spot, families)) {
+                    return Err(failed(twice(&place.address, other)));
+                }
+                taken.push((spot, &place.address));
+            }
+            if taken.len() > MAX_SOCKETS {
+                return Err(failed(BindError::too_many(&place.address, MAX_SOCKETS)));
+            }
+        }
+        if group == WEB && places.iter().all(|place| place.address.starts_with(UDP)) {
+            let problem = "web serves HTTP, and no connection comes by UDP: add an address without udp:";
+            return Err(Misplaced { key: list, problem: problem.to_owned() });
+        }
+    }
+    Ok(())
+}
+
+fn twice(address: &str, other: &str) -> BindError {
+    let problem = if address == other {
+        "it is named twice; leave one out".to_owned()
+    } else {
+        format!("it is the same place as {other}, or a part of it; leave one of them out")
+    };
+    BindError::new(address, problem)
+}
+
+fn spots(place: &Listen, app_dir: &Path) -> Result<Vec<Spot>, BindError> {
+    if place.address.starts_with(PREFIX) {
+        return Ok(Vec::new());
+    }
+    if let Some(path) = place.address.strip_prefix(UNIX) {
+        let path = unix::within(app_dir, Path::new(path));
+        unix::check(place, &path)?;
+        return Ok(file(&path).into_iter().collect());
+    }
+    match place.address.strip_prefix(UDP) {
+        Some(text) => Ok(bind::reachable(text)?.into_iter().map(Spot::Udp).collect()),
+        None => Ok(bind::reachable(&place.address)?.into_iter().map(Spot::Tcp).collect()),
+    }
+}
+
+/// Two names of one folder are one folder.
+fn file(path: &Path) -> Option<Spot> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = std::fs::metadata(folder).ok()?;
+    Some(Spot::File(folder.dev(), folder.ino(), path.file_name()?.to_owned()))
+}
+
+/// Whether `[::]` takes IPv4, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Families {
+    Together,
+    Apart,
+}
+
+/// Whether the kernel would refuse the second of them.
+fn clash(one: &Spot, other: &Spot, families: Families) -> bool {
+    match (one, other) {
+        (Spot::Tcp(one), Spot::Tcp(other)) | (Spot::Udp(one), Spot::Udp(other)) => {
+            one.port() != 0 && one.port() == other.port() && overlap(one.ip(), other.ip(), families)
+        }
+        (one, other) => one == other,
+    }
+}
+
+fn overlap(one: IpAddr, other: IpAddr, families: Families) -> bool {
+    let takes_all = |one: IpAddr, other: IpAddr| {
+        let same_family = one.is_ipv4() == other.is_ipv4();
+        one.is_unspecified() && (same_family || (one.is_ipv6() && families == Families::Together))
+    };
+    one == other || takes_all(one, other) || takes_all(other, one)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tcp(address: &str) -> Spot {
+        Spot::Tcp(address.parse().unwrap())
+    }
+
+    #[test]
+    fn two_addresses_clash_where_one_takes_what_comes_to_the_other() {
+        for (one, other, together, apart) in [
+            ("127.0.0.1:80", "127.0.0.1:80", true, true),
+            ("127.0.0.1:80", "127.0.0.1:81", false, false),
+            ("127.0.0.1:0", "127.0.0.1:0", false, false),
+            ("127.0.0.1:80", "127.0.0.2:80", false, false),
+            ("127.0.0.1:80", "0.0.0.0:80", true, true),
+            ("[::1]:80", "[::]:80", true, true),
+            ("[::]:80", "0.0.0.0:80", true, false),
+            ("127.0.0.1:80", "[::]:80", true, false),
+            ("[::1]:80", "0.0.0.0:80", false, false),
+        ] {
+            let clashes = |families| clash(&tcp(one), &tcp(other), families);
+            assert_eq!(clashes(Families::Together), together, "{one} {other}");
+            assert_eq!(clashes(Families::Apart), apart, "{one} {other}, apart");
+        }
+        let udp = Spot::Udp("127.0.0.1:80".parse().unwrap());
+        assert!(!clash(&udp, &tcp("127.0.0.1:80"), Families::Together));
+    }
+}
