@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 
 use crate::bus::frame::{Frame, Kind};
-use crate::bus::{Topic, codec, topic};
+use crate::bus::{Topic, codec};
 use crate::config::ConfigError;
 use crate::desk::ConfigDesk;
 use crate::error::Result as AuthorResult;
@@ -18,11 +18,10 @@ use crate::gathered::Gathered;
 use crate::keyed::{self, KeyFeed};
 use crate::log;
 use crate::messenger::Messenger;
-use crate::news::ClusterEvents;
 use crate::process::{MasterGone, Process};
 use crate::published::{PublishError, Published};
 use crate::role;
-use crate::state::{ObserveError, Observed};
+use crate::state::ObserveError;
 use crate::status::DutyStatus;
 
 /// The agent's side of the cluster. Clones are the same agent.
@@ -65,23 +64,9 @@ impl Agent {
         self.process.ready().await
     }
 
-    /// Waits until every process of the first start is ready; at once if they have been, or if this process should
-    /// leave. Cancel safe.
-    pub async fn cluster_ready(&self) {
-        self.process.cluster_ready().await;
-    }
-
     /// Does `work` unless the agent should leave first: `None` then, and `work` is dropped where it waits.
     pub async fn until_shutdown<F: Future>(&self, work: F) -> Option<F::Output> {
         self.process.shutdown().run_until_cancelled(work).await
-    }
-
-    /// The events of the cluster from now on: who was started, got ready, ended and why.
-    ///
-    /// # Errors
-    /// When the master is gone.
-    pub async fn events(&self) -> Result<ClusterEvents, MasterGone> {
-        ClusterEvents::open(&self.process).await
     }
 
     /// Publishes a state: every worker has it before its own function runs, and hears of each change.
@@ -92,15 +77,7 @@ impl Agent {
         Published::open(self.process.clone(), value).await
     }
 
-    /// Observes a state that this or an earlier agent published, waiting for its first version. Cancel safe.
-    ///
-    /// # Errors
-    /// When what travels under the topic's name is of another type.
-    pub async fn observe<T: Topic>(&self) -> Result<Observed<T>, ObserveError> {
-        self.process.observe(T::NAME).await
-    }
-
-    /// Publishes the keyed state `T`: for each key that somebody in the cluster [observes](Self::observe_key), `feed` is
+    /// Publishes the keyed state `T`: for each key that somebody in the cluster [observes](Messenger::observe_key), `feed` is
     /// called once, and its future is run for as long as the key is observed and five seconds more; then it is dropped
     /// where it waits. However many workers and observers there are, there is one such future per key. One that fails
     /// or panics is started again: at once the first time, then after 100 ms, doubling up to 30 s. One that returns
@@ -151,14 +128,6 @@ impl Agent {
         keyed::open(&self.process, linger, feed)
     }
 
-    /// Observes a key of a keyed state, as [`Worker::observe_key`](crate::Worker::observe_key) does. Cancel safe.
-    ///
-    /// # Errors
-    /// See [`Worker::observe_key`](crate::Worker::observe_key).
-    pub async fn observe_key<T: Topic>(&self, key: &str) -> Result<Observed<T>, ObserveError> {
-        self.process.observe_key(key).await
-    }
-
     /// The values of `T` that the workers contribute, by [`Worker::contribute`](crate::Worker::contribute): the latest of
     /// each that lives, also of those who contributed to an earlier agent.
     ///
@@ -166,17 +135,6 @@ impl Agent {
     /// When the name is reserved, or the contributions are gathered as another type already.
     pub fn gather<T: Topic>(&self) -> Result<Gathered<T>, ObserveError> {
         self.process.gather()
-    }
-
-    /// Observes the author's configuration. Cancel safe.
-    ///
-    /// # Errors
-    /// When `C` is not the type that was given to [`App::config`](crate::App::config).
-    pub async fn config<C>(&self) -> Result<Observed<C>, ObserveError>
-    where
-        C: DeserializeOwned + Send + Sync + 'static,
-    {
-        self.process.observe(topic::CONFIG).await
     }
 
     /// The section of the configuration that belongs to a duty, as it is in force now.

@@ -23,7 +23,9 @@
 //! | `events`, `launch`, `sections` | what can happen; what a child is told; who owns which part of the configuration |
 //! | `master` | supervision and relay; runs none of the author's code |
 //! | `state`, `wanted`, `gathered` | the states that a process observes; the keys that the agent is asked for; what workers contribute |
+//! | `mail` | what comes for a process from the others: who gets it, who answers, who waits for which answer |
 //! | `process`, `published`, `child`, `heartbeat`, `news` | a child's link, its publishing, its life, its signs of life, what it hears |
+//! | `messenger` | what agent and worker have in common: messages, questions, and hearing of the cluster |
 //! | `keyed` | the upstreams of keyed states |
 //! | `vault`, `keyring` | the certificates in the agent; how a worker follows them |
 //! | `desk`, `agent`, `duty`, `worker`, `lives` | the two roles that run the author's code |

@@ -2,42 +2,58 @@
 //! which answer. How a type travels is the messenger's affair.
 
 mod answering;
+mod awaited;
+mod desk;
 mod early;
 mod mailbox;
+mod office;
 mod tracer;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::{oneshot, watch};
 
 use crate::bus::codec;
-use crate::bus::control::{Receipt, Unanswered};
+use crate::bus::control::{Pulse, Receipt, Unanswered};
 use crate::bus::decoder::{Run, Unrolled};
 use crate::bus::frame::{Frame, Kind};
 use crate::bus::link::Sender;
 use crate::bus::peer::Address;
 
+use answering::Begin;
 pub(crate) use answering::{Answering, Handler};
+use awaited::Awaited;
+use desk::Desk;
 use early::Early;
 pub(crate) use mailbox::{Arrived, Letter, Mailbox};
+use office::Office;
 pub(crate) use tracer::{Tracer, now};
+
+/// How many questions begin before everything else in this process has its turn.
+const TURN: u32 = 32;
 
 /// How a question ended.
 type Answered = Result<Bytes, Unanswered>;
 
 /// All that a process sends and receives beside what it has with its master.
 pub(crate) struct Mail {
-    /// This process, as the others see it.
-    address: Address,
-    sender: Sender,
+    office: Arc<Office>,
     /// The bytes that may wait for one subscription, or for all that are not there yet.
     limit: usize,
     state: Mutex<State>,
+    answers: Awaited<Answered>,
+    receipts: Awaited<Receipt>,
     last_number: AtomicU64,
+    /// The questions that began since everything else had its turn.
+    begun: AtomicU32,
+    /// The messages that were of another type than their topic's.
+    unreadable: AtomicU64,
+    /// The messages that were missed by subscriptions that were too slow.
+    missed: AtomicU64,
     tracer: Tracer,
     /// Rises whenever there is room again somewhere.
     room: watch::Sender<u64>,
@@ -47,19 +63,10 @@ struct State {
     desks: HashMap<Box<str>, Desk>,
     /// What came before this process said that it is ready, in its order.
     early: Option<Early>,
-    calls: HashMap<u64, oneshot::Sender<Answered>>,
-    receipts: HashMap<u64, oneshot::Sender<Receipt>>,
     /// Messages on topics that nobody here follows.
     unheard: u64,
     /// Subscriptions for which much waits.
     crowded: Vec<Arc<Mailbox>>,
-}
-
-/// Who cares for a topic.
-#[derive(Default)]
-struct Desk {
-    subscriptions: Vec<Weak<Mailbox>>,
-    answering: Option<Arc<Answering>>,
 }
 
 /// The topic has an answering function already.
@@ -68,20 +75,18 @@ pub(crate) struct Taken;
 
 impl Mail {
     pub(crate) fn new(address: Address, sender: Sender, limit: usize) -> Self {
-        let state = State {
-            desks: HashMap::new(),
-            early: Some(Early::default()),
-            calls: HashMap::new(),
-            receipts: HashMap::new(),
-            unheard: 0,
-            crowded: Vec::new(),
-        };
+        let state =
+            State { desks: HashMap::new(), early: Some(Early::default()), unheard: 0, crowded: Vec::new() };
         Self {
-            address,
-            sender,
+            office: Arc::new(Office { address, sender }),
             limit,
             state: Mutex::new(state),
+            answers: Awaited::default(),
+            receipts: Awaited::default(),
             last_number: AtomicU64::new(0),
+            begun: AtomicU32::new(0),
+            unreadable: AtomicU64::new(0),
+            missed: AtomicU64::new(0),
             tracer: Tracer::default(),
             room: watch::Sender::new(0),
         }
@@ -93,7 +98,7 @@ impl Mail {
 
     /// This process, as the others see it.
     pub(crate) fn address(&self) -> Address {
-        self.address
+        self.office.address
     }
 
     /// Who tells of what goes by.
@@ -106,24 +111,40 @@ impl Mail {
         self.last_number.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Messages on topics that nobody here follows.
-    pub(crate) fn unheard(&self) -> u64 {
-        self.state().unheard
+    /// A message was of another type than its topic's.
+    pub(crate) fn note_unreadable(&self) {
+        self.unreadable.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Takes what arrived.
+    /// So many messages were missed by a subscription that was too slow.
+    pub(crate) fn note_missed(&self, count: u64) {
+        self.missed.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// The figures with what was lost of the mail that came.
+    pub(crate) fn count_losses(&self, pulse: Pulse) -> Pulse {
+        Pulse {
+            unheard: self.state().unheard,
+            missed: self.missed.load(Ordering::Relaxed),
+            unreadable: self.unreadable.load(Ordering::Relaxed),
+            ..pulse
+        }
+    }
+
+    /// Takes what arrived. A question may begin in the midst of this: the caller holds nothing that an author's function
+    /// could want, and lets others have their turn by [`relieve`](Self::relieve).
     pub(crate) fn take(&self, frame: &Frame) {
         match frame.kind() {
             Kind::Message | Kind::Ask => {
                 self.confirm_descriptors(frame);
                 self.tracer.received(frame);
-                self.open(frame);
+                self.open(frame, Begin::AtOnce);
             }
-            Kind::Reply => self.answered(frame.number(), Ok(frame.shared_payload())),
+            Kind::Reply => self.answers.came(frame.number(), Ok(frame.shared_payload())),
             Kind::Refusal => {
                 let unreadable = |error: crate::bus::CodecError| Unanswered::Codec(error.to_string());
                 let problem = codec::decode("a refusal", frame.payload()).unwrap_or_else(unreadable);
-                self.answered(frame.number(), Err(problem));
+                self.answers.came(frame.number(), Err(problem));
             }
             Kind::Cancel => {
                 let asker = frame.route().from.pid;
@@ -135,9 +156,8 @@ impl Mail {
                 answering.for_each(|answering| answering.cancel(asker, frame.number()));
             }
             Kind::Receipt => {
-                let waiting = self.state().receipts.remove(&frame.number());
-                if let (Some(waiting), Ok(receipt)) = (waiting, codec::decode("a receipt", frame.payload())) {
-                    let _ = waiting.send(receipt);
+                if let Ok(receipt) = codec::decode("a receipt", frame.payload()) {
+                    self.receipts.came(frame.number(), receipt);
                 }
             }
             _ => self.room.send_modify(|count| *count += 1),
@@ -168,43 +188,50 @@ impl Mail {
         let count = frame.announced() as u64;
         if count > 0 {
             // If the master is gone, so are we.
-            let _ = self.sender.push(Frame::new(Kind::Unloaded, count, vec![]));
+            let _ = self.office.sender.push(Frame::new(Kind::Unloaded, count, vec![]));
         }
     }
 
-    fn answered(&self, number: u64, answer: Answered) {
-        if let Some(waiting) = self.state().calls.remove(&number) {
-            let _ = waiting.send(answer);
-        }
-    }
-
-    /// A message or a question. Before this process is ready, what nobody cares for waits for somebody who will.
-    fn open(&self, frame: &Frame) {
-        let mut state = self.state();
-        let limit = self.limit;
-        let State { desks, early, unheard, crowded, .. } = &mut *state;
-        let is_question = frame.kind() == Kind::Ask;
-        let taken = desks.get_mut(frame.topic()).and_then(|desk| match &desk.answering {
-            Some(answering) if is_question => Some(answering.take(frame, &self.sender, self.address, limit)),
-            _ => (!is_question && desk.deliver(frame, crowded)).then_some(Ok(())),
-        });
-        let problem = match (taken, early) {
-            (Some(taken), _) => taken.err(),
-            (None, Some(early)) => early.keep(frame, limit).err(),
-            (None, None) => Some(Unanswered::Nobody),
+    fn open(&self, frame: &Frame, begin: Begin) {
+        let problem = match frame.kind() {
+            Kind::Ask => self.begin(frame, begin),
+            _ => return self.deliver(frame),
         };
-        if !is_question {
-            *unheard += u64::from(problem.is_some());
-        } else if let Some(problem) = problem {
-            drop(state);
-            answering::refuse(frame, &problem, &self.sender, self.address);
+        if let Err(problem) = problem {
+            self.office.refuse(frame, problem);
         }
+    }
+
+    /// Before this process is ready, what nobody cares for waits for somebody who will.
+    fn deliver(&self, frame: &Frame) {
+        let mut state = self.state();
+        let State { desks, early, unheard, crowded } = &mut *state;
+        if desks.get_mut(frame.topic()).is_some_and(|desk| desk.deliver(frame, crowded)) {
+            return;
+        }
+        let kept = early.as_mut().is_some_and(|early| early.keep(frame, self.limit).is_ok());
+        *unheard += u64::from(!kept);
+    }
+
+    /// Lets a question begin, or wait as messages do.
+    fn begin(&self, frame: &Frame, begin: Begin) -> Result<(), Unanswered> {
+        let answering = {
+            let mut state = self.state();
+            let State { desks, early, .. } = &mut *state;
+            match (desks.get(frame.topic()).and_then(|desk| desk.answering.as_ref()), early) {
+                (Some(answering), _) => Arc::clone(answering),
+                (None, Some(early)) => return early.keep(frame, self.limit),
+                (None, None) => return Err(Unanswered::Nobody),
+            }
+        };
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        answering.take(frame, &self.office, begin, self.limit)
     }
 
     /// From now on what nobody cares for is given up.
     pub(crate) fn settle(&self) {
         let early = self.state().early.take().unwrap_or_default();
-        early.frames.iter().for_each(|frame| self.open(frame));
+        early.frames.iter().for_each(|frame| self.open(frame, Begin::Apart));
     }
 
     /// Follows a topic, from what came before this process was ready on.
@@ -212,10 +239,7 @@ impl Mail {
         let mailbox = Arc::new(Mailbox::new(self.limit));
         let mut state = self.state();
         let State { desks, early, .. } = &mut *state;
-        let desk = desks.entry(topic.into()).or_default();
-        // On a topic of which nothing comes, nothing else would remove those that were dropped.
-        desk.subscriptions.retain(|subscription| subscription.strong_count() > 0);
-        desk.subscriptions.push(Arc::downgrade(&mailbox));
+        desks.entry(topic.into()).or_default().subscribe(&mailbox);
         let waiting = early.as_mut().map(|early| early.claim(topic, Kind::Message)).unwrap_or_default();
         for frame in &waiting {
             let _ = mailbox.put(frame);
@@ -227,8 +251,12 @@ impl Mail {
         std::mem::take(&mut self.state().crowded)
     }
 
-    /// Waits a moment for those for whom much waits. Cancel safe.
+    /// Waits a moment for those for whom much waits, and lets others have their turn when many questions began. Cancel safe.
     pub(crate) async fn relieve(&self) {
+        if self.begun.load(Ordering::Relaxed) >= TURN {
+            self.begun.store(0, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+        }
         for mailbox in self.crowded() {
             mailbox.relieve().await;
         }
@@ -245,32 +273,28 @@ impl Mail {
         desk.answering = Some(Arc::new(answering));
         let waiting = early.as_mut().map(|early| early.claim(topic, Kind::Ask)).unwrap_or_default();
         drop(state);
-        waiting.iter().for_each(|frame| self.open(frame));
+        waiting.iter().for_each(|frame| self.open(frame, Begin::Apart));
         Ok(())
     }
 
-    /// Where the answer to question `number` will arrive; it has to be dropped when nobody waits any more.
+    /// Where the answer to question `number` will arrive; it has to be forgotten when nobody waits any more.
     pub(crate) fn await_answer(&self, number: u64) -> oneshot::Receiver<Answered> {
-        let (answer, answered) = oneshot::channel();
-        self.state().calls.insert(number, answer);
-        answered
+        self.answers.expect(number)
     }
 
     /// Nobody waits for the answer to question `number` any more; whether it was still to come.
     pub(crate) fn forget_answer(&self, number: u64) -> bool {
-        self.state().calls.remove(&number).is_some()
+        self.answers.forget(number)
     }
 
     /// Where the receipt for message `number` will arrive.
     pub(crate) fn await_receipt(&self, number: u64) -> oneshot::Receiver<Receipt> {
-        let (receipt, received) = oneshot::channel();
-        self.state().receipts.insert(number, receipt);
-        received
+        self.receipts.expect(number)
     }
 
     /// Nobody waits for the receipt for message `number` any more.
     pub(crate) fn forget_receipt(&self, number: u64) {
-        self.state().receipts.remove(&number);
+        self.receipts.forget(number);
     }
 
     /// Tells when there is room again somewhere, from now on.
@@ -279,35 +303,12 @@ impl Mail {
     }
 }
 
-impl Desk {
-    /// Whether anybody follows the topic.
-    fn deliver(&mut self, frame: &Frame, crowded: &mut Vec<Arc<Mailbox>>) -> bool {
-        self.put(crowded, |mailbox| mailbox.put(frame))
-    }
-
-    fn deliver_run(&mut self, run: &Run, crowded: &mut Vec<Arc<Mailbox>>) -> bool {
-        self.put(crowded, |mailbox| mailbox.put_run(run.clone()))
-    }
-
-    fn put(&mut self, crowded: &mut Vec<Arc<Mailbox>>, put: impl Fn(&Mailbox) -> bool) -> bool {
-        self.subscriptions.retain(|subscription| subscription.strong_count() > 0);
-        let mut heard = false;
-        for mailbox in self.subscriptions.iter().filter_map(Weak::upgrade) {
-            heard = true;
-            if put(&mailbox) {
-                crowded.push(mailbox);
-            }
-        }
-        heard
-    }
-}
-
 impl fmt::Debug for Mail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.state();
         let topics: Vec<&str> = state.desks.keys().map(|topic| &**topic).collect();
         f.debug_struct("Mail")
-            .field("address", &self.address)
+            .field("address", &self.office.address)
             .field("topics", &topics)
             .finish_non_exhaustive()
     }

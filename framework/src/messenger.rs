@@ -1,8 +1,10 @@
-//! Talking to the other processes: messages, and questions with answers, as the types that authors give them.
+//! What agent and worker have in common: talking to the other processes in messages, and in questions with answers, as
+//! the types that authors give them; and hearing of the cluster (`observing`).
 
 mod answers;
 mod asking;
 mod attachments;
+mod observing;
 mod subscription;
 
 use crate::bus::control::Receipt;
@@ -19,7 +21,7 @@ pub use asking::{AskError, Request};
 pub use attachments::{Attach, Attachment, TakeError};
 pub use subscription::{MessageId, ReceiveError, Received, Subscription};
 
-/// A process's way to all others. [`Agent`](crate::Agent) and [`Worker`](crate::Worker) are one, too: what can be called
+/// A process's way to all others, and its ear for the cluster. [`Agent`](crate::Agent) and [`Worker`](crate::Worker) are one, too: what can be called
 /// here can be called on them. Clones are the same.
 #[derive(Debug, Clone)]
 pub struct Messenger {

@@ -6,8 +6,7 @@ use tokio::sync::broadcast::error::RecvError;
 use crate::events::ClusterEvent;
 use crate::process::{MasterGone, Process};
 
-/// The events of the cluster from now on, in their order. Made by [`Agent::events`](crate::Agent::events) and
-/// [`Worker::events`](crate::Worker::events).
+/// The events of the cluster from now on, in their order. Made by [`Messenger::events`](crate::Messenger::events).
 #[derive(Debug)]
 pub struct ClusterEvents {
     receiver: broadcast::Receiver<ClusterEvent>,

@@ -6,7 +6,7 @@ mod requests;
 mod states;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{broadcast, watch};
@@ -46,8 +46,6 @@ struct Shared {
     states: States,
     mail: Mail,
     roll: Roll,
-    unreadable: AtomicU64,
-    missed: AtomicU64,
     wanted: Wanted,
     contributions: Contributions,
     reopener: Reopener,
@@ -84,8 +82,6 @@ impl Process {
         let shared = Shared {
             mail: Mail::new(address, sender.clone(), launch.bus.queue_bytes()),
             roll,
-            unreadable: AtomicU64::new(0),
-            missed: AtomicU64::new(0),
             role,
             launch,
             sender,
@@ -169,27 +165,6 @@ impl Process {
     /// The groups of the cluster.
     pub(crate) fn roll(&self) -> &Roll {
         &self.shared.roll
-    }
-
-    /// A message was of another type than its topic's.
-    pub(crate) fn note_unreadable(&self) {
-        self.shared.unreadable.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// So many messages were missed by a subscription that was too slow.
-    pub(crate) fn note_missed(&self, count: u64) {
-        self.shared.missed.fetch_add(count, Ordering::Relaxed);
-    }
-
-    /// The figures with what was lost of the mail that came.
-    pub(crate) fn count_losses(&self, pulse: Pulse) -> Pulse {
-        let (missed, unreadable) = (&self.shared.missed, &self.shared.unreadable);
-        Pulse {
-            unheard: self.shared.mail.unheard(),
-            missed: missed.load(Ordering::Relaxed),
-            unreadable: unreadable.load(Ordering::Relaxed),
-            ..pulse
-        }
     }
 
     /// This agent comes to replace another.

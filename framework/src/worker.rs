@@ -10,20 +10,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::Router;
 use futures_util::{Stream, StreamExt as _};
 use rustix::net::{SocketType, sockopt};
-use serde::de::DeserializeOwned;
 use tokio::net::UdpSocket;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::bus::Topic;
 use crate::bus::control::Pulse;
-use crate::bus::{Topic, topic};
 use crate::cpu::{Cancelled, CpuError, CpuPool};
 use crate::http::{self, Gauges, Readiness, Standing};
 use crate::keyring::Keyring;
 use crate::messenger::Messenger;
-use crate::news::ClusterEvents;
 use crate::process::{MasterGone, Process};
 use crate::published::{self, PublishError};
-use crate::state::{ObserveError, Observed};
 use crate::status::JobFigures;
 
 /// The worker's side of the cluster. Clones are the same worker.
@@ -107,26 +104,6 @@ impl Worker {
         self.process.role().generation
     }
 
-    /// Observes a state, waiting until the agent has published its first version. Cancel safe.
-    ///
-    /// # Errors
-    /// When what travels under the topic's name is of another type.
-    pub async fn observe<T: Topic>(&self) -> Result<Observed<T>, ObserveError> {
-        self.process.observe(T::NAME).await
-    }
-
-    /// Observes a key of a keyed state that the agent publishes, waiting for its first value. The agent fetches the
-    /// value of a key for as long as somebody in the cluster observes it: until the last [`Observed`] of it, and the
-    /// last call that waits for one, is dropped. An agent that dies is not noticed here but by newer versions from the
-    /// next. A slow observer misses versions in between, never the last. Cancel safe.
-    ///
-    /// # Errors
-    /// When the key is empty, has a NUL or is longer than fits 254 bytes with the name; when 16384 keys are observed in
-    /// the cluster already; or when what travels under the topic's name is of another type.
-    pub async fn observe_key<T: Topic>(&self, key: &str) -> Result<Observed<T>, ObserveError> {
-        self.process.observe_key(key).await
-    }
-
     /// Publishes this worker's own value of `T`, in place of the one before, to the agent, which
     /// [gathers](crate::Agent::gather) those of all workers. It stands until this process ends. An agent that is slow misses
     /// values in between, never the last. Cancel safe.
@@ -138,17 +115,6 @@ impl Worker {
         published::contribute(&self.process, value).await
     }
 
-    /// Observes the author's configuration; it is there before the worker's function runs. Cancel safe.
-    ///
-    /// # Errors
-    /// When `C` is not the type that was given to [`App::config`](crate::App::config).
-    pub async fn config<C>(&self) -> Result<Observed<C>, ObserveError>
-    where
-        C: DeserializeOwned + Send + Sync + 'static,
-    {
-        self.process.observe(topic::CONFIG).await
-    }
-
     /// Says that this worker can do its work; [`serve`](Self::serve) says it by itself. The second call does
     /// nothing.
     ///
@@ -156,12 +122,6 @@ impl Worker {
     /// When the master is gone.
     pub async fn ready(&self) -> Result<(), MasterGone> {
         self.process.ready().await
-    }
-
-    /// Waits until every process of the first start is ready; at once if they have been, or if this process should
-    /// leave. Cancel safe.
-    pub async fn cluster_ready(&self) {
-        self.process.cluster_ready().await;
     }
 
     /// Asks for a successor, for this reason: it is started now, or after a delay if this slot's workers ask
@@ -199,14 +159,6 @@ impl Worker {
         F: FnOnce(&Cancelled) -> T + Send + 'static,
     {
         self.shared.cpu.run_with(job)
-    }
-
-    /// The events of the cluster from now on: who was started, got ready, ended and why.
-    ///
-    /// # Errors
-    /// When the master is gone.
-    pub async fn events(&self) -> Result<ClusterEvents, MasterGone> {
-        ClusterEvents::open(&self.process).await
     }
 
     /// Waits until this worker should finish and leave. Endless answers should end then. Cancel safe.

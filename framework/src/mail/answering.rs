@@ -1,5 +1,5 @@
 //! Answering the questions on one topic: as many at a time as is allowed, a bounded number of others waiting, and each
-//! given up when its asker waits no longer.
+//! given up when its asker waits no longer. What can be answered at once needs no task.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,35 +9,36 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt as _;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
 
 use super::Letter;
-use crate::bus::codec;
+use super::office::{Office, Outcome};
 use crate::bus::control::Unanswered;
-use crate::bus::frame::{Frame, Kind};
-use crate::bus::head::Route;
-use crate::bus::link::{SendError, Sender};
-use crate::bus::peer::Address;
+use crate::bus::frame::Frame;
 
-/// Answers one question: the encoded answer, or why there is none.
+/// Answers one question. What it returns keeps nothing of the letter, which shares the memory of all that was read with it.
 pub(crate) type Handler = Box<dyn Fn(Letter) -> Pin<Box<dyn Future<Output = Outcome> + Send>> + Send + Sync>;
-
-type Outcome = Result<Vec<u8>, Unanswered>;
-
-/// The most characters of the words in which somebody says why there is no answer; all else of an answer has a limit, too.
-const WORDS: usize = 4000;
 
 /// A question by its asker's process id and number.
 type Question = (u32, u64);
 
 /// The function that answers on a topic, and the questions that it has under way.
 pub(crate) struct Answering {
-    handler: Arc<Handler>,
+    handler: Handler,
     places: Arc<Semaphore>,
     /// How many questions may be under way or wait.
     most: usize,
-    open: Arc<Mutex<Open>>,
+    open: Mutex<Open>,
+}
+
+/// When a question begins that nothing keeps from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Begin {
+    /// Now, in the midst of the caller, who must hold nothing that an author's function could want.
+    AtOnce,
+    /// In a task of its own.
+    Apart,
 }
 
 /// The questions that are under way or wait, until their answers are on their way.
@@ -45,19 +46,35 @@ pub(crate) struct Answering {
 struct Open {
     questions: HashMap<Question, Task>,
     bytes: usize,
+    /// How many have no place yet; who comes later waits behind them.
+    waiting: usize,
 }
 
-#[derive(Default)]
 struct Task {
     bytes: usize,
-    handle: Option<AbortHandle>,
+    waits: bool,
+    handle: AbortHandle,
 }
 
 impl Open {
+    fn insert(&mut self, question: Question, task: Task) {
+        self.bytes += task.bytes;
+        self.waiting += usize::from(task.waits);
+        self.questions.insert(question, task);
+    }
+
     fn remove(&mut self, question: Question) -> Option<Task> {
         let task = self.questions.remove(&question)?;
         self.bytes -= task.bytes;
+        self.waiting -= usize::from(task.waits);
         Some(task)
+    }
+
+    /// A question that waited has a place now.
+    fn begin(&mut self, question: Question) {
+        if let Some(task) = self.questions.get_mut(&question) {
+            self.waiting -= usize::from(std::mem::take(&mut task.waits));
+        }
     }
 }
 
@@ -65,91 +82,111 @@ impl Answering {
     /// Answers `at_once` questions at a time, while up to `waiting` more wait.
     pub(crate) fn new(handler: Handler, at_once: usize, waiting: usize) -> Self {
         let places = Arc::new(Semaphore::new(at_once.clamp(1, Semaphore::MAX_PERMITS)));
-        Self {
-            handler: Arc::new(handler),
-            places,
-            most: at_once.saturating_add(waiting),
-            open: Arc::default(),
-        }
+        Self { handler, places, most: at_once.saturating_add(waiting), open: Mutex::default() }
     }
 
     /// Takes a question on, and sends the answer when there is one; all that wait have at most `limit` bytes, or are one.
     pub(super) fn take(
-        &self,
+        self: &Arc<Self>,
         frame: &Frame,
-        sender: &Sender,
-        own: Address,
+        office: &Arc<Office>,
+        begin: Begin,
         limit: usize,
     ) -> Result<(), Unanswered> {
         let (question, bytes) = ((frame.route().from.pid, frame.number()), frame.wire_length());
-        {
-            let mut open = lock(&self.open);
-            let full = open.questions.len() >= self.most || (open.bytes > 0 && open.bytes + bytes > limit);
-            if full || open.questions.contains_key(&question) {
-                return Err(Unanswered::Busy);
+        let place = self.place_for(question, bytes, limit)?;
+        let (answering, office) = (Arc::clone(self), Arc::clone(office));
+        match place {
+            Some(place) if begin == Begin::AtOnce => {
+                let mut work = Box::pin(answering.answer(Letter::of(frame), Some(place), office));
+                if work.as_mut().now_or_never().is_none() {
+                    self.go_on(question, bytes, false, work);
+                }
             }
-            open.bytes += bytes;
-            open.questions.insert(question, Task { bytes, handle: None });
-        }
-        let (places, handler, letter) =
-            (Arc::clone(&self.places), Arc::clone(&self.handler), Letter::of(&frame.kept()));
-        let (open, sender, route) = (Arc::clone(&self.open), sender.clone(), frame.route());
-        let task = tokio::spawn(async move {
-            let place = places.acquire().await;
-            // The author's code begins here: it may panic at once, and use this process's mail.
-            let answer = AssertUnwindSafe(async move { handler(letter).await });
-            let panicked = |_| Err(Unanswered::Refused("the function that answers panicked".to_owned()));
-            let outcome = answer.catch_unwind().await.unwrap_or_else(panicked);
-            // If the master is gone, so is the asker.
-            let _ = sender.send(reply(question.1, outcome, route.from, own)).await;
-            // No sooner, or answers would pile up that wait for the link.
-            drop(place);
-            lock(&open).remove(question);
-        });
-        if let Some(place) = lock(&self.open).questions.get_mut(&question) {
-            place.handle = Some(task.abort_handle());
+            place => {
+                let (letter, waits) = (Letter::of(&frame.kept()), place.is_none());
+                let work = async move {
+                    let place = match place {
+                        None => answering.wait(question).await,
+                        place => place,
+                    };
+                    answering.answer(letter, place, office).await;
+                };
+                self.go_on(question, bytes, waits, work);
+            }
         }
         Ok(())
+    }
+
+    /// A place if there is one and nobody waits for it.
+    fn place_for(
+        &self,
+        question: Question,
+        bytes: usize,
+        limit: usize,
+    ) -> Result<Option<OwnedSemaphorePermit>, Unanswered> {
+        let open = lock(&self.open);
+        let full = open.questions.len() >= self.most || (open.bytes > 0 && open.bytes + bytes > limit);
+        if full || open.questions.contains_key(&question) {
+            return Err(Unanswered::Busy);
+        }
+        let is_first = open.waiting == 0;
+        Ok(is_first.then(|| Arc::clone(&self.places).try_acquire_owned().ok()).flatten())
+    }
+
+    /// Waits for a place. Cancel safe.
+    async fn wait(&self, question: Question) -> Option<OwnedSemaphorePermit> {
+        // It is never closed.
+        let place = Arc::clone(&self.places).acquire_owned().await.ok();
+        lock(&self.open).begin(question);
+        place
+    }
+
+    async fn answer(
+        self: Arc<Self>,
+        letter: Letter,
+        place: Option<OwnedSemaphorePermit>,
+        office: Arc<Office>,
+    ) {
+        let (number, asker) = (letter.number, letter.route.from);
+        // The author's code begins here: it may panic at once, and use this process's mail.
+        let answer = AssertUnwindSafe(async { (self.handler)(letter).await });
+        let panicked = |_| Err(Unanswered::Refused("the function that answers panicked".to_owned()));
+        let outcome = answer.catch_unwind().await.unwrap_or_else(panicked);
+        office.answer(number, outcome, asker).await;
+        // No sooner, or answers would pile up that wait for the link.
+        drop(place);
+    }
+
+    /// Gives a question a task of its own.
+    fn go_on(
+        self: &Arc<Self>,
+        question: Question,
+        bytes: usize,
+        waits: bool,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let answering = Arc::clone(self);
+        // The task forgets the question no sooner than it is known.
+        let mut open = lock(&self.open);
+        let task = tokio::spawn(async move {
+            work.await;
+            lock(&answering.open).remove(question);
+        });
+        open.insert(question, Task { bytes, waits, handle: task.abort_handle() });
     }
 
     /// Gives a question up.
     pub(super) fn cancel(&self, asker: u32, number: u64) {
         let task = lock(&self.open).remove((asker, number));
-        if let Some(handle) = task.and_then(|task| task.handle) {
-            handle.abort();
+        if let Some(task) = task {
+            task.handle.abort();
         }
     }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn reply(number: u64, outcome: Outcome, to: Address, from: Address) -> Frame {
-    let (kind, body) = match outcome {
-        Ok(answer) => (Kind::Reply, answer),
-        Err(problem) => (Kind::Refusal, codec::encode("a refusal", &cut(problem)).unwrap_or_default()),
-    };
-    Frame::new(kind, number, body).on(Route { to, from, time: 0 })
-}
-
-fn cut(problem: Unanswered) -> Unanswered {
-    let cut = |words: String| words.chars().take(WORDS).collect();
-    match problem {
-        Unanswered::Refused(words) => Unanswered::Refused(cut(words)),
-        Unanswered::Codec(words) => Unanswered::Codec(cut(words)),
-        other => other,
-    }
-}
-
-/// Says why a question has no answer.
-pub(super) fn refuse(question: &Frame, problem: &Unanswered, sender: &Sender, own: Address) {
-    let frame = reply(question.number(), Err(problem.clone()), question.route().from, own);
-    if matches!(sender.push(frame.clone()), Err(SendError::Full(_))) {
-        let sender = sender.clone();
-        // Nobody is held up by a queue towards the master that is full.
-        tokio::spawn(async move { sender.send(frame).await });
-    }
 }
 
 impl fmt::Debug for Answering {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crate::bus::decoder::{Run, Unrolled};
 use crate::bus::frame::{Frame, Kind};
 use crate::bus::pattern::Patterns;
-use crate::bus::peer::Roll;
+use crate::bus::peer::{Address, Roll};
 
 /// How many lines a process writes in a second.
 const LINES: u32 = 1000;
@@ -72,11 +72,11 @@ impl Tracer {
         }
     }
 
-    /// This process answers the question `asked`; `size` is `None` when it refuses.
-    pub(crate) fn answered(&self, topic: &str, asked: &super::Letter, size: Option<usize>) {
+    /// This process answers question `number` of `asker`; `size` is `None` when it refuses.
+    pub(crate) fn answered(&self, topic: &str, number: u64, asker: Address, size: Option<usize>) {
         if self.is_on() {
             self.tell(topic, |roll| {
-                let (to, number) = (roll.describe(asked.route.from), asked.number);
+                let to = roll.describe(asker);
                 format!("sent answer `{topic}` #{number} to {to}: {}", outcome(size))
             });
         }

@@ -66,8 +66,8 @@ impl Messenger {
         topic::check(Q::NAME)?;
         let limit = self.process.launch().bus.message_bytes();
         let process = self.process.clone();
-        let handler: Handler = Box::new(move |letter: Letter| {
-            let answering = codec::decode::<Q>(Q::NAME, &letter.payload).map(&answer);
+        let handler: Handler = Box::new(move |Letter { payload, route, number, .. }| {
+            let answering = codec::decode::<Q>(Q::NAME, &payload).map(&answer);
             let process = process.clone();
             Box::pin(async move {
                 let outcome = match answering {
@@ -75,7 +75,7 @@ impl Messenger {
                     Err(error) => Err(Unanswered::Codec(error.to_string())),
                 };
                 let size = outcome.as_ref().ok().map(Vec::len);
-                process.mail().tracer().answered(Q::NAME, &letter, size);
+                process.mail().tracer().answered(Q::NAME, number, route.from, size);
                 outcome
             })
         });

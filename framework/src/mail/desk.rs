@@ -1,0 +1,50 @@
+//! Who cares for one topic: its subscriptions, and the function that answers.
+
+use std::sync::{Arc, Weak};
+
+use super::answering::Answering;
+use super::mailbox::Mailbox;
+use crate::bus::decoder::Run;
+use crate::bus::frame::Frame;
+
+/// Who cares for a topic.
+#[derive(Debug, Default)]
+pub(super) struct Desk {
+    pub(super) subscriptions: Vec<Weak<Mailbox>>,
+    pub(super) answering: Option<Arc<Answering>>,
+}
+
+impl Desk {
+    /// Lets a mailbox have what comes from now on.
+    pub(super) fn subscribe(&mut self, mailbox: &Arc<Mailbox>) {
+        // On a topic of which nothing comes, nothing else would remove those that were dropped.
+        self.forget_dropped();
+        self.subscriptions.push(Arc::downgrade(mailbox));
+    }
+
+    /// Whether anybody follows the topic; those for whom much waits join the `crowded`.
+    pub(super) fn deliver(&mut self, frame: &Frame, crowded: &mut Vec<Arc<Mailbox>>) -> bool {
+        self.put(crowded, |mailbox| mailbox.put(frame))
+    }
+
+    /// Like [`deliver`](Self::deliver), for many messages.
+    pub(super) fn deliver_run(&mut self, run: &Run, crowded: &mut Vec<Arc<Mailbox>>) -> bool {
+        self.put(crowded, |mailbox| mailbox.put_run(run.clone()))
+    }
+
+    fn put(&mut self, crowded: &mut Vec<Arc<Mailbox>>, put: impl Fn(&Mailbox) -> bool) -> bool {
+        self.forget_dropped();
+        let mut heard = false;
+        for mailbox in self.subscriptions.iter().filter_map(Weak::upgrade) {
+            heard = true;
+            if put(&mailbox) {
+                crowded.push(mailbox);
+            }
+        }
+        heard
+    }
+
+    fn forget_dropped(&mut self) {
+        self.subscriptions.retain(|subscription| subscription.strong_count() > 0);
+    }
+}

@@ -1,0 +1,56 @@
+//! What a process hears of the cluster: states, the configuration, events, and that everybody is ready.
+
+use serde::de::DeserializeOwned;
+
+use super::Messenger;
+use crate::bus::{Topic, topic};
+use crate::news::ClusterEvents;
+use crate::process::MasterGone;
+use crate::state::{ObserveError, Observed};
+
+impl Messenger {
+    /// Observes a state that this or an earlier agent published, waiting for its first version. Cancel safe.
+    ///
+    /// # Errors
+    /// When what travels under the topic's name is of another type.
+    pub async fn observe<T: Topic>(&self) -> Result<Observed<T>, ObserveError> {
+        self.process.observe(T::NAME).await
+    }
+
+    /// Observes a key of a keyed state that the agent publishes, waiting for its first value. The agent fetches the
+    /// value of a key for as long as somebody in the cluster observes it: until the last [`Observed`] of it, and the
+    /// last call that waits for one, is dropped. An agent that dies is not noticed here but by newer versions from the
+    /// next. A slow observer misses versions in between, never the last. Cancel safe.
+    ///
+    /// # Errors
+    /// When the key is empty, has a NUL or is longer than fits 254 bytes with the name; when 16384 keys are observed in
+    /// the cluster already; or when what travels under the topic's name is of another type.
+    pub async fn observe_key<T: Topic>(&self, key: &str) -> Result<Observed<T>, ObserveError> {
+        self.process.observe_key(key).await
+    }
+
+    /// Observes the author's configuration; it is there before a worker's function runs. Cancel safe.
+    ///
+    /// # Errors
+    /// When `C` is not the type that was given to [`App::config`](crate::App::config).
+    pub async fn config<C>(&self) -> Result<Observed<C>, ObserveError>
+    where
+        C: DeserializeOwned + Send + Sync + 'static,
+    {
+        self.process.observe(topic::CONFIG).await
+    }
+
+    /// The events of the cluster from now on: who was started, got ready, ended and why.
+    ///
+    /// # Errors
+    /// When the master is gone.
+    pub async fn events(&self) -> Result<ClusterEvents, MasterGone> {
+        ClusterEvents::open(&self.process).await
+    }
+
+    /// Waits until every process of the first start is ready; at once if they have been, or if this process should
+    /// leave. Cancel safe.
+    pub async fn cluster_ready(&self) {
+        self.process.cluster_ready().await;
+    }
+}
