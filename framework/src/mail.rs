@@ -3,6 +3,7 @@
 
 mod answering;
 mod early;
+mod finish;
 mod mailbox;
 mod tracer;
 

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt as _;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::AbortHandle;
 
 use super::Letter;
@@ -38,6 +38,8 @@ pub(crate) struct Answering {
     /// How many questions may be under way or wait.
     most: usize,
     open: Arc<Mutex<Open>>,
+    /// Rings when a question has ended.
+    ended: Arc<Notify>,
 }
 
 /// The questions that are under way or wait, until their answers are on their way.
@@ -70,6 +72,7 @@ impl Answering {
             places,
             most: at_once.saturating_add(waiting),
             open: Arc::default(),
+            ended: Arc::default(),
         }
     }
 
@@ -93,7 +96,8 @@ impl Answering {
         }
         let (places, handler, letter) =
             (Arc::clone(&self.places), Arc::clone(&self.handler), Letter::of(&frame.kept()));
-        let (open, sender, route) = (Arc::clone(&self.open), sender.clone(), frame.route());
+        let (open, ended, sender, route) =
+            (Arc::clone(&self.open), Arc::clone(&self.ended), sender.clone(), frame.route());
         let task = tokio::spawn(async move {
             let place = places.acquire().await;
             // The author's code begins here: it may panic at once, and use this process's mail.
@@ -105,6 +109,7 @@ impl Answering {
             // No sooner, or answers would pile up that wait for the link.
             drop(place);
             lock(&open).remove(question);
+            ended.notify_waiters();
         });
         if let Some(place) = lock(&self.open).questions.get_mut(&question) {
             place.handle = Some(task.abort_handle());
@@ -117,6 +122,18 @@ impl Answering {
         let task = lock(&self.open).remove((asker, number));
         if let Some(handle) = task.and_then(|task| task.handle) {
             handle.abort();
+        }
+        self.ended.notify_waiters();
+    }
+
+    /// Waits until no question is under way or waits. Cancel safe.
+    pub(super) async fn idle(&self) {
+        loop {
+            let ended = self.ended.notified();
+            if lock(&self.open).questions.is_empty() {
+                return;
+            }
+            ended.await;
         }
     }
 }
