@@ -8,12 +8,14 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::{Query, State};
 use axum::routing::post;
 use axum::{Json, Router};
-use hatchery::{Agent, App, AskError, Messenger, Peer, ReceiveError, Request, SendError, Topic, Worker};
+use hatchery::{
+    Agent, App, AskError, KeyFeed, Messenger, Peer, ReceiveError, Request, SendError, Topic, Worker,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -63,6 +65,21 @@ enum Order {
         text: String,
         count: u32,
         size: usize,
+    },
+    /// Send numbered words to these in turn for as long as you live, and write down in the file `confirmed` what was.
+    Pester {
+        whom: Vec<String>,
+    },
+    /// Observe a key from now on.
+    Observe {
+        key: String,
+    },
+    /// Tell what you saw last of it.
+    Observed,
+    /// Ask another for its name so often, and tell the longest but one percent in microseconds.
+    Time {
+        whom: String,
+        count: usize,
     },
     /// Send what is no words under their name.
     Mislead,
@@ -135,12 +152,34 @@ impl Request for Riddle {
     type Reply = ();
 }
 
+/// What the agent feeds each key with.
+#[derive(Debug, Serialize, Deserialize)]
+struct Tick {
+    count: u64,
+    pid: u32,
+}
+
+impl Topic for Tick {
+    const NAME: &'static str = "tick";
+}
+
+/// The last value of a key, its version, and how often a version fell.
+#[derive(Debug, Clone, Default, Serialize)]
+struct Seen {
+    count: u64,
+    pid: u32,
+    version: u64,
+    fell: u64,
+}
+
 #[derive(Debug, Clone)]
 struct Talker {
     name: String,
     messenger: Messenger,
     heard: Arc<Mutex<Vec<Value>>>,
     dawdling: Arc<AtomicUsize>,
+    worker: Option<Worker>,
+    seen: Arc<Mutex<Seen>>,
 }
 
 /// Counted while it lives.
@@ -172,14 +211,26 @@ fn main() -> ExitCode {
 }
 
 async fn lead(agent: Agent) -> hatchery::Result {
-    let _talker = Talker::begin("agent".to_owned(), agent.messenger().clone())?;
+    let _talker = Talker::begin("agent".to_owned(), agent.messenger().clone(), None)?;
+    agent.publish_keyed(feed)?;
     agent.ready().await?;
     let _ = agent.until_shutdown(std::future::pending::<()>()).await;
     Ok(())
 }
 
+/// The key `brief` has 20 values, all others go on.
+async fn feed(feed: KeyFeed<Tick>) -> hatchery::Result {
+    let most = if feed.key() == "brief" { 20 } else { u64::MAX };
+    for count in 1..=most {
+        feed.set(Tick { count, pid: std::process::id() }).await?;
+        sleep(Duration::from_millis(5)).await;
+    }
+    std::future::pending().await
+}
+
 async fn work(worker: Worker) -> hatchery::Result {
-    let _talker = Talker::begin(format!("jobs.{}", worker.index()), worker.messenger().clone())?;
+    let _talker =
+        Talker::begin(format!("jobs.{}", worker.index()), worker.messenger().clone(), Some(&worker))?;
     worker.ready().await?;
     worker.draining().await;
     Ok(())
@@ -190,7 +241,7 @@ async fn serve(worker: Worker) -> hatchery::Result {
     while Path::new(&format!("late.{}", worker.index())).exists() && !Path::new("go").exists() {
         sleep(Duration::from_millis(5)).await;
     }
-    let talker = Talker::begin(format!("web.{}", worker.index()), worker.messenger().clone())?;
+    let talker = Talker::begin(format!("web.{}", worker.index()), worker.messenger().clone(), Some(&worker))?;
     Ok(worker.serve(Router::new().route("/order", post(pass_on)).with_state(talker)).await?)
 }
 
@@ -234,8 +285,9 @@ fn kind(error: &AskError) -> &'static str {
 }
 
 impl Talker {
-    fn begin(name: String, messenger: Messenger) -> hatchery::Result<Self> {
-        let talker = Self { name, messenger, heard: Arc::default(), dawdling: Arc::default() };
+    fn begin(name: String, messenger: Messenger, worker: Option<&Worker>) -> hatchery::Result<Self> {
+        let (worker, seen) = (worker.cloned(), Arc::default());
+        let talker = Self { name, messenger, heard: Arc::default(), dawdling: Arc::default(), worker, seen };
         tokio::spawn(talker.clone().listen(talker.messenger.subscribe()?));
         let answering = talker.clone();
         talker.messenger.answer(move |order: Order| {
@@ -283,12 +335,16 @@ impl Talker {
                 }
                 json!(refused)
             }
+            order @ (Order::Pester { .. } | Order::Observe { .. }) => {
+                tokio::spawn(self.go_on(order));
+                json!(null)
+            }
+            Order::Time { whom, count } => json!(self.time(&peer(&whom), count).await?),
             Order::Mislead => {
                 self.messenger.broadcast(&Numbers { numbers: vec![1] }).await?;
                 json!(1)
             }
             Order::Forge => json!(self.messenger.broadcast(&Forged).await.map_err(|error| error.to_string())),
-            Order::Heard => json!(*self.heard.lock().unwrap_or_else(PoisonError::into_inner)),
             Order::Ask { whom, within_ms } if whom == "riddle" => {
                 let patience = Duration::from_millis(within_ms);
                 let answer = self.messenger.ask_within(patience, &Peer::Agent, &Riddle).await;
@@ -300,28 +356,47 @@ impl Talker {
                 json!(answer.map_err(|error| kind(&error)))
             }
             Order::Inquire { whom, count } => self.inquire(&peer(&whom), count).await,
-            Order::Tally => {
-                let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-                let missed: u64 = heard.iter().filter_map(|note| note["missed"].as_u64()).sum();
-                json!({ "heard": heard.len(), "missed": missed })
-            }
             Order::AskMany { whom, count } => {
                 let (peer, slow) = (peer(&whom), Slow { ms: 300 });
                 let asks = (0..count).map(|_| self.messenger.ask(&peer, &slow));
                 let answers = futures_util::future::join_all(asks).await;
                 json!(answers.iter().filter(|answer| matches!(answer, Err(AskError::Busy(_)))).count())
             }
-            Order::Name => json!(self.name),
             Order::Dawdle { ms } => {
                 let _here = Dawdler::begin(&self.dawdling);
                 sleep(Duration::from_millis(ms)).await;
                 json!("at last")
             }
-            Order::Dawdling => json!(self.dawdling.load(Ordering::Relaxed)),
             Order::Refuse { words } => return Err(words.into()),
             Order::Panic => panic!("an order to panic"),
             Order::Die => std::process::abort(),
+            order => self.tell(&order),
         })
+    }
+
+    /// Does what does not end.
+    async fn go_on(self, order: Order) {
+        match order {
+            Order::Pester { whom } => self.pester(&whom).await,
+            Order::Observe { key } => self.observe(&key).await,
+            _ => {}
+        }
+    }
+
+    /// What it knows.
+    fn tell(&self, order: &Order) -> Value {
+        match order {
+            Order::Name => json!(self.name),
+            Order::Heard => json!(*self.heard.lock().unwrap_or_else(PoisonError::into_inner)),
+            Order::Observed => json!(*self.seen.lock().unwrap_or_else(PoisonError::into_inner)),
+            Order::Tally => {
+                let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+                let missed: u64 = heard.iter().filter_map(|note| note["missed"].as_u64()).sum();
+                json!({ "heard": heard.len(), "missed": missed })
+            }
+            Order::Dawdling => json!(self.dawdling.load(Ordering::Relaxed)),
+            order => panic!("{order:?} is to be obeyed"),
+        }
     }
 
     /// Eight ask at a time, and each answer takes a moment.
@@ -341,6 +416,41 @@ impl Talker {
         json!(kinds)
     }
 
+    async fn observe(&self, key: &str) {
+        let Some(worker) = &self.worker else { return };
+        let Ok(mut observed) = worker.observe_key::<Tick>(key).await else { return };
+        loop {
+            let tick = observed.get();
+            {
+                let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+                let fell = seen.fell + u64::from(tick.version() < seen.version);
+                *seen = Seen { count: tick.count, pid: tick.pid, version: tick.version(), fell };
+            }
+            observed.changed().await;
+        }
+    }
+
+    async fn time(&self, whom: &Peer, count: usize) -> hatchery::Result<u64> {
+        let mut times = Vec::with_capacity(count);
+        for _ in 0..count {
+            let begun = Instant::now();
+            self.messenger.ask(whom, &Order::Name).await?;
+            times.push(u64::try_from(begun.elapsed().as_micros())?);
+        }
+        times.sort_unstable();
+        Ok(times[count * 99 / 100])
+    }
+
+    async fn pester(&self, whom: &[String]) {
+        for (number, to) in (0..).zip(whom.iter().cycle()) {
+            let words = words("pester", number, 0);
+            if self.messenger.send_to(&peer(to), &words).await.is_ok() {
+                note("confirmed", &words.text);
+            }
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+
     async fn send(&self, to: &str, words: &Words) -> Result<(), SendError> {
         match to {
             "all" => self.messenger.broadcast(words).await,
@@ -352,11 +462,14 @@ impl Talker {
 }
 
 /// Writes down what was heard, where a test wants to know it of processes that end.
-fn journal(note: &Value) {
-    let path = format!("journal/{}", std::process::id());
-    if let (Some(text), Ok(mut file)) =
-        (note["text"].as_str(), OpenOptions::new().append(true).create(true).open(path))
-    {
+fn journal(message: &Value) {
+    if let Some(text) = message["text"].as_str() {
+        note(&format!("journal/{}", std::process::id()), text);
+    }
+}
+
+fn note(path: &str, text: &str) {
+    if let Ok(mut file) = OpenOptions::new().append(true).create(true).open(path) {
         let _ = writeln!(file, "{text}");
     }
 }

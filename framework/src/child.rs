@@ -148,13 +148,19 @@ where
             tracing::error!("{error}");
         }
     };
-    let work = tokio::spawn(work);
+    let work = async {
+        let done = tokio::spawn(work).await;
+        if matches!(done, Ok(Ok(()))) {
+            process.take_leave().await;
+        }
+        done
+    };
     tokio::select! {
         biased;
         () = process.abort().cancelled() => Ending::Done.into(),
         () = process.collapse().cancelled() => confess_panic(sender, "it panicked").await,
         done = work => match done {
-            Ok(Ok(())) => { sender.flush().await; Ending::Done.into() }
+            Ok(Ok(())) => Ending::Done.into(),
             Ok(Err(error)) => confess(sender, &*error).await,
             Err(panic) => confess_panic(sender, &panic.to_string()).await,
         },

@@ -138,8 +138,8 @@ pub(crate) struct Contributions {
 
 impl Contributions {
     /// Nothing, from workers of these groups.
-    pub(crate) fn new(groups: impl Iterator<Item = String>) -> Self {
-        Self { roll: Roll::new(groups), entries: Mutex::default(), given: Mutex::default() }
+    pub(crate) fn new(roll: Roll) -> Self {
+        Self { roll, entries: Mutex::default(), given: Mutex::default() }
     }
 
     /// Notes that this process contributes so many bytes to a topic, unless all it contributes would pass `limit`: then

@@ -5,6 +5,7 @@ mod answering;
 mod awaited;
 mod desk;
 mod early;
+mod finish;
 mod mailbox;
 mod office;
 mod tracer;

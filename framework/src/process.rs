@@ -1,7 +1,8 @@
 //! A child process: its link to the master, and what agent and worker have in common. `heeding` is what it does with what
-//! the master sends, `requests` what it asks the master, `states` what it does with states.
+//! the master sends, `parting` how it takes leave, `requests` what it asks the master, `states` what it does with states.
 
 mod heeding;
+mod parting;
 mod requests;
 mod states;
 
@@ -27,6 +28,7 @@ use crate::role::Role;
 use crate::state::States;
 use crate::wanted::Wanted;
 
+use parting::Parting;
 use requests::Requests;
 
 /// How many events of the cluster may wait for who follows them.
@@ -51,6 +53,7 @@ struct Shared {
     reopener: Reopener,
     /// Whether it should leave, why, and how long that may take.
     drain: Drain,
+    parting: Parting,
     /// Fires when a stop is announced.
     announced: CancellationToken,
     /// Fires when there is no time left to finish anything.
@@ -78,7 +81,7 @@ impl Process {
         let roll = Roll::new(launch.roll.iter().cloned());
         let slot = roll.slot(&role.slot).unwrap_or_default();
         let address = Address { pid: std::process::id(), ..slot };
-        let contributions = Contributions::new(launch.roll.iter().cloned());
+        let contributions = Contributions::new(roll.clone());
         let shared = Shared {
             mail: Mail::new(address, sender.clone(), launch.bus.queue_bytes()),
             roll,
@@ -90,6 +93,7 @@ impl Process {
             contributions,
             reopener,
             drain: Drain::new(),
+            parting: Parting::default(),
             announced: CancellationToken::new(),
             abort: CancellationToken::new(),
             collapse: CancellationToken::new(),
@@ -145,6 +149,9 @@ impl Process {
     /// Begins to leave, unless that has begun; a stop shortens what began for a successor's sake. Without a `grace` the
     /// configured one holds.
     pub(crate) fn leave(&self, occasion: Occasion, grace: Option<Duration>) {
+        if let Some(grace) = grace {
+            self.shared.parting.allow(grace);
+        }
         self.shared.drain.begin(occasion, grace);
     }
 

@@ -17,7 +17,7 @@ PROTOCOL = 2
 HELLO, WELCOME, READY, CLUSTER_READY, SHUTDOWN, FAILED = range(1, 7)
 STATE, ACK, REOPEN, REOPENED, PULSE, RETIRE = 9, 10, 11, 12, 13, 18
 MESSAGE, ASK, REPLY, REFUSAL = range(23, 27)
-UNLOADED = 40
+UNLOADED, LEAVING, FAREWELL = 40, 42, 43
 IN_MEMORY = 2  # the flag of a payload that is in the frame's descriptor
 
 SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK
@@ -162,7 +162,7 @@ class Worker:
         slot, self.generation = os.environ["HATCHERY_ROLE"].rsplit("@", 1)
         self.group, index = slot.rsplit(".", 1)
         self.index = int(index)
-        self.link, self.states, self.leaves, self.retires = Link(), {}, False, False
+        self.link, self.states, self.ends, self.retires = Link(), {}, False, False
         signal.signal(signal.SIGTERM, lambda *_: setattr(self, "retires", True))
 
     def run(self):
@@ -200,7 +200,7 @@ class Worker:
         wanted = self.launch["heartbeat"]["secs"] + self.launch["heartbeat"]["nanos"] / 1e9
         period = min(1, wanted / 4) or 1
         due = time.monotonic()
-        while not self.leaves:
+        while not self.ends:
             if time.monotonic() >= due:
                 self.link.send(PULSE, payload=pack({"requests": 0}))
                 due = time.monotonic() + period
@@ -232,7 +232,9 @@ class Worker:
         elif frame.kind == REOPEN:
             self.link.send(REOPENED, number=frame.number)  # it writes no log files
         elif frame.kind == SHUTDOWN and frame.payload != b"announcement":
-            self.leaves = True  # between two frames nothing is unfinished
+            self.link.send(LEAVING)  # between two frames nothing is unfinished
+        elif frame.kind == FAREWELL:
+            self.ends = True  # all that was on its way has come
         for descriptor in frame.descriptors:
             os.close(descriptor)
         if frame.kind == MESSAGE and frame.descriptors:

@@ -103,6 +103,10 @@ kinds! {
     Unloaded = 40,
     /// Master to child: log what goes by on these topics (`pattern::Patterns`).
     Trace = 41,
+    /// Child to master, once: I have done my work; send me nothing more that wants a reader, and say when that is all.
+    Leaving = 42,
+    /// Master to child: no message and no question comes after this.
+    Farewell = 43,
 }
 
 impl Kind {

@@ -331,7 +331,10 @@ fn conflates(kind: Kind) -> bool {
 
 /// What is short, and comes once for what its receiver sent; it finds room when messages do not.
 fn is_due(kind: Kind) -> bool {
-    matches!(kind, Kind::Receipt | Kind::Refusal | Kind::Room | Kind::Cancel | Kind::Unloaded)
+    matches!(
+        kind,
+        Kind::Receipt | Kind::Refusal | Kind::Room | Kind::Cancel | Kind::Unloaded | Kind::Farewell
+    )
 }
 
 fn attachments(frame: &Frame) -> usize {

@@ -25,7 +25,7 @@ fn contribution(index: u32, number: u64, load: u32) -> Frame {
 }
 
 fn contributions() -> Contributions {
-    Contributions::new(["web".to_owned()].into_iter())
+    Contributions::new(Roll::new(["web".to_owned()]))
 }
 
 fn seen(gathered: &Gathered<Load>) -> Vec<(String, u32, u32)> {

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt as _;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
 
 use super::Letter;
@@ -30,6 +30,8 @@ pub(crate) struct Answering {
     /// How many questions may be under way or wait.
     most: usize,
     open: Mutex<Open>,
+    /// Rings when a question that took a task has ended.
+    ended: Notify,
 }
 
 /// When a question begins that nothing keeps from it.
@@ -82,7 +84,13 @@ impl Answering {
     /// Answers `at_once` questions at a time, while up to `waiting` more wait.
     pub(crate) fn new(handler: Handler, at_once: usize, waiting: usize) -> Self {
         let places = Arc::new(Semaphore::new(at_once.clamp(1, Semaphore::MAX_PERMITS)));
-        Self { handler, places, most: at_once.saturating_add(waiting), open: Mutex::default() }
+        Self {
+            handler,
+            places,
+            most: at_once.saturating_add(waiting),
+            open: Mutex::default(),
+            ended: Notify::new(),
+        }
     }
 
     /// Takes a question on, and sends the answer when there is one; all that wait have at most `limit` bytes, or are one.
@@ -172,6 +180,7 @@ impl Answering {
         let task = tokio::spawn(async move {
             work.await;
             lock(&answering.open).remove(question);
+            answering.ended.notify_waiters();
         });
         open.insert(question, Task { bytes, waits, handle: task.abort_handle() });
     }
@@ -181,6 +190,18 @@ impl Answering {
         let task = lock(&self.open).remove((asker, number));
         if let Some(task) = task {
             task.handle.abort();
+        }
+        self.ended.notify_waiters();
+    }
+
+    /// Waits until no question is under way or waits. Cancel safe.
+    pub(super) async fn idle(&self) {
+        loop {
+            let ended = self.ended.notified();
+            if lock(&self.open).questions.is_empty() {
+                return;
+            }
+            ended.await;
         }
     }
 }

@@ -24,6 +24,9 @@ pub(super) const MOST_DESCRIPTORS: usize = 64;
 /// How long a subscription that takes nothing may hold up everything else that comes to this process.
 const PATIENCE: Duration = Duration::from_millis(250);
 
+/// How long a subscription that does nothing may hold up the end of its process.
+const LAST_PATIENCE: Duration = Duration::from_secs(1);
+
 /// A message as it travelled.
 #[derive(Debug, Clone)]
 pub(crate) struct Letter {
@@ -84,6 +87,8 @@ struct Queue {
     descriptors: usize,
     /// Whether nothing has been taken for a while, although much waits.
     stalled: bool,
+    /// Whether who took the last has not come back for more.
+    in_hand: bool,
 }
 
 impl Mailbox {
@@ -131,12 +136,36 @@ impl Mailbox {
     pub(crate) async fn next(&self) -> Arrived {
         loop {
             let filled = self.filled.notified();
-            if let Some(arrived) = self.queue().take() {
+            let (arrived, moved) = self.queue().take_or_rest();
+            if moved {
                 self.emptied.notify_waiters();
+            }
+            if let Some(arrived) = arrived {
                 return arrived;
             }
             filled.await;
         }
+    }
+
+    /// Waits until all is taken and whoever took it has come back for more, but not for one who does nothing. Cancel safe.
+    pub(super) async fn exhausted(&self) {
+        loop {
+            let moved = self.emptied.notified();
+            if self.queue().is_exhausted() || tokio::time::timeout(LAST_PATIENCE, moved).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// How many messages wait.
+    pub(super) fn untaken(&self) -> u64 {
+        self.queue().count()
+    }
+
+    /// Nobody takes anything any more.
+    pub(crate) fn close(&self) {
+        *self.queue() = Queue::default();
+        self.emptied.notify_waiters();
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -183,6 +212,27 @@ impl Queue {
         self.stalled || self.bytes <= limit / 2
     }
 
+    fn is_exhausted(&self) -> bool {
+        self.letters.is_empty() && !self.in_hand
+    }
+
+    fn count(&self) -> u64 {
+        let count_of = |arrived: &Arrived| match arrived {
+            Arrived::Letter(_) => 1,
+            Arrived::Run(run) => run.count,
+            Arrived::Missed(_) => 0,
+        };
+        self.letters.iter().map(count_of).sum()
+    }
+
+    /// What came first, and whether anybody who waits for progress sees some.
+    fn take_or_rest(&mut self) -> (Option<Arrived>, bool) {
+        let arrived = self.take();
+        let was_in_hand = std::mem::replace(&mut self.in_hand, arrived.is_some());
+        let moved = arrived.is_some() || was_in_hand;
+        (arrived, moved)
+    }
+
     fn take(&mut self) -> Option<Arrived> {
         let arrived = self.letters.pop_front()?;
         self.stalled = false;
@@ -202,6 +252,22 @@ impl Queue {
 mod tests {
     use super::*;
     use crate::bus::frame::Kind;
+
+    #[tokio::test]
+    async fn it_is_exhausted_when_who_took_the_last_comes_back_or_leaves() {
+        let mailbox = Mailbox::new(100);
+        let _ = mailbox.put(&Frame::about(Kind::Message, "m", 1, b"words"));
+        assert!(!mailbox.queue().is_exhausted() && mailbox.untaken() == 1);
+        let _ = mailbox.next().await;
+        assert!(!mailbox.queue().is_exhausted() && mailbox.untaken() == 0);
+        assert!(futures_util::FutureExt::now_or_never(mailbox.next()).is_none());
+        assert!(mailbox.queue().is_exhausted());
+        let _ = mailbox.put(&Frame::about(Kind::Message, "m", 2, b"words"));
+        let _ = mailbox.next().await;
+        mailbox.close();
+        mailbox.exhausted().await;
+        assert!(mailbox.queue().is_exhausted());
+    }
 
     #[tokio::test]
     async fn what_did_not_fit_is_marked_where_it_is_missing() {

@@ -36,6 +36,8 @@ pub(crate) struct Cluster {
     supervisor: Supervisor,
     relay: Relay,
     exchange: Exchange,
+    /// The groups, which stay the same.
+    roll: Roll,
     everywhere: Everywhere,
     gathering: Gathering,
     reopening: Reopening,
@@ -63,11 +65,13 @@ impl Cluster {
         build: String,
         now: Instant,
     ) -> Self {
+        let roll = Roll::new(supervisor.groups().iter().map(|crew| crew.name.clone()));
         Self {
             rules,
             supervisor,
             relay: Relay::default(),
             exchange,
+            roll,
             everywhere: Everywhere::default(),
             gathering: Gathering::default(),
             reopening: Reopening::default(),
@@ -163,9 +167,7 @@ impl Cluster {
                 self.reloading.ask(agent, Some(reply), self.supervisor.state(), actions);
             }
             Request::Post(posting) => {
-                let groups = self.supervisor.groups().iter();
-                let roll = Roll::new(groups.map(|crew| crew.name.clone()));
-                self.exchange.post(posting, reply, &roll, actions);
+                self.exchange.post(posting, reply, &self.roll, actions);
             }
             Request::Trace { patterns } => {
                 self.trace.choose(patterns, self.relay.members(), actions);

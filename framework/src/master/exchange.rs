@@ -234,6 +234,11 @@ impl Exchange {
         self.traffic.topics()
     }
 
+    /// Of a process that has its place, as the others see it.
+    pub(crate) fn address(&self, id: ChildId) -> Option<Address> {
+        self.seats.address(id)
+    }
+
     /// What went to a process.
     pub(crate) fn of(&self, id: ChildId) -> PeerTraffic {
         self.traffic.of(id)

@@ -39,6 +39,8 @@ pub(crate) struct Occupant {
     pub(crate) knows: Knows,
     /// Whether it can do no more before it leads; the agent's.
     pub(crate) stands_by: bool,
+    /// Whether it has taken leave, and gets nothing more that wants a reader.
+    has_parted: bool,
     pub(crate) last_words: Option<Failure>,
     pub(crate) pulse: Pulse,
     pub(crate) wear: Wear,
@@ -81,6 +83,7 @@ impl Occupant {
             reprieve: None,
             knows: Knows::No,
             stands_by: false,
+            has_parted: false,
             last_words: None,
             pulse: Pulse::default(),
             wear: Wear::new(rules.limits.spread(id.0)),
@@ -98,10 +101,11 @@ impl Occupant {
     /// Its place in `slot` for those who send to it; none for one that is as good as gone.
     pub(crate) fn seat(&self, slot: Address) -> Option<Seat> {
         let standing = match self.stage {
+            Stage::Leaving { asked: None, .. } | Stage::Aborting { .. } | Stage::Dying { .. } => return None,
+            _ if self.has_parted => Standing::Parted,
             Stage::Ready => Standing::Ready,
             Stage::Starting { .. } => Standing::Starting,
-            Stage::Leaving { asked: Some(_), .. } => Standing::Leaving,
-            Stage::Leaving { asked: None, .. } | Stage::Aborting { .. } | Stage::Dying { .. } => return None,
+            Stage::Leaving { .. } => Standing::Leaving,
         };
         Some(Seat { id: self.id, address: Address { pid: self.pid?, ..slot }, standing })
     }
@@ -161,6 +165,12 @@ impl Occupant {
         actions.push(Action::Report(Report::Event(ClusterEvent::Ready { member, took_ms })));
     }
 
+    /// It has done its work. All that it is to read is before the farewell.
+    pub(crate) fn part(&mut self, actions: &mut Vec<Action>) {
+        self.has_parted = true;
+        actions.push(Action::Send { to: self.id, frame: Frame::new(Kind::Farewell, 0, vec![]) });
+    }
+
     /// It has a moment to end by itself, without its link.
     pub(crate) fn link_lost(
         &mut self,
@@ -178,6 +188,8 @@ impl Occupant {
             // If what it sent was wrong, it may still hear us.
             let frame = Frame::new(Kind::Shutdown, milliseconds(LINK_GRACE), vec![]);
             actions.push(Action::Send { to: self.id, frame });
+            // It is not heard any more: should it take leave, it need not wait for what is said now.
+            self.part(actions);
         }
     }
 

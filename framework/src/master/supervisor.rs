@@ -14,7 +14,7 @@ use super::announcement::Announcement;
 use super::crew::{Crew, FIRST, Turn};
 use super::departure::Departure;
 use super::event::{Action, ChildId, Outcome, Report};
-use super::exchange::Seat;
+use super::exchange::{Seat, Standing};
 use super::occupant::Occupant;
 use super::post::{Post, Vacated};
 use super::rules::Rules;
@@ -228,8 +228,10 @@ impl Supervisor {
         &self.crews[1..]
     }
 
-    /// All slots, and who fills them and can be sent to.
+    /// All slots, and who fills them and can be sent to. While a stop is under way nobody comes any more, so that there is
+    /// no slot without somebody who takes what is sent.
     pub(crate) fn seats(&self) -> (Vec<Address>, Vec<Seat>) {
+        let running = matches!(self.phase, Phase::Running);
         let (mut slots, mut seats) = (Vec::new(), Vec::new());
         for (place, crew) in self.crews.iter().enumerate() {
             // The agent comes first.
@@ -238,8 +240,10 @@ impl Supervisor {
                 let index = u16::try_from(post.slot.index()).unwrap_or(u16::MAX);
                 let worker = |group| Address { group, index, ..Address::to(Form::Worker) };
                 let slot = group.map_or(Address::AGENT, worker);
-                slots.extend(post.wanted.then_some(slot));
-                seats.extend(post.occupants.iter().filter_map(|occupant| occupant.seat(slot)));
+                let here = post.occupants.iter().filter_map(|occupant| occupant.seat(slot));
+                let is_filled = here.clone().any(|seat| seat.standing != Standing::Parted);
+                slots.extend((post.wanted && (running || is_filled)).then_some(slot));
+                seats.extend(here);
             }
         }
         (slots, seats)

@@ -110,6 +110,12 @@ impl<T: Topic> Subscription<T> {
     }
 }
 
+impl<T> Drop for Subscription<T> {
+    fn drop(&mut self) {
+        self.mailbox.close();
+    }
+}
+
 fn read<T: Topic>(
     process: &Process,
     item: Item<'_>,

@@ -6,7 +6,6 @@ use super::Cluster;
 use crate::bus::codec;
 use crate::bus::control::{Failure, Hello};
 use crate::bus::frame::{Frame, Kind, PROTOCOL};
-use crate::bus::peer::{Address, Roll};
 use crate::master::event::{Action, ChildId, Event, Report};
 use crate::master::occupant::Knows;
 use crate::role::Slot;
@@ -83,6 +82,7 @@ impl Cluster {
             Kind::Observe => self.relay.observe(from, frame.topic(), actions)?,
             Kind::Unobserve => self.relay.unobserve(from, frame.topic(), actions),
             Kind::Watch => self.readers.join(from),
+            Kind::Leaving => occupant.part(actions),
             Kind::Unloaded => {
                 let count = usize::try_from(frame.number()).unwrap_or(usize::MAX);
                 self.exchange.unloaded(from, count, actions);
@@ -92,7 +92,11 @@ impl Cluster {
                 self.reopening.answered(from, frame.number(), &problem, actions);
             }
             kind if slot.is_agent() => self.on_agent_frame(kind, from, frame, actions)?,
-            Kind::Contribute => self.on_contribution(from, slot, frame, actions)?,
+            Kind::Contribute => {
+                if let Some(address) = self.exchange.address(from) {
+                    self.gathering.contribute(from, address, frame, actions)?;
+                }
+            }
             Kind::Retire => self.supervisor.retire(from, words(frame.payload()), now, actions),
             kind => {
                 return Err(format!(
@@ -143,19 +147,6 @@ impl Cluster {
             }
         }
         Ok(())
-    }
-
-    fn on_contribution(
-        &mut self,
-        from: ChildId,
-        slot: &Slot,
-        frame: &Frame,
-        actions: &mut Vec<Action>,
-    ) -> Result<(), String> {
-        let roll = Roll::new(self.supervisor.groups().iter().map(|crew| crew.name.clone()));
-        let address = roll.slot(slot).map_err(|unknown| unknown.to_string())?;
-        let pid = self.supervisor.occupant(from).and_then(|(_, occupant)| occupant.pid).unwrap_or_default();
-        self.gathering.contribute(from, Address { pid, ..address }, frame, actions)
     }
 
     fn on_hello(

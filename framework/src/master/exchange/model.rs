@@ -21,6 +21,8 @@ const MESSAGES: u64 = 1 << 32;
 
 const TOPICS: [&str; 2] = ["words", "orders"];
 
+const STANDINGS: [Standing; 4] = [Standing::Ready, Standing::Starting, Standing::Leaving, Standing::Parted];
+
 #[derive(Debug, Clone)]
 enum Step {
     Join(usize),
@@ -70,7 +72,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         3 => (0..SLOTS).prop_map(Step::Join),
         2 => who.clone().prop_map(Step::Leave),
-        2 => (who.clone(), 0usize..3).prop_map(|(who, standing)| Step::Stand(who, standing)),
+        2 => (who.clone(), 0usize..4).prop_map(|(who, standing)| Step::Stand(who, standing)),
         1 => (0..SLOTS).prop_map(Step::Close),
         1 => (0..SLOTS).prop_map(Step::Open),
         6 => (who.clone(), to.clone(), topic.clone(), any::<bool>())
@@ -154,12 +156,12 @@ impl World {
     }
 
     /// For how many a message counts, delivered or not.
-    fn receivers(&self, to: Address) -> u64 {
-        let here =
-            |wanted: &dyn Fn(&Seat) -> bool| self.seats.iter().filter(|seat| wanted(seat)).count() as u64;
+    fn receivers(&self, to: Address, from: Seat) -> u64 {
+        let reachable = || self.seats.iter().filter(|seat| seat.standing != Standing::Parted);
+        let here = |wanted: &dyn Fn(&Seat) -> bool| reachable().filter(|seat| wanted(seat)).count() as u64;
         match to.form {
             Form::Everyone => here(&|_| true),
-            Form::Others => here(&|_| true) - 1,
+            Form::Others => here(&|seat| seat.id != from.id),
             Form::Group => here(&|seat| (seat.address.form, seat.address.group) == (Form::Worker, to.group)),
             _ => 1,
         }
@@ -182,8 +184,7 @@ impl World {
             Step::Stand(who, standing) => {
                 if !self.seats.is_empty() {
                     let who = who % self.seats.len();
-                    self.seats[who].standing =
-                        [Standing::Ready, Standing::Starting, Standing::Leaving][standing];
+                    self.seats[who].standing = STANDINGS[standing];
                     self.follow();
                 }
             }
@@ -207,7 +208,7 @@ impl World {
                     }
                 }
             }
-            step => self.mail(step),
+            step => self.send(step),
         }
     }
 
@@ -217,13 +218,14 @@ impl World {
         }
     }
 
-    fn mail(&mut self, step: Step) {
+    /// What is sent without being asked for.
+    fn send(&mut self, step: Step) {
         match step {
             Step::Send { from, to, topic, receipt } => {
                 let (Some(from), to) = (self.pick(from), self.address(to)) else { return };
                 let number = from.id.0 * MESSAGES + self.next_number(from.id);
                 let frame = frame(Kind::Message, from, to, TOPICS[topic], number);
-                self.expected += self.receivers(to);
+                self.expected += self.receivers(to, from);
                 let frame = if receipt { frame.with_receipt() } else { frame };
                 if receipt {
                     self.processes.get_mut(&from.id).expect("it is there").receipts.insert(number);
@@ -236,7 +238,7 @@ impl World {
                 let (Some(from), to) = (self.pick(from), self.address(to)) else { return };
                 let first = from.id.0 * MESSAGES + self.next_number(from.id);
                 self.processes.get_mut(&from.id).expect("it is there").last_number += count - 1;
-                self.expected += count * self.receivers(to);
+                self.expected += count * self.receivers(to, from);
                 self.take(from, run(from, to, TOPICS[topic], first..first + count));
             }
             Step::Ask { from, to } => {
@@ -247,6 +249,13 @@ impl World {
                 self.processes.get_mut(&from.id).expect("it is there").open.push(number);
                 self.take(from, Parcel::Frame(frame(Kind::Ask, from, to, "questions", number)));
             }
+            step => self.respond(step),
+        }
+    }
+
+    /// What follows a question.
+    fn respond(&mut self, step: Step) {
+        match step {
             Step::Answer { by, which } => {
                 let Some(by) = self.pick(by) else { return };
                 let process = self.processes.get_mut(&by.id).expect("it is there");
@@ -331,6 +340,9 @@ impl World {
     fn apply(&mut self, action: Action, next: &mut Vec<Action>) {
         match action {
             Action::Deliver { to, parcel } => {
+                let parted = |seat: &Seat| seat.id == to && seat.standing == Standing::Parted;
+                let is_answer = parcel.kind() == Kind::Reply;
+                assert!(is_answer || !self.seats.iter().any(parted), "{to:?} gets something new");
                 let process = self.processes.get_mut(&to).expect("nothing is delivered to one that is gone");
                 if process.stopped {
                     self.exchange.undelivered(to, &parcel, next);

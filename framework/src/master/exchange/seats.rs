@@ -11,6 +11,8 @@ pub(crate) enum Standing {
     Ready,
     Starting,
     Leaving,
+    /// It has taken leave: it finishes what it has, and gets answers, but nothing new.
+    Parted,
 }
 
 /// A process in its slot.
@@ -88,10 +90,20 @@ impl Seats {
         self.by_id.get(&id).copied()
     }
 
+    /// Whether somebody is in the slot, or will be.
+    pub(super) fn is_open(&self, slot: Address) -> bool {
+        self.slots.contains(&slot)
+    }
+
+    /// Those to whom something new can be sent.
+    fn reachable(&self) -> impl Iterator<Item = &Seat> {
+        self.seats.iter().filter(|seat| seat.standing != Standing::Parted)
+    }
+
     /// Who came after a process and is in its slot, too.
     pub(super) fn successor(&self, id: ChildId) -> Option<ChildId> {
         let slot = self.address(id)?.slot();
-        let others = self.seats.iter().filter(|seat| seat.id > id && seat.address.slot() == slot);
+        let others = self.reachable().filter(|seat| seat.id > id && seat.address.slot() == slot);
         others.min_by_key(|seat| seat.standing).map(|seat| seat.id)
     }
 
@@ -105,10 +117,10 @@ impl Seats {
         let of_group = |seat: &&Seat| seat.address.form == Form::Worker && seat.address.group == to.group;
         let all = |seats: &mut dyn Iterator<Item = &Seat>| Goal::These(seats.map(|seat| seat.id).collect());
         match to.form {
-            Form::Everyone => all(&mut self.seats.iter()),
-            Form::Others => all(&mut self.seats.iter().filter(|seat| seat.id != from)),
-            Form::Group => all(&mut self.seats.iter().filter(of_group)),
-            Form::Process => self.holder(to.pid).map_or(Goal::Nobody, |id| Goal::These(vec![id])),
+            Form::Everyone => all(&mut self.reachable()),
+            Form::Others => all(&mut self.reachable().filter(|seat| seat.id != from)),
+            Form::Group => all(&mut self.reachable().filter(of_group)),
+            Form::Process => self.process(to.pid),
             Form::Agent | Form::Worker => self.in_slot(to.slot()),
             Form::Any => self.one_of(to.group, Self::throw),
             Form::Next => self.one_of(to.group, Self::turn),
@@ -116,18 +128,23 @@ impl Seats {
         }
     }
 
+    fn process(&self, pid: u32) -> Goal {
+        let meant = self.reachable().find(|seat| seat.address.pid == pid);
+        meant.map_or(Goal::Nobody, |seat| Goal::These(vec![seat.id]))
+    }
+
     fn in_slot(&self, slot: Address) -> Goal {
-        let here = self.seats.iter().filter(|seat| seat.address.slot() == slot);
+        let here = self.reachable().filter(|seat| seat.address.slot() == slot);
         match here.min_by_key(|seat| seat.standing) {
             Some(seat) => Goal::These(vec![seat.id]),
-            None if self.slots.contains(&slot) => Goal::Later(slot),
+            None if self.is_open(slot) => Goal::Later(slot),
             None => Goal::Nobody,
         }
     }
 
     fn one_of(&mut self, group: u8, choose: fn(&mut Self, u8, &[Seat]) -> usize) -> Goal {
         let is_in = |address: &Address| address.form == Form::Worker && address.group == group;
-        let here: Vec<Seat> = self.seats.iter().filter(|seat| is_in(&seat.address)).copied().collect();
+        let here: Vec<Seat> = self.reachable().filter(|seat| is_in(&seat.address)).copied().collect();
         let best = here.iter().map(|seat| seat.standing).min();
         let mut best: Vec<Seat> = here.into_iter().filter(|seat| Some(seat.standing) == best).collect();
         if best.is_empty() {

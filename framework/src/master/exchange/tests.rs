@@ -533,3 +533,19 @@ fn more_topics_than_are_told_apart_are_counted_as_one() {
     assert_eq!(topics.len(), 257);
     assert_eq!(world.topic("…"), (44, 44, 0));
 }
+
+#[test]
+fn one_that_has_taken_leave_gets_answers_and_nothing_new() {
+    let mut world = World::new();
+    let parted = Seat { standing: Standing::Parted, ..web(0) };
+    let _ = world.ask(parted, Address::AGENT, 7);
+    let _ = world.ask(AGENT, worker(WEB, 0), 8);
+    assert_eq!(world.seat([AGENT, parted, web(1)]), [""; 0], "neither question is given up");
+    assert_eq!(world.send_receipted(AGENT, worker(WEB, 0), 1), ["confirm 1 of 1"], "it waits for the next");
+    assert_eq!(world.send_receipted(AGENT, Address::process(102), 2), ["confirm 2 of 1"]);
+    assert_eq!(world.confirm(AGENT, 2), ["1 hears of 2: 0 [] true"]);
+    assert_eq!(world.send(AGENT, Address::to(Form::Others), 3), ["3 gets Message [3]"]);
+    assert_eq!(world.take(AGENT, reply(AGENT, parted.address, 7)), ["2 gets Reply [7]"]);
+    assert_eq!(world.take(parted, reply(parted, AGENT.address, 8)), ["1 gets Reply [8]"]);
+    assert_eq!(world.join(seat(9, worker(WEB, 0), 109, Standing::Ready)), ["9 gets Message [1]"]);
+}

@@ -55,7 +55,9 @@ impl Exchange {
                 self.deliver(other, parcel.clone(), actions);
                 true
             }
-            (None, Some(address)) => self.backlogs.push(address.slot(), parcel.clone()).is_ok(),
+            (None, Some(address)) if self.seats.is_open(address.slot()) => {
+                self.backlogs.push(address.slot(), parcel.clone()).is_ok()
+            }
             _ => false,
         }
     }
