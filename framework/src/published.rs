@@ -77,7 +77,7 @@ impl<T: Topic> Published<T> {
     ///
     /// # Errors
     /// When the value cannot be encoded or is too large (64 MiB, or 256 MiB where the system has sealed memory; all
-    /// states together share 256 MiB), or the master is gone.
+    /// states together share 256 MiB), or the master has no free descriptor for one of 1 MiB or more, or is gone.
     pub async fn set(&self, value: T) -> Result<u64, PublishError> {
         let payload = encode(T::NAME, &value)?;
         drop(value);

@@ -10,19 +10,13 @@ use bytes::Bytes;
 use super::head::{HEAD, Head, LOST, MEMFD, RECEIPT, Route};
 
 pub(crate) use super::head::FrameError;
-pub(crate) use super::kind::Kind;
+pub(crate) use super::kind::{Kind, MAX_ATTACHMENTS, MAX_DESCRIPTORS};
 
 /// The version of the envelope and of the bodies in `control`, said in the hello.
 pub(crate) const PROTOCOL: u32 = 2;
 
 /// The most bytes of topic and payload in one frame.
 pub(crate) const MAX_LENGTH: usize = 64 << 20;
-
-/// The most descriptors that the kernel carries in one message.
-pub(crate) const MAX_DESCRIPTORS: usize = 253;
-
-/// The most descriptors that go with one message.
-pub(crate) const MAX_ATTACHMENTS: usize = 16;
 
 /// What has fewer bytes is copied when it is kept: it would keep the read alive of which it is a slice.
 const SLICE: usize = 64 << 10;

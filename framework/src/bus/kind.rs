@@ -1,6 +1,10 @@
 //! All kinds of frames that there are: who sends them to whom, what they say, and what may come with them. Pure.
 
-use super::frame::{MAX_ATTACHMENTS, MAX_DESCRIPTORS};
+/// The most descriptors that the kernel carries in one message.
+pub(crate) const MAX_DESCRIPTORS: usize = 253;
+
+/// The most descriptors that go with one message.
+pub(crate) const MAX_ATTACHMENTS: usize = 16;
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident = $code:literal,)*) => {
