@@ -163,7 +163,7 @@ fn a_start_that_fails_is_told_with_its_reason_and_never_as_ready() {
         ("worker = 'error'", "the start failed after 3 attempts: web."),
         ("small = 300", "config/default.toml:1:9: small: "),
         ("greting = 'x'", "config/default.toml:1:1: unknown key `greting`"),
-        ("[http]\nlisten = ['unix:']", "cannot listen on unix:: "),
+        ("[http]\nlisten = ['unix:']", "config/default.toml:2:11: http.listen[0]: cannot listen on unix:: "),
     ] {
         let site = site(config);
         let mut ear = Ear::at_path(&site);

@@ -30,7 +30,7 @@ pub(crate) async fn beat(process: Process, figures: impl Fn() -> Pulse) {
         let scheduled = ticks.tick().await;
         let now = Instant::now();
         process.mail().tracer().settle();
-        let mut pulse = process.mail().count_losses(figures());
+        let mut pulse = process.mail().losses().count(figures());
         pulse.lag_ms = lag.note(now.saturating_duration_since(scheduled), now);
         if sent.is_some_and(|(then, last)| last == pulse && now - then < quarter) {
             continue;

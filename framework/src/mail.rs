@@ -6,6 +6,7 @@ mod awaited;
 mod desk;
 mod early;
 mod finish;
+mod losses;
 mod mailbox;
 mod office;
 mod tracer;
@@ -19,7 +20,7 @@ use bytes::Bytes;
 use tokio::sync::{oneshot, watch};
 
 use crate::bus::codec;
-use crate::bus::control::{Pulse, Receipt, Unanswered};
+use crate::bus::control::{Receipt, Unanswered};
 use crate::bus::decoder::{Run, Unrolled};
 use crate::bus::frame::{Frame, Kind};
 use crate::bus::link::Sender;
@@ -30,6 +31,7 @@ pub(crate) use answering::{Answering, Handler};
 use awaited::Awaited;
 use desk::Desk;
 use early::Early;
+use losses::Losses;
 pub(crate) use mailbox::{Arrived, Letter, Mailbox};
 use office::Office;
 pub(crate) use tracer::{Tracer, now};
@@ -51,10 +53,7 @@ pub(crate) struct Mail {
     last_number: AtomicU64,
     /// The questions that began since everything else had its turn.
     begun: AtomicU32,
-    /// The messages that were of another type than their topic's.
-    unreadable: AtomicU64,
-    /// The messages that were missed by subscriptions that were too slow.
-    missed: AtomicU64,
+    losses: Losses,
     tracer: Tracer,
     /// Rises whenever there is room again somewhere.
     room: watch::Sender<u64>,
@@ -64,8 +63,6 @@ struct State {
     desks: HashMap<Box<str>, Desk>,
     /// What came before this process said that it is ready, in its order.
     early: Option<Early>,
-    /// Messages on topics that nobody here follows.
-    unheard: u64,
     /// Subscriptions for which much waits.
     crowded: Vec<Arc<Mailbox>>,
 }
@@ -76,8 +73,7 @@ pub(crate) struct Taken;
 
 impl Mail {
     pub(crate) fn new(address: Address, sender: Sender, limit: usize) -> Self {
-        let state =
-            State { desks: HashMap::new(), early: Some(Early::default()), unheard: 0, crowded: Vec::new() };
+        let state = State { desks: HashMap::new(), early: Some(Early::default()), crowded: Vec::new() };
         Self {
             office: Arc::new(Office { address, sender }),
             limit,
@@ -86,8 +82,7 @@ impl Mail {
             receipts: Awaited::default(),
             last_number: AtomicU64::new(0),
             begun: AtomicU32::new(0),
-            unreadable: AtomicU64::new(0),
-            missed: AtomicU64::new(0),
+            losses: Losses::default(),
             tracer: Tracer::default(),
             room: watch::Sender::new(0),
         }
@@ -112,24 +107,9 @@ impl Mail {
         self.last_number.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// A message was of another type than its topic's.
-    pub(crate) fn note_unreadable(&self) {
-        self.unreadable.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// So many messages were missed by a subscription that was too slow.
-    pub(crate) fn note_missed(&self, count: u64) {
-        self.missed.fetch_add(count, Ordering::Relaxed);
-    }
-
-    /// The figures with what was lost of the mail that came.
-    pub(crate) fn count_losses(&self, pulse: Pulse) -> Pulse {
-        Pulse {
-            unheard: self.state().unheard,
-            missed: self.missed.load(Ordering::Relaxed),
-            unreadable: self.unreadable.load(Ordering::Relaxed),
-            ..pulse
-        }
+    /// What was lost of the mail that came.
+    pub(crate) fn losses(&self) -> &Losses {
+        &self.losses
     }
 
     /// Takes what arrived. A question may begin in the midst of this: the caller holds nothing that an author's function
@@ -169,18 +149,16 @@ impl Mail {
     pub(crate) fn take_run(&self, run: Run) {
         self.tracer.received_run(&run);
         let mut state = self.state();
-        let State { desks, early, unheard, crowded, .. } = &mut *state;
-        let count = run.count;
+        let State { desks, early, crowded } = &mut *state;
         if desks.get_mut(run.topic()).is_some_and(|desk| desk.deliver_run(&run, crowded)) {
             return;
         }
-        let Some(early) = early else {
-            *unheard += count;
-            return;
-        };
+        let Some(early) = early else { return self.losses.note_unheard(run.count) };
         let mut unrolled = Unrolled::new(run);
         while let Some(frame) = unrolled.next_frame() {
-            *unheard += u64::from(early.keep(&frame, self.limit).is_err());
+            if early.keep(&frame, self.limit).is_err() {
+                self.losses.note_unheard(1);
+            }
         }
     }
 
@@ -193,28 +171,28 @@ impl Mail {
         }
     }
 
+    /// Before this process is ready, what nobody cares for waits for somebody who will.
     fn open(&self, frame: &Frame, begin: Begin) {
-        let problem = match frame.kind() {
-            Kind::Ask => self.begin(frame, begin),
-            _ => return self.deliver(frame),
-        };
-        if let Err(problem) = problem {
+        if frame.kind() != Kind::Ask {
+            return self.deliver(frame);
+        }
+        if let Err(problem) = self.begin(frame, begin) {
             self.office.refuse(frame, problem);
         }
     }
 
-    /// Before this process is ready, what nobody cares for waits for somebody who will.
     fn deliver(&self, frame: &Frame) {
         let mut state = self.state();
-        let State { desks, early, unheard, crowded } = &mut *state;
+        let State { desks, early, crowded } = &mut *state;
         if desks.get_mut(frame.topic()).is_some_and(|desk| desk.deliver(frame, crowded)) {
             return;
         }
         let kept = early.as_mut().is_some_and(|early| early.keep(frame, self.limit).is_ok());
-        *unheard += u64::from(!kept);
+        if !kept {
+            self.losses.note_unheard(1);
+        }
     }
 
-    /// Lets a question begin, or wait as messages do.
     fn begin(&self, frame: &Frame, begin: Begin) -> Result<(), Unanswered> {
         let answering = {
             let mut state = self.state();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use super::*;
+use crate::bus::control::Pulse;
 use crate::bus::head::Route;
 use crate::bus::link::{self, Receiver};
 use crate::bus::peer::Form;
@@ -55,7 +56,7 @@ impl Post {
 
     /// The messages that nobody cared for.
     fn unheard(&self) -> u64 {
-        self.mail.count_losses(Pulse::default()).unheard
+        self.mail.losses().count(Pulse::default()).unheard
     }
 
     fn message(&self, topic: &str, number: u64) {
@@ -394,4 +395,37 @@ async fn an_answer_that_waits_for_the_link_keeps_its_place() {
     for number in 0..9 {
         assert_eq!(post.next_answer().await.0, number);
     }
+}
+
+#[tokio::test]
+async fn what_can_be_answered_at_once_needs_no_task() {
+    let (mut post, may) = (Post::settled(1 << 20), Arc::new(Semaphore::new(0)));
+    post.mail.answer("prompt", answering(|_| Ok(vec![1]))).unwrap();
+    post.mail.answer("slow", Answering::new(patient(&may).0, 64, 0)).unwrap();
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
+    (1..=20).for_each(|number| post.ask("prompt", number));
+    assert_eq!(tasks(), before);
+    post.ask("slow", 21);
+    assert_eq!(tasks(), before + 1);
+    for number in 1..=20 {
+        assert_eq!(post.next_answer().await, (number, Ok(vec![1])));
+    }
+    may.add_permits(1);
+    assert_eq!(post.next_answer().await, (21, Ok(b"yes".to_vec())));
+}
+
+#[tokio::test]
+async fn a_flood_of_questions_lets_others_have_their_turn() {
+    let post = Post::settled(1 << 20);
+    post.mail.answer("q", answering(|_| Ok(vec![1]))).unwrap();
+    let other = tokio::spawn(async {});
+    for number in 1..u64::from(TURN) {
+        post.ask("q", number);
+        post.mail.relieve().await;
+    }
+    assert!(!other.is_finished(), "a few questions are answered together");
+    post.ask("q", u64::from(TURN));
+    post.mail.relieve().await;
+    assert!(other.is_finished());
 }

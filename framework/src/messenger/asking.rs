@@ -108,7 +108,7 @@ impl Messenger {
         let to = self.process.roll().address(peer).map_err(SendError::from)?;
         let frame = self.frame(Kind::Ask, to, question)?;
         let answered = self.process.mail().await_answer(frame.number());
-        let _given_up = GiveUp { process: &self.process, number: frame.number() };
+        let mut given_up = GiveUp { process: &self.process, number: frame.number(), is_answered: false };
         let (tracer, question) = (self.process.mail().tracer(), (frame.number(), frame.route().time));
         tracer.sent(&frame);
         let asking = async {
@@ -118,6 +118,7 @@ impl Messenger {
         let topic = Q::NAME;
         let late = |_| AskError::Deadline { peer: peer.clone(), topic, patience };
         let outcome = tokio::time::timeout(patience, asking).await.map_err(late)??;
+        given_up.is_answered = true;
         tracer.got_answer(topic, question, peer, outcome.as_ref().ok().map(Bytes::len));
         match outcome {
             Ok(answer) => Ok(codec::decode(topic, &answer)?),
@@ -141,12 +142,13 @@ fn explain(problem: Unanswered, peer: Peer, topic: &'static str) -> AskError {
 struct GiveUp<'a> {
     process: &'a Process,
     number: u64,
+    is_answered: bool,
 }
 
 impl Drop for GiveUp<'_> {
     fn drop(&mut self) {
         let mail = self.process.mail();
-        if mail.forget_answer(self.number) {
+        if !self.is_answered && mail.forget_answer(self.number) {
             let route = Route { from: mail.address(), ..Route::default() };
             self.process.push(Frame::new(Kind::Cancel, self.number, vec![]).on(route));
         }

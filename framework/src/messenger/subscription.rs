@@ -102,7 +102,7 @@ impl<T: Topic> Subscription<T> {
                     return read(&self.process, Item { number, route, payload: &payload }, attachments);
                 }
                 Arrived::Missed(count) => {
-                    self.process.mail().note_missed(count);
+                    self.process.mail().losses().note_missed(count);
                     return Err(ReceiveError::Missed { topic: T::NAME, count });
                 }
             }
@@ -122,7 +122,8 @@ fn read<T: Topic>(
     attachments: Attachments,
 ) -> Result<Received<T>, ReceiveError> {
     let Item { number, route, payload } = item;
-    let message = codec::decode(T::NAME, payload).inspect_err(|_| process.mail().note_unreadable())?;
+    let message =
+        codec::decode(T::NAME, payload).inspect_err(|_| process.mail().losses().note_unreadable())?;
     let id = MessageId { pid: route.from.pid, number };
     Ok(Received { message, origin: process.roll().origin(route.from), sent_at: route.time, id, attachments })
 }
