@@ -6,7 +6,9 @@ use std::process::{Command, Stdio};
 use hatchery::testing::{Cluster, Site, eventually};
 use rustix::process::Signal;
 
-use crate::harness::{FAST, Running, cluster, json, log_lines, pids, probe, site, stdout, zombies_of};
+use crate::harness::{
+    FAST, Running, cluster, json, log_lines, pids, probe, site, stderr, stdout, zombies_of,
+};
 
 const START: [&str; 5] = ["start", "--listen", "127.0.0.1:0", "--workers", "1"];
 
@@ -144,4 +146,19 @@ fn as_process_1_the_master_reaps_orphans_and_stops_when_asked() {
     // The end of process 1 is the end of its whole world, and of this command.
     let _ = command(&["stop"]);
     assert_eq!(cluster.wait().code(), Some(0));
+}
+
+#[test]
+fn a_limit_of_open_files_that_is_too_low_is_raised_or_told_at_the_start() {
+    let site = site("");
+    let output = by(&["prlimit", "--nofile=30:30"], &site).output().unwrap();
+    assert_eq!(output.status.code(), Some(78), "{}", stderr(&output));
+    assert!(
+        stderr(&output).starts_with("error: the limit of open files is 30, and 1 workers"),
+        "{}",
+        stderr(&output)
+    );
+    let cluster = Cluster::start_by(by(&["prlimit", "--nofile=30:1024"], &site), site);
+    assert_eq!(cluster.get("/").code, 200);
+    assert_eq!(log_lines(cluster.site(), "master.log", "the limit of open files was 30").len(), 1);
 }

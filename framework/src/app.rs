@@ -170,8 +170,8 @@ impl App {
         };
         match role.to_string_lossy().parse::<Role>() {
             Ok(role) => {
-                let Self { duties, agent, groups, .. } = self;
-                lives::live(role, Work { sections, duties, agent, groups })
+                let Self { name: app, duties, agent, groups, .. } = self;
+                lives::live(role, Work { app, sections, duties, agent, groups })
             }
             Err(error) => {
                 eprintln!("error: {ROLE_VARIABLE}: {error}; only a master sets it: unset it and run `start`");

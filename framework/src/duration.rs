@@ -71,6 +71,19 @@ pub mod positive {
     }
 }
 
+/// The duration that is read, unless it is shorter than `least`, in words that say so.
+pub(crate) fn at_least<'de, D: Deserializer<'de>>(
+    least: Duration,
+    deserializer: D,
+) -> Result<Duration, D::Error> {
+    let duration = deserialize(deserializer)?;
+    if duration < least {
+        let [short, least] = [duration, least].map(humantime::format_duration);
+        return Err(de::Error::custom(format!("{short} is too short: write {least} or more")));
+    }
+    Ok(duration)
+}
+
 /// For `#[serde(default, with = "hatchery::duration::optional")]`: a duration that may be left out.
 pub mod optional {
     use std::time::Duration;

@@ -31,6 +31,8 @@ pub(crate) type WorkerMain = Main<Worker>;
 
 /// What an author's app gives its processes to do.
 pub(crate) struct Work {
+    /// The app's name.
+    pub(crate) app: &'static str,
     pub(crate) sections: Sections,
     pub(crate) duties: Vec<Duty>,
     pub(crate) agent: Option<AgentMain>,
@@ -56,8 +58,9 @@ pub(crate) fn live(role: Role, work: Work) -> ExitCode {
 /// The configuration first, then the duties, then the author's function; when that has returned, the duties
 /// go on until the process should leave.
 fn live_as_agent(role: Role, work: Work) -> ExitCode {
-    let Work { sections, mut duties, agent: main, .. } = work;
-    child::live(role, |process, _| async move {
+    let Work { app, sections, mut duties, agent: main, .. } = work;
+    child::live(role, move |process, _| async move {
+        check_app(&process, app)?;
         tokio::spawn(beat(process.clone(), {
             let process = process.clone();
             move || Pulse { lost_log_lines: process.lost_log_lines(), ..Pulse::default() }
@@ -84,6 +87,18 @@ fn live_as_agent(role: Role, work: Work) -> ExitCode {
     })
 }
 
+/// Whoever puts a program of another app in the place of ours has made a mistake, which a reload must not follow.
+fn check_app(process: &Process, own: &str) -> Result {
+    let wanted = &process.launch().app;
+    if wanted == own {
+        return Ok(());
+    }
+    Err(format!(
+        "this program is the app `{own}`, and the cluster runs `{wanted}`: put a program of `{wanted}` there"
+    )
+    .into())
+}
+
 /// The duty that every agent has whose cluster speaks TLS.
 fn keep(vault: Vault) -> Duty {
     let vault = Arc::new(vault);
@@ -101,7 +116,9 @@ fn live_as_worker(role: Role, work: Work) -> ExitCode {
         Some((_, Crew::Function(main))) => Some(main),
         None => None,
     };
-    child::live(role, |process, sockets| async move {
+    let app = work.app;
+    child::live(role, move |process, sockets| async move {
+        check_app(&process, app)?;
         let Some(main) = main else {
             return Err(format!("the app has no function for {group}: give it one with `App::worker`").into());
         };

@@ -46,6 +46,7 @@ mod recycling;
 mod relay;
 mod reload;
 mod reopening;
+mod room;
 mod roster;
 mod rules;
 mod scaling;
@@ -141,11 +142,14 @@ impl Master {
         let cgroup = Cgroup::of_self();
         let host = Host::look(&cgroup);
         plan.launch.workers = plan.workers(host.processors);
+        let raised = room::make(&plan, plan.launch.workers)
+            .map_err(|problem| Outcome::failed(Ending::Config, problem))?;
         let inherited = std::mem::take(&mut plan.inherited);
         let launch = &plan.launch;
         let folder = LogFolder::of(&launch.log_dir, launch.identity.as_ref());
         folder.hand_over().map_err(start_failed)?;
         let mut log = log::start(folder, "master", "master", &launch.log).map_err(start_failed)?;
+        raised.inspect(|raised| tracing::warn!("{raised}"));
         let listeners = listeners::open_all(plan.doors(), plan.chosen_by, inherited)
             .map_err(|error| Outcome::failed(Ending::Config, error))?;
         let entrance = Entrance::open(listeners).map_err(start_failed)?;

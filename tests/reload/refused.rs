@@ -39,6 +39,16 @@ fn assert_reload_changes_nothing(cluster: &Cluster, case: &str, words: &str) {
 }
 
 #[test]
+fn a_program_of_another_app_is_refused() {
+    let (cluster, program) = cluster_of_copy("", &[]);
+    program.replace_by(Path::new(env!("CARGO_BIN_EXE_talker")));
+    let words = "is the app `talker`, and the cluster runs `probe`";
+    assert_reload_changes_nothing(&cluster, "another app", words);
+    program.replace_by(&probe());
+    assert_reloads(&cluster);
+}
+
+#[test]
 fn a_program_that_exits_or_hangs_leaves_the_old_generation_untouched() {
     let (cluster, program) = cluster_of_copy("", &["--set", "cluster.ready_timeout=1s"]);
     let script = cluster.site().dir().join("script");

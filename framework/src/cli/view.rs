@@ -12,6 +12,9 @@ use crate::status::{
     AgentStatus, CertificateStatus, GroupStatus, PeerTraffic, ProcessStatus, Status, TlsStatus, Usage,
 };
 
+/// How many characters of the last exit the table shows: it would be as wide as the longest of all.
+const WIDEST: usize = 60;
+
 /// The whole status as text.
 pub(crate) fn render(status: &Status) -> String {
     let mut text = format!(
@@ -107,8 +110,16 @@ fn row(name: String, process: &ProcessStatus, traffic: [Cell; 3]) -> Vec<Cell> {
     ];
     cells.extend(traffic);
     cells.extend(usage(&process.usage));
-    cells.push(Cell::new(process.last_exit.as_ref().map(ToString::to_string).unwrap_or_default()));
     cells
+        .push(Cell::new(process.last_exit.as_ref().map(|exit| short(&exit.to_string())).unwrap_or_default()));
+    cells
+}
+
+/// The beginning of a text of any length; the whole of it is in the JSON.
+fn short(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    let kept: String = line.chars().take(WIDEST).collect();
+    if kept.len() == text.len() { kept } else { format!("{}…", kept.trim_end()) }
 }
 
 fn usage(usage: &Usage) -> [Cell; 2] {
@@ -183,4 +194,23 @@ fn duration(milliseconds: u64) -> String {
 /// A state's name as it stands in the JSON.
 fn word(state: &impl serde::Serialize) -> String {
     serde_json::to_value(state).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::short;
+
+    #[test]
+    fn of_a_long_text_the_beginning_is_shown() {
+        let long = "é".repeat(61);
+        for (text, shown) in [
+            ("", ""),
+            ("exited with code 1", "exited with code 1"),
+            (&long[..120], &long[..120]),
+            (&*long, &*format!("{}…", &long[..120])),
+            ("one \ntwo", "one…"),
+        ] {
+            assert_eq!(short(text), shown);
+        }
+    }
 }

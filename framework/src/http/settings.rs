@@ -43,34 +43,34 @@ pub struct HttpSettings {
     /// connect then.
     pub proxy_protocol: bool,
     /// How long a new connection may stay silent.
-    #[serde(with = "crate::duration::positive")]
+    #[serde(serialize_with = "crate::duration::serialize", deserialize_with = "client_time")]
     pub first_byte_timeout: Duration,
     /// How long a client may take for a TLS handshake, from the moment it connects. Default 10 s.
-    #[serde(with = "crate::duration::positive")]
+    #[serde(serialize_with = "crate::duration::serialize", deserialize_with = "client_time")]
     pub handshake_timeout: Duration,
     /// The oldest version of TLS that is spoken. Default 1.2.
     pub min_tls_version: TlsVersion,
     /// How long the body of a request may pause. Altogether it may be waited for so long, and a second more for each 512
     /// bytes; a slower one is answered with 408.
-    #[serde(with = "crate::duration::positive")]
+    #[serde(serialize_with = "crate::duration::serialize", deserialize_with = "client_time")]
     pub body_timeout: Duration,
     /// How long the head of a request may take, from its first byte to its last.
-    #[serde(with = "crate::duration::positive")]
+    #[serde(serialize_with = "crate::duration::serialize", deserialize_with = "client_time")]
     pub header_timeout: Duration,
     /// How long a connection may stay silent between two requests.
     #[serde(with = "crate::duration::positive")]
     pub keep_alive_timeout: Duration,
     /// How long a client may refuse to take more of an answer. With HTTP/2 also how long it may leave the next 16 KiB of
     /// one answer lying, by giving no window for them; that ends this stream alone. Default 60 s.
-    #[serde(with = "crate::duration::positive")]
+    #[serde(serialize_with = "crate::duration::serialize", deserialize_with = "client_time")]
     pub send_timeout: Duration,
     /// The largest head of a request; a larger one is answered with 431. At least 8 KiB.
     #[serde(serialize_with = "crate::size::serialize", deserialize_with = "head_size")]
     pub header_limit: ByteSize,
     /// How many requests a connection with HTTP/2 may have under way at a time.
     pub http2_streams: NonZeroU32,
-    /// How often a client with HTTP/2 is asked whether it is still there; 0 never.
-    #[serde(with = "crate::duration")]
+    /// How often a client with HTTP/2 is asked whether it is still there; 0 never, and otherwise at least 1 s.
+    #[serde(serialize_with = "crate::duration::serialize", deserialize_with = "ping_interval")]
     pub http2_ping_interval: Duration,
     /// The largest body of a request; a larger one is answered with 413.
     #[serde(with = "crate::size")]
@@ -157,6 +157,24 @@ fn head_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ByteSize, D::
         return Err(de::Error::custom("want a size from 8KiB to 16MiB"));
     }
     Ok(size)
+}
+
+/// The least time that a client is given for anything: with less, nobody would be served.
+const LEAST_TIME: Duration = Duration::from_millis(10);
+
+/// More often, the pings would be most of the traffic, and slow clients gone.
+const LEAST_PING_INTERVAL: Duration = Duration::from_secs(1);
+
+fn client_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    crate::duration::at_least(LEAST_TIME, deserializer)
+}
+
+fn ping_interval<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let interval = crate::duration::deserialize(deserializer)?;
+    if !interval.is_zero() && interval < LEAST_PING_INTERVAL {
+        return Err(de::Error::custom("too short: write 1s or more, or 0s for never"));
+    }
+    Ok(interval)
 }
 
 fn some_places<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Listen>, D::Error> {

@@ -36,8 +36,11 @@ impl Tracer {
         let on = !patterns.is_empty();
         let mut state = self.state();
         (state.patterns, state.roll) = (patterns, roll.clone());
+        // Nobody would settle it any more.
+        let left_out = if on { 0 } else { std::mem::take(&mut state.allowance).left_out };
         drop(state);
         self.on.store(on, Ordering::Relaxed);
+        tell_of_gap(left_out);
     }
 
     /// This process sends a message or a question.

@@ -44,7 +44,7 @@ pub(super) async fn clear(leader: u32, family: &Family) -> (usize, bool) {
     (found, true)
 }
 
-/// Who lives in this session, without its leader.
+/// The members of the kernel session that `leader` leads, without itself.
 fn members_of(leader: u32) -> Vec<Pid> {
     let processes = all_processes().into_iter().flatten().flatten();
     processes.filter(|process| is_member(process, leader)).filter_map(|it| Pid::from_raw(it.pid())).collect()
