@@ -32,6 +32,7 @@ mod listener;
 mod listeners;
 mod occupant;
 mod oom;
+mod order;
 mod outgoing;
 mod output;
 mod overview;
@@ -57,6 +58,7 @@ mod tail;
 mod trace;
 mod unix;
 mod usage;
+mod ways;
 mod wishes;
 
 use std::collections::{HashMap, VecDeque};

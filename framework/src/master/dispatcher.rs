@@ -10,9 +10,10 @@ use std::thread::{self, JoinHandle};
 use rustix::event::{EventfdFlags, eventfd};
 use tokio::sync::mpsc::{self, error::TrySendError};
 
-use super::desk::{Desk, Order};
+use super::desk::Desk;
 use super::door::{Door, Opening};
 use super::event::ChildId;
+use super::order::Order;
 use crate::bus::codec;
 use crate::bus::control::Pulse;
 use crate::bus::frame::{Frame, Kind};
@@ -69,7 +70,7 @@ impl Dispatcher {
     /// A worker said something: perhaps that it can take connections, or how many it has.
     pub(super) fn heard(&self, from: ChildId, frame: &Frame) {
         match frame.kind() {
-            Kind::Ready => self.order(Order::Ready(from)),
+            Kind::Ready => self.order(Order::Ready(from, frame.number())),
             Kind::Pulse => {
                 if let Ok(pulse) = codec::decode::<Pulse>("a pulse", frame.payload()) {
                     self.order(Order::Reported(from, pulse.connections));
