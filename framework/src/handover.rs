@@ -1,5 +1,5 @@
-//! The way by which connections go to a worker: a pair of sockets, and messages with one descriptor each. What the
-//! worker has not received yet, the sender can take back, because it keeps the receiving end, too.
+//! The way by which connections go to a worker: a pair of sockets, and messages with the descriptors of a few of them
+//! each. What the worker has not received yet, the sender can take back, because it keeps the receiving end, too.
 
 mod label;
 
@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recv, recvmsg, sendmsg, socketpair,
 };
 
 use label::LENGTH;
@@ -22,6 +22,9 @@ const KNOCK: u8 = u8::MAX;
 
 /// The most listeners whose connections can be told apart.
 pub(crate) const MAX_DOORS: usize = KNOCK as usize;
+
+/// The most connections that one message carries.
+pub(crate) const BUNDLE: usize = 8;
 
 /// A connection that somebody else accepted.
 #[derive(Debug)]
@@ -36,10 +39,12 @@ pub(crate) struct Connection {
 /// What one message brought.
 #[derive(Debug)]
 pub(crate) enum Message {
-    Connection(Connection),
+    /// A bundle of connections. Those for which the receiver had no descriptors left are closed.
+    Connections {
+        came: Vec<Connection>,
+        lost: usize,
+    },
     Knock,
-    /// The receiver has no room for a further descriptor; the connection is closed.
-    Lost,
     /// The sender is gone.
     End,
 }
@@ -67,19 +72,16 @@ impl Handover {
         Arc::clone(&self.theirs)
     }
 
-    /// Hands a connection over. It may be closed here afterwards; on an error it has not gone anywhere.
-    pub(crate) fn send(&self, connection: &Connection) -> io::Result<()> {
-        let Connection { door, client, socket } = connection;
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    /// Hands up to [`BUNDLE`] connections over. They may be closed here afterwards; on an error none has gone anywhere.
+    pub(crate) fn send(&self, bundle: &[Connection]) -> io::Result<()> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(BUNDLE))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
-        let descriptors = [socket.as_fd()];
-        ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
-        sendmsg(
-            &self.ours,
-            &[IoSlice::new(&label::write(*door, *client))],
-            &mut ancillary,
-            SendFlags::NOSIGNAL,
-        )?;
+        let descriptors: Vec<_> = bundle.iter().map(|one| one.socket.as_fd()).collect();
+        if bundle.len() > BUNDLE || !ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)) {
+            return Err(Errno::INVAL.into());
+        }
+        let labels: Vec<_> = bundle.iter().map(|one| label::write(one.door, one.client)).collect();
+        sendmsg(&self.ours, &[IoSlice::new(labels.as_flattened())], &mut ancillary, SendFlags::NOSIGNAL)?;
         Ok(())
     }
 
@@ -90,7 +92,7 @@ impl Handover {
         Ok(())
     }
 
-    /// How many messages the worker has not received.
+    /// How many connections and knocks the worker has not received.
     pub(crate) fn lying(&self) -> usize {
         rustix::io::ioctl_fionread(&*self.theirs)
             .map_or(0, |bytes| usize::try_from(bytes).unwrap_or(0) / LENGTH)
@@ -102,33 +104,45 @@ impl Handover {
     }
 }
 
+/// How many connections the next message brings, without taking it; `WouldBlock` when there is none.
+///
+/// # Errors
+/// When there is none, or the socket is broken.
+pub(crate) fn peek(socket: impl AsFd) -> io::Result<usize> {
+    let (_, length) = recv(socket, &mut [0; LENGTH * BUNDLE], RecvFlags::PEEK)?;
+    Ok(length / LENGTH)
+}
+
 /// Receives one message; `WouldBlock` when there is none.
 ///
 /// # Errors
 /// When there is none, or the socket is broken.
 pub(crate) fn receive(socket: impl AsFd) -> io::Result<Message> {
-    let mut label = [0; LENGTH];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut labels = [[0; LENGTH]; BUNDLE];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(BUNDLE))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let received = loop {
-        match recvmsg(&socket, &mut [IoSliceMut::new(&mut label)], &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+        let bytes = &mut [IoSliceMut::new(labels.as_flattened_mut())];
+        match recvmsg(&socket, bytes, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
             Err(Errno::INTR) => {}
             other => break other?,
         }
     };
-    let mut sockets = ancillary.drain().filter_map(|message| match message {
+    // Where room ends, the first of them have come.
+    let sockets = ancillary.drain().filter_map(|message| match message {
         RecvAncillaryMessage::ScmRights(rights) => Some(rights),
         _ => None,
     });
-    let socket = sockets.next().and_then(|mut rights| rights.next());
-    let (door, client) = label::read(&label);
-    Ok(match (received.bytes, door, socket) {
-        (0, ..) => Message::End,
-        (_, KNOCK, _) => Message::Knock,
-        (_, door, Some(socket)) if !received.flags.contains(ReturnFlags::CTRUNC) => {
-            Message::Connection(Connection { door, client, socket })
+    let labels = labels[..received.bytes / LENGTH].iter().map(label::read);
+    Ok(match labels.clone().next() {
+        None => Message::End,
+        Some((KNOCK, _)) => Message::Knock,
+        Some(_) => {
+            let count = labels.len();
+            let whole = |((door, client), socket)| Connection { door, client, socket };
+            let came: Vec<_> = labels.zip(sockets.flatten()).map(whole).collect();
+            Message::Connections { lost: count - came.len(), came }
         }
-        _ => Message::Lost,
     })
 }
 
@@ -149,11 +163,10 @@ mod tests {
     fn what_is_handed_over_lives_on_when_the_sender_closes_it() {
         let way = Handover::new().unwrap();
         let (mut reader, sent) = connection(7);
-        way.send(&sent).unwrap();
-        drop(sent);
+        way.send(&[sent]).unwrap();
         assert_eq!(way.lying(), 1);
         let end = way.receiving_end();
-        let Message::Connection(received) = receive(&end).unwrap() else { panic!("no connection") };
+        let received = received(receive(&end).unwrap()).remove(0);
         assert_eq!((received.door, received.client), (7, Some(([203, 0, 113, 7], 7001).into())));
         std::fs::File::from(received.socket).write_all(b"x").unwrap();
         let mut text = String::new();
@@ -161,30 +174,56 @@ mod tests {
         assert_eq!((text.as_str(), way.lying()), ("x", 0));
     }
 
+    fn received(message: Message) -> Vec<Connection> {
+        let Message::Connections { came, lost: 0 } = message else { panic!("want connections: {message:?}") };
+        came
+    }
+
+    fn doors(message: Option<Message>) -> Vec<u8> {
+        received(message.unwrap()).iter().map(|one| one.door).collect()
+    }
+
     #[test]
     fn each_message_is_received_once_by_whom_it_was_meant_for_or_by_the_sender() {
         let way = Handover::new().unwrap();
         for door in 0..3 {
-            way.send(&connection(door).1).unwrap();
+            way.send(&[connection(door).1]).unwrap();
         }
         way.knock().unwrap();
         assert_eq!(way.lying(), 4);
         let end = way.receiving_end();
-        assert!(matches!(receive(&end), Ok(Message::Connection(Connection { door: 0, .. }))));
-        assert!(matches!(way.take_back(), Some(Message::Connection(Connection { door: 1, .. }))));
-        assert!(matches!(receive(&end), Ok(Message::Connection(Connection { door: 2, .. }))));
+        assert_eq!(doors(receive(&end).ok()), [0]);
+        assert_eq!(doors(way.take_back()), [1]);
+        assert_eq!(doors(receive(&end).ok()), [2]);
         assert!(matches!(way.take_back(), Some(Message::Knock)));
         assert!(way.take_back().is_none());
         assert_eq!(receive(&end).unwrap_err().kind(), io::ErrorKind::WouldBlock);
     }
 
     #[test]
+    fn a_bundle_goes_as_a_whole_and_is_counted_by_what_is_in_it() {
+        let way = Handover::new().unwrap();
+        let bundle = |count| (0..count).map(|door| connection(door).1).collect::<Vec<_>>();
+        let most = u8::try_from(BUNDLE).unwrap();
+        way.send(&bundle(most)).unwrap();
+        way.send(&bundle(2)).unwrap();
+        let end = way.receiving_end();
+        assert_eq!((way.lying(), peek(&end).unwrap()), (BUNDLE + 2, BUNDLE));
+        assert_eq!(doors(receive(&end).ok()), (0..most).collect::<Vec<_>>());
+        assert_eq!((way.lying(), peek(&end).unwrap()), (2, 2));
+        assert_eq!(doors(way.take_back()), [0, 1]);
+        assert_eq!(peek(&end).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert!(way.send(&bundle(most + 1)).is_err());
+        assert_eq!(way.lying(), 0);
+    }
+
+    #[test]
     fn what_lies_there_survives_the_sender_and_then_it_ends() {
         let way = Handover::new().unwrap();
-        way.send(&connection(0).1).unwrap();
+        way.send(&[connection(0).1]).unwrap();
         let end = way.receiving_end();
         drop(way);
-        assert!(matches!(receive(&end), Ok(Message::Connection(_))));
+        assert_eq!(doors(receive(&end).ok()), [0]);
         assert!(matches!(receive(&end), Ok(Message::End)));
     }
 }

@@ -60,6 +60,7 @@ pub(crate) use bell::Bell;
 pub use client::ClientAddress;
 pub(crate) use drain::{Drain, Drained};
 pub(crate) use gauges::{Gauges, Readiness, Standing};
+pub(crate) use handed::bundle;
 pub(crate) use inherited::{Door, Entry, take_over};
 pub use listen::Listen;
 pub(crate) use listen::{UDP, UNIX};

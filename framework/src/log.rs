@@ -31,8 +31,9 @@ pub(crate) use panics::{last_panic, log_panics, panicked};
 /// The file, without its ending, that the errors of all processes are written to.
 pub(crate) const ERRORS: &str = "error";
 
-/// Lines that wait in memory while the thread that writes the role's file is busy; a slot costs 32 bytes.
-const ROLE_QUEUE: usize = 4096;
+/// Lines that wait in memory while the thread that writes the role's file is busy; a slot costs 32 bytes, also while it is
+/// empty. It holds several of the thread's writes.
+const ROLE_QUEUE: usize = 1024;
 
 /// As [`ROLE_QUEUE`], for `error.log`.
 const ERROR_QUEUE: usize = 256;

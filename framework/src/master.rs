@@ -60,6 +60,7 @@ mod tail;
 mod trace;
 mod unix;
 mod usage;
+mod ways;
 mod wishes;
 
 use std::collections::{HashMap, VecDeque};

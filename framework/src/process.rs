@@ -20,7 +20,7 @@ use crate::bus::link::Sender;
 use crate::bus::peer::{Address, Roll};
 use crate::events::ClusterEvent;
 use crate::gathered::Contributions;
-use crate::http::{Drain, Occasion};
+use crate::http::{self, Drain, Occasion};
 use crate::launch::Launch;
 use crate::log::Reopener;
 use crate::mail::Mail;
@@ -161,7 +161,8 @@ impl Process {
             return Ok(());
         }
         self.shared.mail.settle();
-        self.send(Frame::new(Kind::Ready, 0, vec![])).await
+        let bundle = http::bundle(&self.launch().http);
+        self.send(Frame::new(Kind::Ready, bundle as u64, vec![])).await
     }
 
     /// What this process has with the others.

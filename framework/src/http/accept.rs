@@ -15,7 +15,7 @@ use super::house::{House, Stage};
 use super::listener::{Listener, Peer, Stream};
 use super::porter::Porter;
 use super::window::Occasion;
-use crate::handover::{Connection, Message};
+use crate::handover::{BUNDLE, Connection, Message};
 use crate::tls::Acceptor;
 
 /// How long to wait for descriptors or memory, unless a connection of ours closes sooner.
@@ -76,7 +76,7 @@ pub(super) async fn run(listener: Listener, porter: Porter, house: Arc<House>) {
                 }
                 Turn::Full => {
                     porter.pass_on();
-                    house.room().await;
+                    house.room(1).await;
                 }
             }
         }
@@ -94,8 +94,7 @@ pub(super) async fn take_up(mut handed: Handed, house: Arc<House>, drain: Drain)
     let taking = async {
         let mut logged = None;
         loop {
-            house.room().await;
-            match handed.next().await {
+            match receive(&mut handed, &house).await {
                 // The master is gone, and so are we in a moment.
                 Ok(Message::End) => std::future::pending().await,
                 Ok(message) => admit(message, &handed.tls, &house),
@@ -127,21 +126,35 @@ pub(super) async fn take_up(mut handed: Handed, house: Arc<House>, drain: Drain)
     }
 }
 
+/// The next message, as soon as there is room for all that it brings; what there is no room for may go to others.
+async fn receive(handed: &mut Handed, house: &House) -> io::Result<Message> {
+    if !house.has_room(BUNDLE) {
+        let count = handed.lying().await?;
+        house.room(count).await;
+    }
+    handed.next().await
+}
+
 fn admit(message: Message, tls: &BTreeMap<u8, Arc<Acceptor>>, house: &Arc<House>) {
     match message {
-        Message::Connection(Connection { door, client, socket }) => match Stream::handed_over(socket, client)
-        {
-            Ok(stream) => connection::spawn(stream, client, tls.get(&door).cloned(), house),
-            Err(error) => tracing::warn!(%error, "a connection that was handed over cannot be used"),
-        },
-        Message::Lost => tracing::error!("a connection was lost: the limit of open files is reached"),
+        Message::Connections { came, lost } => {
+            for Connection { door, client, socket } in came {
+                match Stream::handed_over(socket, client) {
+                    Ok(stream) => connection::spawn(stream, client, tls.get(&door).cloned(), house),
+                    Err(error) => tracing::warn!(%error, "a connection that was handed over cannot be used"),
+                }
+            }
+            if lost > 0 {
+                tracing::error!("{lost} connections were lost: the limit of open files is reached");
+            }
+        }
         Message::Knock | Message::End => {}
     }
 }
 
 /// Room is looked for in the very step that accepts: several listeners share the places.
 fn next(listener: &Listener, house: &House) -> Turn {
-    if !house.has_room() {
+    if !house.has_room(1) {
         return Turn::Full;
     }
     match listener.accept() {

@@ -54,8 +54,9 @@ impl Future for Answering {
         let Some(seat) = turn.as_ref().map(Turn::seat) else { return Poll::Pending };
         let mut response = match course {
             Course::Answered(response) => std::mem::take(response),
-            Course::Routed(route) => explained(seat, ready!(poll_route(route, seat, cx))),
+            Course::Routed(route) => ready!(poll_route(route, seat, cx)),
         };
+        explain(seat, &mut response);
         if is_last(seat, response.status()) && !seat.phase.moment().shared() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
@@ -68,12 +69,9 @@ fn course(seat: &Arc<Seat>, request: Request<Incoming>) -> Course {
     if let Some(response) = own_answer(seat, &request) {
         return Course::Answered(response);
     }
-    let request = prepared(seat, request);
     // A layer may panic before it returns a future.
-    match catch_unwind(AssertUnwindSafe(|| seat.house.router.clone().call(request))) {
-        Ok(route) => Course::Routed(route),
-        Err(_) => Course::Answered(panicked(seat)),
-    }
+    let routed = AssertUnwindSafe(|| seat.house.router.clone().call(prepared(seat, request)));
+    catch_unwind(routed).map_or_else(|_| Course::Answered(panicked(seat)), Course::Routed)
 }
 
 fn poll_route(
@@ -88,12 +86,11 @@ fn poll_route(
 }
 
 /// Extractors take a body that came too slowly for a bad one: the client should hear what was wrong.
-fn explained(seat: &Seat, response: Response<Body>) -> Response<Body> {
+fn explain(seat: &Seat, response: &mut Response<Body>) {
     let blamed = response.status() == StatusCode::BAD_REQUEST && seat.slow.load(Relaxed);
-    if !blamed || seat.phase.moment().shared() {
-        return response;
+    if blamed && !seat.phase.moment().shared() {
+        *response = plain(StatusCode::REQUEST_TIMEOUT, "the body of the request came too slowly\n");
     }
-    plain(StatusCode::REQUEST_TIMEOUT, "the body of the request came too slowly\n")
 }
 
 /// Notes what the status means for the connection: whether this is its last answer.
@@ -150,19 +147,21 @@ fn named_client(seat: &Seat, headers: &HeaderMap) -> Option<IpAddr> {
 }
 
 /// The request as the router takes it. One without a body needs neither a limit nor an allocation for it.
-fn prepared(seat: &Arc<Seat>, mut request: Request<Incoming>) -> Request<Body> {
+fn prepared(seat: &Arc<Seat>, request: Request<Incoming>) -> Request<Body> {
+    let mut request = request.map(|body| {
+        if body.is_end_stream() { Body::empty() } else { Body::new(Intake::new(body, seat.clone())) }
+    });
     if let Some(peer) = seat.peer {
         request.extensions_mut().insert(ConnectInfo(peer));
     }
     if let Some(client) = named_client(seat, request.headers()) {
         request.extensions_mut().insert(ClientAddress(Some(client)));
     }
-    if request.body().is_end_stream() {
-        return request.map(|_| Body::empty());
+    if !request.body().is_end_stream() {
+        // Axum's own limit would undercut ours.
+        DefaultBodyLimit::disable().apply(&mut request);
     }
-    // Axum's own limit would undercut ours.
-    DefaultBodyLimit::disable().apply(&mut request);
-    request.map(|body| Body::new(Intake::new(body, seat.clone())))
+    request
 }
 
 /// The panic itself was logged where it happened, with its place.

@@ -12,11 +12,18 @@ use rustix::process::{Resource, getrlimit};
 use tokio::io::Interest;
 use tokio::time::Instant;
 
-use crate::handover::{self, Message};
+use super::HttpSettings;
+use crate::handover::{self, BUNDLE, Message};
 use crate::tls::Acceptor;
 
 /// How many descriptors are received at most before it is looked again whether there is room for more.
-const MOST_ALLOWED: u64 = 64;
+const MOST_ALLOWED: usize = 256;
+
+/// How many connections a worker with these settings takes at a time. It takes them only if it has room for all of
+/// them: where there is little room, it wants few.
+pub(crate) fn bundle(settings: &HttpSettings) -> usize {
+    (settings.max_connections.get() / 64).clamp(1, BUNDLE)
+}
 
 /// How long what was seen of the room is believed: the author's code opens files, too.
 const BELIEVED: Duration = Duration::from_millis(100);
@@ -52,10 +59,19 @@ impl Handed {
     /// The next message. Cancel safe.
     ///
     /// # Errors
-    /// When there is no descriptor left for it, in which case it stays where it is, or the socket is broken.
+    /// When there are not enough descriptors left for it, in which case it stays where it is, or the socket is broken.
     pub(super) async fn next(&mut self) -> io::Result<Message> {
         let Self { socket, allowance, .. } = self;
         socket.async_io(Interest::READABLE, || receive(socket, allowance)).await
+    }
+
+    /// How many connections the next message brings. Cancel safe.
+    ///
+    /// # Errors
+    /// When the socket is broken.
+    pub(super) async fn lying(&mut self) -> io::Result<usize> {
+        let socket = &self.socket;
+        socket.async_io(Interest::READABLE, || handover::peek(socket)).await
     }
 
     /// The next message, if one lies there and there is room for it; what stays there the master takes back.
@@ -65,14 +81,22 @@ impl Handed {
 }
 
 fn receive(socket: &tokio::net::UnixStream, allowance: &mut Allowance) -> io::Result<Message> {
-    allowance.take_one()?;
-    handover::receive(socket)
+    if !allowance.is_plenty() {
+        // Only what can be opened and closed again proves that there is any room.
+        let places = (0..handover::peek(socket)?).map(|_| eventfd(0, EventfdFlags::CLOEXEC));
+        drop(places.collect::<Result<Vec<_>, _>>()?);
+    }
+    let message = handover::receive(socket)?;
+    if let Message::Connections { came, .. } = &message {
+        allowance.count = allowance.count.saturating_sub(came.len());
+    }
+    Ok(message)
 }
 
 /// For how many more descriptors there is room. One that is received without room is lost on its way.
 #[derive(Debug)]
 struct Allowance {
-    count: u64,
+    count: usize,
     seen: Instant,
 }
 
@@ -81,19 +105,15 @@ impl Allowance {
         Self { count: 0, seen: Instant::now() }
     }
 
-    /// Makes sure that there is room for one. Where there is plenty, that is looked at only now and then.
-    fn take_one(&mut self) -> io::Result<()> {
+    /// Whether there is room for whatever comes. Where there is plenty, that is looked at only now and then.
+    fn is_plenty(&mut self) -> bool {
         let now = Instant::now();
-        if self.count == 0 || now - self.seen >= BELIEVED {
+        if self.count < BUNDLE || now - self.seen >= BELIEVED {
             // Most of what is free is left to the author.
-            *self = Self { count: (free_descriptors() / 4).min(MOST_ALLOWED), seen: now };
+            let count = usize::try_from(free_descriptors() / 4).unwrap_or(usize::MAX).min(MOST_ALLOWED);
+            *self = Self { count, seen: now };
         }
-        match self.count.checked_sub(1) {
-            Some(rest) => self.count = rest,
-            // Where room is scarce, only what can be opened and closed again proves that there is any.
-            None => drop(eventfd(0, EventfdFlags::CLOEXEC)?),
-        }
-        Ok(())
+        self.count >= BUNDLE
     }
 }
 

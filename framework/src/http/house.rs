@@ -150,12 +150,14 @@ impl House {
         }
     }
 
-    pub(super) fn has_room(&self) -> bool {
-        self.open() < self.settings.max_connections.get()
+    /// Whether so many more may come; where there can never be so many, whether nobody else is there.
+    pub(super) fn has_room(&self, count: usize) -> bool {
+        let most = self.settings.max_connections.get();
+        self.open() + count.min(most) <= most
     }
 
-    pub(super) async fn room(&self) {
-        self.until(|| self.has_room()).await;
+    pub(super) async fn room(&self, count: usize) {
+        self.until(|| self.has_room(count)).await;
     }
 
     pub(super) async fn empty(&self) {

@@ -4,23 +4,25 @@
 //! Until a worker has received a connection it can be taken back, which happens when the worker ends, leaves, or takes
 //! too long while another has time. What nobody can take is left in the kernel's queue.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::epoll::{CreateFlags, EventData, EventFlags};
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with};
+use tokio::sync::mpsc;
 
 use super::door::{Door, Opening};
 use super::event::ChildId;
 use super::order::Order;
 use super::peeking::{FIRST, Peeking, Seen};
 use super::roster::{Clients, PATIENCE, Roster};
-use crate::handover::{Connection, Handover, Message};
+use super::ways::Ways;
+use crate::handover::Connection;
 use crate::http::is_passing;
 
 /// How long to leave connections in the kernel's queue when all workers have their hands full.
@@ -46,7 +48,7 @@ pub(super) struct Desk {
     wake: Arc<OwnedFd>,
     inbox: mpsc::Receiver<Order>,
     roster: Roster,
-    ways: BTreeMap<ChildId, Handover>,
+    ways: Ways,
     /// Connections that were accepted, and are in nobody's hands.
     homeless: VecDeque<Connection>,
     peeking: Peeking,
@@ -65,7 +67,7 @@ impl Desk {
     ) -> io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &wake, EventData::new_u64(ORDERS), EventFlags::IN)?;
-        let (ways, homeless, peeking) = (BTreeMap::new(), VecDeque::new(), Peeking::new(epoll.try_clone()?));
+        let (ways, homeless, peeking) = (Ways::default(), VecDeque::new(), Peeking::new(epoll.try_clone()?));
         let (roster, looked_at, short) = (Roster::default(), Instant::now(), false);
         Ok(Self { doors, openings, epoll, wake, inbox, roster, ways, homeless, peeking, short, looked_at })
     }
@@ -80,11 +82,13 @@ impl Desk {
             self.look();
             self.house_homeless();
             self.house_seen(&woken);
+            self.send_bundles();
             for place in 0..self.openings.len() {
                 let called = woken.contains(&(place as u64));
                 let Opening { ours, watched, .. } = self.openings[place];
                 if called || ours != watched {
                     let going = ours && self.accept(place);
+                    let going = self.send_bundles() && going;
                     self.watch(place, going);
                 }
             }
@@ -120,20 +124,26 @@ impl Desk {
                     let binds = |door: &Door| door.group == group && door.chooser.binds_clients();
                     let bound = self.doors.iter().any(binds);
                     self.roster.join(id, group, index, if bound { Clients::Bound } else { Clients::Free });
-                    self.ways.insert(id, way);
+                    self.ways.join(id, way);
                 }
-                Order::Ready(id) => self.roster.ready(id),
-                Order::Reported(id, connections) => self.roster.reported(id, connections),
+                Order::Ready(id, most) => {
+                    self.roster.ready(id);
+                    self.ways.ready(id, most);
+                }
+                Order::Reported(id, connections) => {
+                    self.roster.reported(id, connections);
+                    self.ways.forgive(id);
+                }
                 Order::Leave(id) => {
                     self.roster.leave(id);
                     if self.roster.has_better(id) {
-                        self.take_back(id);
+                        self.homeless.extend(self.ways.take_back(id));
                     }
                 }
                 Order::Gone(id) => {
-                    self.take_back(id);
+                    self.homeless.extend(self.ways.take_back(id));
                     self.roster.gone(id);
-                    self.ways.remove(&id);
+                    self.ways.gone(id);
                 }
                 Order::Open(opening) => self.openings.push(opening),
                 Order::Close => return false,
@@ -156,29 +166,14 @@ impl Desk {
         }
         self.looked_at = now;
         for id in self.roster.unsettled() {
-            let Some(way) = self.ways.get(&id) else { continue };
-            let slow = self.roster.looked(id, way.lying(), now);
+            let slow = self.roster.looked(id, self.ways.lying(id), now);
             if slow && self.roster.is_worth_recalling(id) {
-                self.take_back(id);
-                self.knock(id, now);
-            }
-        }
-    }
-
-    /// What a slow worker takes away shows that it has come round.
-    fn knock(&mut self, id: ChildId, now: Instant) {
-        let knocked = self.ways.get(&id).is_some_and(|way| way.knock().is_ok());
-        self.roster.recalled(id, knocked.then_some(now));
-    }
-
-    fn take_back(&mut self, id: ChildId) {
-        let Some(way) = self.ways.get(&id) else { return };
-        while let Some(message) = way.take_back() {
-            match message {
-                Message::Connection(connection) => self.homeless.push_back(connection),
-                Message::Knock => {}
-                Message::Lost => tracing::error!("a connection was lost: the limit of open files is reached"),
-                Message::End => return,
+                self.homeless.extend(self.ways.take_back(id));
+                // What a slow worker takes away shows that it has come round.
+                self.roster.recalled(id, self.ways.knock(id).then_some(now));
+            } else if slow {
+                let kept = self.ways.unbundle(id);
+                self.keep(id, kept);
             }
         }
     }
@@ -271,13 +266,33 @@ impl Desk {
     /// Hands a connection to whoever it is for. Returns whether there was anybody; otherwise it waits here.
     fn hand(&mut self, connection: Connection, key: &[u8]) -> bool {
         let Some(door) = self.doors.get_mut(usize::from(connection.door)) else { return true };
-        let chosen = self.roster.choose(&door.group, &mut door.chooser, key);
-        let handed = chosen.filter(|id| self.ways.get(id).is_some_and(|way| way.send(&connection).is_ok()));
-        match handed {
-            Some(id) => self.roster.handed(id, Instant::now()),
-            None => self.homeless.push_back(connection),
-        }
-        handed.is_some()
+        let Some(id) = self.roster.choose(&door.group, &mut door.chooser, key) else {
+            self.homeless.push_back(connection);
+            return false;
+        };
+        self.roster.handed(id, Instant::now());
+        let full = self.ways.put(id, connection);
+        !full || self.send(id)
+    }
+
+    /// Sends what was put together for a worker. Returns whether that was possible; otherwise it waits here.
+    fn send(&mut self, id: ChildId) -> bool {
+        let kept = self.ways.send(id);
+        self.keep(id, kept)
+    }
+
+    /// Returns whether nothing was kept.
+    fn keep(&mut self, id: ChildId, kept: Vec<Connection>) -> bool {
+        let nothing = kept.is_empty();
+        self.roster.kept(id, kept.len());
+        self.homeless.extend(kept);
+        nothing
+    }
+
+    /// Sends what was put together for anybody. Returns whether all of it went.
+    fn send_bundles(&mut self) -> bool {
+        let unsent = self.ways.laden().into_iter().filter(|id| !self.send(*id)).count();
+        unsent == 0
     }
 
     /// Has the kernel tell when somebody comes, or leaves them in the queue.

@@ -5,10 +5,10 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::mpsc::{self, TrySendError};
 use std::thread::{self, JoinHandle};
 
 use rustix::event::{EventfdFlags, eventfd};
+use tokio::sync::mpsc::{self, error::TrySendError};
 
 use super::desk::Desk;
 use super::door::{Door, Opening};
@@ -20,12 +20,13 @@ use crate::bus::frame::{Frame, Kind};
 use crate::handover::{Handover, MAX_DOORS};
 
 /// How many orders may wait. There are a few for each child, and the thread takes them at once: with so many it hangs.
+/// Places cost memory only while orders wait in them.
 const ORDERS: usize = 4096;
 
 /// The loop's side. Dropping it ends the thread and closes its listeners.
 #[derive(Debug)]
 pub(super) struct Dispatcher {
-    orders: mpsc::SyncSender<Order>,
+    orders: mpsc::Sender<Order>,
     wake: Arc<OwnedFd>,
     thread: JoinHandle<()>,
     /// Whether an order found no room.
@@ -44,7 +45,7 @@ impl Dispatcher {
             return Err(io::Error::other(problem + "; give some the policy `shared`"));
         }
         let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
-        let (orders, inbox) = mpsc::sync_channel(ORDERS);
+        let (orders, inbox) = mpsc::channel(ORDERS);
         let desk = Desk::new(doors, openings, Arc::clone(&wake), inbox)?;
         let thread = thread::Builder::new().name("dispatch".to_owned()).spawn(move || desk.run())?;
         Ok(Self { orders, wake, thread, overrun: AtomicBool::new(false) })
@@ -69,7 +70,7 @@ impl Dispatcher {
     /// A worker said something: perhaps that it can take connections, or how many it has.
     pub(super) fn heard(&self, from: ChildId, frame: &Frame) {
         match frame.kind() {
-            Kind::Ready => self.order(Order::Ready(from)),
+            Kind::Ready => self.order(Order::Ready(from, frame.number())),
             Kind::Pulse => {
                 if let Ok(pulse) = codec::decode::<Pulse>("a pulse", frame.payload()) {
                     self.order(Order::Reported(from, pulse.connections));
@@ -140,7 +141,7 @@ mod tests {
 
     #[test]
     fn orders_are_bounded() {
-        let (orders, _inbox) = mpsc::sync_channel(1);
+        let (orders, _inbox) = mpsc::channel(1);
         let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).unwrap());
         let thread = thread::spawn(thread::park);
         let parked = thread.thread().clone();

@@ -13,7 +13,8 @@ pub(super) enum Order {
         index: u32,
         way: Handover,
     },
-    Ready(ChildId),
+    /// It can take connections, so many at a time.
+    Ready(ChildId, u64),
     Reported(ChildId, u64),
     Leave(ChildId),
     Gone(ChildId),

@@ -131,6 +131,14 @@ impl Roster {
         }
     }
 
+    /// The last so many could not be handed to it.
+    pub(super) fn kept(&mut self, id: ChildId, count: usize) {
+        if let Some(station) = self.0.get_mut(&id) {
+            station.lying.truncate(station.lying.len().saturating_sub(count));
+            station.load = station.load.saturating_sub(count as u64);
+        }
+    }
+
     /// So much of it still lies there; what was handed over first was taken up first. Returns whether it lies too
     /// long.
     pub(super) fn looked(&mut self, id: ChildId, lying: usize, now: Instant) -> bool {
@@ -271,6 +279,17 @@ mod tests {
         assert_eq!(roster.unsettled(), [A]);
         assert!(!roster.looked(A, 0, now + PATIENCE));
         assert_eq!(roster.unsettled(), []);
+    }
+
+    #[test]
+    fn what_could_not_be_handed_over_does_not_lie_with_anybody() {
+        let (mut roster, now) = (roster(), Instant::now());
+        (0..3).for_each(|_| roster.handed(A, now));
+        roster.kept(A, 2);
+        assert_eq!(roster.unsettled(), [A]);
+        roster.kept(A, 1);
+        assert_eq!(roster.unsettled(), []);
+        assert!(!roster.looked(A, 0, now + PATIENCE));
     }
 
     #[test]

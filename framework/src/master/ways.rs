@@ -1,0 +1,162 @@
+//! The ways by which connections go to the workers. What is for the same worker is put together, so that it costs the
+//! two of them one call each.
+
+use std::collections::BTreeMap;
+
+use super::event::ChildId;
+use crate::handover::{BUNDLE, Connection, Handover, Message};
+
+/// The ways to all workers.
+#[derive(Debug, Default)]
+pub(super) struct Ways(BTreeMap<ChildId, Way>);
+
+#[derive(Debug)]
+struct Way {
+    handover: Handover,
+    /// What is to be handed over next.
+    bundle: Vec<Connection>,
+    /// How many connections the worker takes at a time.
+    most: usize,
+    /// Whether more than one at a time was handed over, and may lie there.
+    bundled: bool,
+    /// Whether it gets one at a time for now, whatever it takes.
+    singly: bool,
+}
+
+impl Ways {
+    pub(super) fn join(&mut self, id: ChildId, handover: Handover) {
+        self.0.insert(id, Way { handover, bundle: Vec::new(), most: 1, bundled: false, singly: false });
+    }
+
+    pub(super) fn gone(&mut self, id: ChildId) {
+        self.0.remove(&id);
+    }
+
+    /// The worker takes so many connections at a time. One that does not know of bundles says 0.
+    pub(super) fn ready(&mut self, id: ChildId, most: u64) {
+        if let Some(way) = self.0.get_mut(&id) {
+            way.most = usize::try_from(most).unwrap_or(BUNDLE).clamp(1, BUNDLE);
+        }
+    }
+
+    /// Puts a connection to the others for this worker, and tells whether it takes no more of them at a time.
+    pub(super) fn put(&mut self, id: ChildId, connection: Connection) -> bool {
+        self.0.get_mut(&id).is_some_and(|way| {
+            way.bundle.push(connection);
+            way.singly || way.bundle.len() >= way.most
+        })
+    }
+
+    /// For whom something was put together.
+    pub(super) fn laden(&self) -> Vec<ChildId> {
+        self.0.iter().filter(|(_, way)| !way.bundle.is_empty()).map(|(id, _)| *id).collect()
+    }
+
+    /// Hands over what was put together; returns what could not be.
+    pub(super) fn send(&mut self, id: ChildId) -> Vec<Connection> {
+        let Some(Way { handover, bundle, bundled, .. }) = self.0.get_mut(&id) else { return Vec::new() };
+        if handover.send(bundle).is_err() {
+            return std::mem::take(bundle);
+        }
+        *bundled |= bundle.len() > 1;
+        bundle.clear();
+        Vec::new()
+    }
+
+    /// It takes long, perhaps because it has descriptors for some of a bundle, but not for all: it gets one at a time, until
+    /// it is [forgiven](Self::forgive), and so does it what lies there. Returns what could not be handed over again.
+    pub(super) fn unbundle(&mut self, id: ChildId) -> Vec<Connection> {
+        let Some(way) = self.0.get_mut(&id) else { return Vec::new() };
+        way.singly = true;
+        let mut back = if way.bundled { self.take_back(id) } else { Vec::new() };
+        let Some(Way { handover, .. }) = self.0.get(&id) else { return back };
+        back.retain(|one| handover.send(std::slice::from_ref(one)).is_err());
+        back
+    }
+
+    /// It gets bundles again.
+    pub(super) fn forgive(&mut self, id: ChildId) {
+        if let Some(way) = self.0.get_mut(&id) {
+            way.singly = false;
+        }
+    }
+
+    /// Leaves something there that the worker takes away when it comes round; whether that was possible.
+    pub(super) fn knock(&self, id: ChildId) -> bool {
+        self.0.get(&id).is_some_and(|way| way.handover.knock().is_ok())
+    }
+
+    /// How much the worker has not received.
+    pub(super) fn lying(&self, id: ChildId) -> usize {
+        self.0.get(&id).map_or(0, |way| way.handover.lying())
+    }
+
+    /// Takes back what the worker has not received.
+    pub(super) fn take_back(&mut self, id: ChildId) -> Vec<Connection> {
+        let mut back = Vec::new();
+        let Some(way) = self.0.get_mut(&id) else { return back };
+        way.bundled = false;
+        while let Some(message) = way.handover.take_back() {
+            match message {
+                Message::Connections { came, lost } => {
+                    back.extend(came);
+                    if lost > 0 {
+                        tracing::error!("{lost} connections were lost: the limit of open files is reached");
+                    }
+                }
+                Message::Knock => {}
+                Message::End => break,
+            }
+        }
+        back
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handover::{peek, receive};
+
+    const A: ChildId = ChildId(1);
+
+    fn ways(most: u64) -> Ways {
+        let mut ways = Ways::default();
+        ways.join(A, Handover::new().unwrap());
+        ways.ready(A, most);
+        ways
+    }
+
+    /// Puts one connection more, and tells whether a bundle is full with it.
+    fn put(ways: &mut Ways) -> bool {
+        let socket = std::io::pipe().unwrap().1.into();
+        ways.put(A, Connection { door: 0, client: None, socket })
+    }
+
+    #[test]
+    fn a_worker_gets_as_many_at_a_time_as_it_takes() {
+        let mut two = ways(2);
+        assert_eq!([put(&mut two), put(&mut two)], [false, true]);
+        assert_eq!(two.laden(), [A]);
+        assert!(two.send(A).is_empty() && two.laden().is_empty());
+        assert_eq!((two.lying(A), two.take_back(A).len(), two.lying(A)), (2, 2, 0));
+        assert!(put(&mut ways(0)), "one that says nothing takes one");
+        let mut many = ways(u64::MAX);
+        assert_eq!((0..BUNDLE).filter(|_| put(&mut many)).count(), 1);
+    }
+
+    #[test]
+    fn who_takes_long_gets_one_at_a_time_until_it_is_forgiven() {
+        let mut ways = ways(2);
+        put(&mut ways);
+        assert!(put(&mut ways) && ways.send(A).is_empty());
+        assert!(ways.unbundle(A).is_empty() && put(&mut ways));
+        assert!(ways.send(A).is_empty());
+        let end = ways.0[&A].handover.receiving_end();
+        assert_eq!(
+            [0; 3].map(|_| peek(&end).ok().zip(receive(&end).ok()).map(|(count, _)| count)),
+            [Some(1); 3]
+        );
+        ways.forgive(A);
+        assert!(!put(&mut ways));
+    }
+}
