@@ -1,8 +1,11 @@
 //! Two ends of a link in one process: what is sent, what waits, and who dies.
 
-use std::io::{Read, Write};
+use std::io::{IoSlice, Read, Write};
+use std::os::fd::AsFd as _;
 
-use super::super::frame::Kind;
+use super::super::frame::{Frame, Kind};
+use super::super::head::HEAD;
+use super::super::socket::transmit;
 use super::*;
 
 #[tokio::test]
