@@ -25,6 +25,11 @@ impl Load {
         self.pieces
     }
 
+    /// Whether the kernel has nothing of it.
+    pub(super) fn is_untouched(&self) -> bool {
+        self.written == 0
+    }
+
     /// Writes until everything is written or the socket takes no more, which is the error `WouldBlock`; then it goes on
     /// where it was.
     pub(super) fn write(&mut self, socket: BorrowedFd<'_>) -> io::Result<()> {

@@ -80,7 +80,7 @@ impl Sender {
             (added, if fine { Fill::Fine } else { Fill::Crowded })
         };
         if let Some(load) = added.alone {
-            self.shared.write_now(load);
+            self.shared.write_now(load)?;
         }
         if added.is_first {
             self.shared.filled.notify_one();
@@ -150,8 +150,8 @@ impl Shared {
         self.filled.notify_one();
     }
 
-    /// Writes what came alone; what the socket does not take is the task's.
-    fn write_now(&self, mut load: Load) {
+    /// Writes what came alone; what the socket does not take is the task's. Of what is [`SendError::Gone`] nothing arrived.
+    fn write_now(&self, mut load: Load) -> Result<(), SendError> {
         match load.write(self.socket.as_fd()) {
             Ok(()) => {
                 let mut queue = self.lock();
@@ -167,8 +167,14 @@ impl Shared {
                 self.lock().put_back(load);
                 self.filled.notify_one();
             }
-            Err(_) => self.close(),
+            Err(_) => {
+                self.close();
+                if load.is_untouched() {
+                    return Err(SendError::Gone);
+                }
+            }
         }
+        Ok(())
     }
 }
 
