@@ -21,7 +21,7 @@ from processes import Failed, Server, free_port
 from script import at_least_one, machine, rotated, run
 from table import figure, ratio, render, spread
 
-TYPED, UNTYPED, STATE, RELAY = "typed", "untyped", "state", "bare relay"
+TYPED, UNTYPED, STATE, RELAY, FRAMED = "typed", "untyped", "state", "bare relay", "framed relay"
 NODE, REDIS, NATS = "node", "redis", "nats"
 
 SIZES = {64: 400_000, 1024: 200_000, 65536: 8_000, 1 << 20: 400}
@@ -114,6 +114,10 @@ def start_relay(group, programs, receivers, task):
     return group.add([programs / "bus-peer", "relay", receivers, *task.split()])
 
 
+def start_framed(group, programs, receivers, task):
+    return group.add([programs / "bus-peer", "framed-relay", receivers, *task.split()])
+
+
 def start_node(group, _, receivers, task):
     return group.add([tool("node"), BENCH / "node" / "relay.js", receivers, *task.split()])
 
@@ -161,7 +165,8 @@ def starter(name):
     apps = {TYPED: "typed", UNTYPED: "untyped", STATE: "state"}
     if name in apps:
         return lambda group, programs, *rest: start_app(group, programs, apps[name], *rest)
-    return {RELAY: start_relay, NODE: start_node, REDIS: start_redis, NATS: start_nats}[name]
+    peers = {RELAY: start_relay, FRAMED: start_framed, NODE: start_node, REDIS: start_redis, NATS: start_nats}
+    return peers[name]
 
 
 def messages(name, programs, receivers, task):
@@ -238,15 +243,15 @@ def show(key, by_name):
     rows = []
     for name, samples in by_name.items():
         rate = column(samples, "per second")
-        relay = column(by_name[RELAY], "per second")
+        relays = (column(by_name[relay], "per second") for relay in [RELAY, FRAMED])
         row = [name]
         if single:
             row += [figure(median(column(samples, "p50"))), figure(median(column(samples, "p99")))]
         else:
-            row += [figure(median(rate)), spread(rate), ratio(rate, relay)]
+            row += [figure(median(rate)), spread(rate), *(ratio(rate, relay) for relay in relays)]
         cpu = figure(median(column(samples, "cpu")))
         rows.append([*row, cpu, figure(median(column(samples, "rss")))])
-    head = ["", "p50 µs", "p99 µs"] if single else ["", "deliveries/s", "range", "of the bare relay"]
+    head = ["", "p50 µs", "p99 µs"] if single else ["", "deliveries/s", "range", "of the bare relay", "of the framed"]
     print(render(title, [*head, "CPU s per million", "relay's MiB"], rows))
 
 
@@ -259,8 +264,8 @@ def main():
     parser.add_argument("--only", nargs="+", help="measure these ways alone")
     arguments = at_least_one(parser, parser.parse_args())
     programs = build()
-    names = [TYPED, UNTYPED, STATE, RELAY, *present()]
-    names = [name for name in names if not arguments.only or name in [*arguments.only, RELAY]]
+    names = [TYPED, UNTYPED, STATE, RELAY, FRAMED, *present()]
+    names = [name for name in names if not arguments.only or name in [*arguments.only, RELAY, FRAMED]]
     print(f"{machine()}; {arguments.rounds} rounds\n")
     for key, by_name in measure(names, programs, arguments).items():
         show(key, by_name)

@@ -3,19 +3,24 @@
 //! | role | is |
 //! |---|---|
 //! | `relay` | the least that a relay can be: WHERE is the number of receivers; it starts them and a sender, and passes bytes on |
-//! | `relay-send`, `relay-receive` | its children, with a socket as standard input |
+//! | `framed-relay` | the least that a relay with addresses can be: it finds each frame, and passes it on to each receiver |
+//! | `relay-send`, `relay-receive` | the children of both, with a socket as standard input |
 //! | `redis-send`, `redis-receive` | clients of a Redis at the Unix socket WHERE |
 //! | `nats-send`, `nats-receive` | clients of a NATS server at the address WHERE |
 
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::net::TcpStream;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 
+use bytes::{Buf as _, BytesMut};
 use hatchery_bench::bus::{Task, receive, say, send, tell_sender};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+/// What a relay takes in one read.
+const CHUNK: usize = 64 << 10;
 
 fn main() -> io::Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -24,7 +29,8 @@ fn main() -> io::Result<()> {
     };
     let task = Task::parse(&task.join(" "))?;
     match &**role {
-        "relay" => relay(place.parse().map_err(io::Error::other)?, &words),
+        "relay" => relay(place.parse().map_err(io::Error::other)?, &words, pass_on_bytes),
+        "framed-relay" => relay(place.parse().map_err(io::Error::other)?, &words, pass_on_frames),
         "relay-send" => sending(own_link()?, task, with_length),
         "relay-receive" => receive(own_link()?, task, find_by_length)?.tell("receiver"),
         "redis-send" => {
@@ -167,7 +173,14 @@ fn find_nats_message(bytes: &[u8]) -> Option<(usize, Option<Range<usize>>)> {
 }
 
 /// Starts the ends, and passes what the sender says on to every receiver, in one thread.
-fn relay(receivers: usize, words: &[String]) -> io::Result<()> {
+fn relay<F>(
+    receivers: usize,
+    words: &[String],
+    pass_on: impl FnOnce(tokio::net::UnixStream, Vec<tokio::net::UnixStream>) -> F,
+) -> io::Result<()>
+where
+    F: Future<Output = io::Result<()>>,
+{
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut ends = Vec::new();
@@ -180,17 +193,58 @@ fn relay(receivers: usize, words: &[String]) -> io::Result<()> {
             children.push(command.spawn()?);
             ends.push(tokio::net::UnixStream::from_std(ours)?);
         }
-        let mut sender = ends.pop().ok_or(io::ErrorKind::NotFound)?;
-        let mut bytes = vec![0; 64 << 10];
-        loop {
-            let count = sender.read(&mut bytes).await?;
-            if count == 0 {
-                return Ok(());
-            }
-            for receiver in &mut ends {
-                // One that has got everything may be gone.
-                let _ = receiver.write_all(&bytes[..count]).await;
-            }
-        }
+        let sender = ends.pop().ok_or(io::ErrorKind::NotFound)?;
+        pass_on(sender, ends).await
     })
+}
+
+async fn pass_on_bytes(
+    mut sender: tokio::net::UnixStream,
+    mut receivers: Vec<tokio::net::UnixStream>,
+) -> io::Result<()> {
+    let mut bytes = vec![0; CHUNK];
+    loop {
+        let count = sender.read(&mut bytes).await?;
+        if count == 0 {
+            return Ok(());
+        }
+        for receiver in &mut receivers {
+            // One that has got everything may be gone.
+            let _ = receiver.write_all(&bytes[..count]).await;
+        }
+    }
+}
+
+/// All whole frames of a read go to a receiver together, each as a slice of its own.
+async fn pass_on_frames(
+    mut sender: tokio::net::UnixStream,
+    mut receivers: Vec<tokio::net::UnixStream>,
+) -> io::Result<()> {
+    let mut bytes = BytesMut::new();
+    loop {
+        bytes.reserve(CHUNK);
+        if sender.read_buf(&mut bytes).await? == 0 {
+            return Ok(());
+        }
+        let mut end = 0;
+        let mut frames = Vec::new();
+        while let Some((length, _)) = find_by_length(&bytes[end..]) {
+            frames.push(end..end + length);
+            end += length;
+        }
+        for receiver in &mut receivers {
+            let mut slices: Vec<_> = frames.iter().map(|frame| IoSlice::new(&bytes[frame.clone()])).collect();
+            // One that has got everything may be gone.
+            let _ = write_slices(receiver, &mut slices).await;
+        }
+        bytes.advance(end);
+    }
+}
+
+async fn write_slices(to: &mut tokio::net::UnixStream, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
+    while !slices.is_empty() {
+        let written = to.write_vectored(slices).await?;
+        IoSlice::advance_slices(&mut slices, written);
+    }
+    Ok(())
 }

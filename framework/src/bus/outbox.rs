@@ -1,14 +1,19 @@
 //! What waits to be written to one link: in order, bounded in bytes, and with states conflated, so that a slow receiver
 //! costs one copy of each state however often it changes. Pure.
 
+mod piece;
+
 use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 
+use self::piece::{Subject, attachments, conflates, is_due, subject_of, weight};
 use super::decoder::Parcel;
 use super::frame::{Frame, Kind};
 use super::payload::RETAINED;
 use super::peer::Address;
+
+pub(crate) use self::piece::Piece;
 
 /// The most bytes that may wait for one receiver, beside one frame of any size, the latest version of each state, and
 /// the welcome.
@@ -39,50 +44,6 @@ const CONGESTED: usize = 256 << 10;
 
 /// What is large enough to keep its whole read alive.
 const LARGE: usize = 16 << 10;
-
-/// What is written at once.
-#[derive(Debug)]
-pub(crate) enum Piece {
-    /// With descriptors, or a state that a newer version may take the place of, or large.
-    Frame(Frame),
-    /// Whole frames, shared with other receivers.
-    Shared(Bytes),
-    /// Whole frames, copied.
-    Gathered(Vec<u8>),
-}
-
-impl Piece {
-    fn wire_length(&self) -> usize {
-        match self {
-            Self::Frame(frame) => frame.wire_length(),
-            Self::Shared(bytes) => bytes.len(),
-            Self::Gathered(bytes) => bytes.len(),
-        }
-    }
-
-    /// The bytes of what can pile up.
-    fn message_length(&self) -> usize {
-        match self {
-            Self::Frame(frame) if !piles_up(frame.kind()) => 0,
-            other => other.wire_length(),
-        }
-    }
-
-    fn carries_descriptors(&self) -> bool {
-        matches!(self, Self::Frame(frame) if !frame.descriptors().is_empty())
-    }
-
-    /// The descriptors of a message.
-    fn attachments(&self) -> usize {
-        match self {
-            Self::Frame(frame) => attachments(frame),
-            _ => 0,
-        }
-    }
-}
-
-/// What only the latest counts of: its kind, who said it, and its topic.
-type Subject = (Kind, Address, Box<str>);
 
 /// The frames that wait for one receiver.
 #[derive(Debug)]
@@ -251,8 +212,14 @@ impl Outbox {
         }
     }
 
+    /// Whether nothing waits; something may be under way.
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_empty()
+    }
+
+    /// Whether what was taken is still being written.
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.under_way.bytes > 0
     }
 
     /// The bytes that wait, or are being written.
@@ -322,42 +289,6 @@ impl Outbox {
         }
         Ok(())
     }
-}
-
-/// Whether only the latest counts.
-fn conflates(kind: Kind) -> bool {
-    matches!(kind, Kind::State | Kind::Contribute | Kind::Contribution | Kind::Trace)
-}
-
-/// What is short, and comes once for what its receiver sent; it finds room when messages do not.
-fn is_due(kind: Kind) -> bool {
-    matches!(
-        kind,
-        Kind::Receipt | Kind::Refusal | Kind::Room | Kind::Cancel | Kind::Unloaded | Kind::Farewell
-    )
-}
-
-fn attachments(frame: &Frame) -> usize {
-    if frame.kind() == Kind::Message { frame.descriptors().len() } else { 0 }
-}
-
-fn piles_up(kind: Kind) -> bool {
-    !conflates(kind) && kind != Kind::Welcome
-}
-
-fn subject_of(frame: &Frame) -> Subject {
-    // A state is the cluster's, whoever published it.
-    let from = if frame.kind() == Kind::State { Address::default() } else { frame.route().from };
-    (frame.kind(), from, frame.topic().into())
-}
-
-/// What a state takes, as its publisher was allowed it; nothing for what is no state.
-fn weight(frame: &Frame) -> usize {
-    if frame.kind() != Kind::State {
-        return 0;
-    }
-    let memory = if frame.is_in_memory() { frame.payload_length().unwrap_or_default() } else { 0 };
-    frame.wire_length() + usize::try_from(memory).unwrap_or(usize::MAX >> 1)
 }
 
 #[cfg(test)]

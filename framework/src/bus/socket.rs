@@ -1,9 +1,10 @@
-//! What a link asks of the kernel: a pair of sockets, an inherited end, and bytes with descriptors both ways.
+//! What a link asks of the kernel: a pair of sockets, an inherited end, bytes with descriptors both ways, and to be woken
+//! when there are more.
 
 use std::cell::RefCell;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use rustix::io::Errno;
@@ -11,6 +12,7 @@ use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketType, recvmsg, sendmsg, sockopt,
 };
+use tokio::net::unix::pipe;
 
 use super::decoder::Decoder;
 use super::frame::MAX_DESCRIPTORS;
@@ -43,18 +45,88 @@ pub(crate) fn inherit() -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// What one read brought.
+/// A connected socket. The runtime wakes nobody when it becomes writable, as it does whenever the other side has read:
+/// who has something to write tries, and asks for [`Room`] when there is none.
+#[derive(Debug)]
+pub(super) struct Socket(pipe::Receiver);
+
+/// What reads brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Received {
     Bytes,
     End,
 }
 
-/// One `recvmsg`. It always has room for descriptors, because a plain read would silently close them.
-pub(super) fn receive(socket: BorrowedFd<'_>, decoder: &mut Decoder) -> io::Result<Received> {
+impl Socket {
+    /// Must be called inside a runtime.
+    pub(super) fn watch(socket: OwnedFd) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        // Only its readiness is asked for, which is that of any descriptor.
+        Ok(Self(pipe::Receiver::from_owned_fd_unchecked(socket)?))
+    }
+
+    /// Waits for bytes, and takes them with their descriptors. Cancel safe.
+    pub(super) async fn receive(&self, decoder: &mut Decoder) -> io::Result<Received> {
+        loop {
+            self.0.readable().await?;
+            tokio::task::consume_budget().await;
+            let mut brought = None;
+            let tried = self.0.try_io(|| {
+                let (received, is_drained) = receive(self.as_fd(), decoder)?;
+                brought = Some(received);
+                // So the runtime waits for the next event, and saves a read that brings nothing.
+                if is_drained { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+            });
+            match (brought, tried) {
+                (Some(received), _) => return Ok(received),
+                (None, Err(error)) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+                _ => {}
+            }
+        }
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Tells when a socket takes more bytes.
+#[derive(Debug)]
+pub(super) struct Room(pipe::Sender);
+
+impl Room {
+    /// Takes a descriptor of its own. Must be called inside a runtime.
+    pub(super) fn watch(socket: &Socket) -> io::Result<Self> {
+        let socket = rustix::io::fcntl_dupfd_cloexec(socket, 3)?;
+        Ok(Self(pipe::Sender::from_owned_fd_unchecked(socket)?))
+    }
+
+    /// Waits until a write is worth an attempt. Cancel safe.
+    pub(super) async fn there(&self) -> io::Result<()> {
+        self.0.writable().await?;
+        tokio::task::consume_budget().await;
+        Ok(())
+    }
+
+    /// Tries to write; when that is in vain, there is no room before the next event.
+    pub(super) fn attempt<T>(&self, write: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        self.0.try_io(write)
+    }
+}
+
+/// One `recvmsg`, and whether nothing was left. It always has room for descriptors, because a plain read would silently
+/// close them.
+fn receive(socket: BorrowedFd<'_>, decoder: &mut Decoder) -> io::Result<(Received, bool)> {
     SCRATCH.with_borrow_mut(|bytes| receive_into(socket, bytes, decoder))
 }
 
-fn receive_into(socket: BorrowedFd<'_>, bytes: &mut [u8], decoder: &mut Decoder) -> io::Result<Received> {
+fn receive_into(
+    socket: BorrowedFd<'_>,
+    bytes: &mut [u8],
+    decoder: &mut Decoder,
+) -> io::Result<(Received, bool)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let received = recvmsg(socket, &mut [IoSliceMut::new(bytes)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
@@ -65,14 +137,17 @@ fn receive_into(socket: BorrowedFd<'_>, bytes: &mut [u8], decoder: &mut Decoder)
         }
     }
     if received.bytes == 0 {
-        return Ok(Received::End);
+        return Ok((Received::End, false));
     }
-    if received.flags.contains(ReturnFlags::CTRUNC) {
+    let is_stripped = received.flags.contains(ReturnFlags::CTRUNC);
+    // A read ends behind descriptors, however much follows.
+    let is_drained = received.bytes < bytes.len() && descriptors.is_empty() && !is_stripped;
+    if is_stripped {
         decoder.feed_stripped(&bytes[..received.bytes]);
     } else {
         decoder.feed(&bytes[..received.bytes], descriptors);
     }
-    Ok(Received::Bytes)
+    Ok((Received::Bytes, is_drained))
 }
 
 /// Whether too many descriptors of this user are on their way, so that the kernel takes no more for now.

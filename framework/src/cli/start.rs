@@ -1,5 +1,6 @@
 //! `start`: from the arguments and the configuration to a running master.
 
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -47,12 +48,17 @@ fn begin(about: &About, args: &Start, inherited: Vec<Inherited>) -> Outcome {
     }
     with_runtime(async {
         let herald = daemon::herald()?;
-        let outcome = match plan(about, args, inherited) {
-            Ok(plan) => master::run(plan, &herald).await,
-            Err(outcome) => outcome,
-        };
-        herald.ended(&outcome).await;
-        Err(outcome)
+        let plan = plan(about, args, inherited);
+        // The runtime asks the kernel for news before it goes on with what is no task, each time when a task woke it.
+        let life = tokio::spawn(async move {
+            let outcome = match plan {
+                Ok(plan) => master::run(plan, &herald).await,
+                Err(outcome) => outcome,
+            };
+            herald.ended(&outcome).await;
+            outcome
+        });
+        Err(life.await.unwrap_or_else(|error| resume_unwind(error.into_panic())))
     })
 }
 

@@ -17,7 +17,7 @@ use crate::image::Image;
 use crate::launch::Launch;
 
 /// Reads the settings anew, for the processes of a new generation.
-pub(crate) type Refresh = Arc<dyn Fn() -> Result<Launch, String>>;
+pub(crate) type Refresh = Arc<dyn Fn() -> Result<Launch, String> + Send + Sync>;
 
 /// One generation's program.
 #[derive(Debug)]

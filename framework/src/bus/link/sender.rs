@@ -1,0 +1,242 @@
+//! The half of a link that sends: a queue that clones share. What is pushed alone is written at once; the link's task
+//! writes what comes in a crowd, and what the socket does not take.
+
+use std::io;
+use std::os::fd::AsFd as _;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::super::decoder::Parcel;
+use super::super::frame::Frame;
+use super::super::outbox::{Full, Outbox};
+use super::super::socket::{Room, Socket, is_congestion};
+use super::load::Load;
+use super::queue::{Queue, Turn};
+
+/// How long to wait while the kernel takes no descriptors of this user, or has none for us.
+const AGAIN: Duration = Duration::from_millis(5);
+
+/// The half that sends; clones share one queue. When the last is dropped, what is queued is still written.
+#[derive(Debug)]
+pub(crate) struct Sender {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    socket: Arc<Socket>,
+    queue: Mutex<Queue>,
+    filled: Notify,
+    drained: Notify,
+}
+
+/// How full the queue is after a push.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fill {
+    /// Much more fits, or whoever waits for more waits in vain.
+    Fine,
+    /// Who can wait should.
+    Crowded,
+}
+
+/// Why a frame was not queued.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SendError {
+    #[error(transparent)]
+    Full(#[from] Full),
+    #[error("the process at the other end is gone")]
+    Gone,
+}
+
+impl Sender {
+    /// So many bytes may wait. Must be called inside a runtime.
+    pub(super) fn new(socket: Arc<Socket>, waiting: usize) -> Self {
+        let (filled, drained) = (Notify::new(), Notify::new());
+        let shared = Arc::new(Shared { socket, queue: Mutex::new(Queue::new(waiting)), filled, drained });
+        tokio::spawn(write_all(Arc::clone(&shared)));
+        Self { shared }
+    }
+
+    /// Queues a frame without waiting.
+    pub(crate) fn push(&self, frame: Frame) -> Result<(), SendError> {
+        self.queue(|outbox| outbox.push(frame)).map(drop)
+    }
+
+    /// Queues what is relayed, without waiting; all of it, or nothing.
+    pub(crate) fn push_parcel(&self, parcel: &Parcel) -> Result<Fill, SendError> {
+        self.queue(|outbox| outbox.push_parcel(parcel))
+    }
+
+    fn queue(&self, push: impl FnOnce(&mut Outbox) -> Result<(), Full>) -> Result<Fill, SendError> {
+        let (added, fill) = {
+            let mut queue = self.shared.lock();
+            if queue.closed {
+                return Err(SendError::Gone);
+            }
+            let added = queue.add(push)?;
+            let fine = queue.stalled || queue.outbox.has_room();
+            (added, if fine { Fill::Fine } else { Fill::Crowded })
+        };
+        if let Some(load) = added.alone {
+            self.shared.write_now(load)?;
+        }
+        if added.is_first {
+            self.shared.filled.notify_one();
+        }
+        Ok(fill)
+    }
+
+    /// Takes back what waits of a state that the receiver observes no more.
+    pub(crate) fn recall(&self, topic: &str) {
+        self.shared.lock().outbox.recall(topic);
+        self.shared.drained.notify_waiters();
+    }
+
+    /// Nobody should wait for this receiver until it takes something again.
+    pub(crate) fn give_up_waiting(&self) {
+        let mut queue = self.shared.lock();
+        queue.stalled = !queue.outbox.has_room();
+    }
+
+    /// Waits until much more would fit, or the other side is gone. Cancel safe.
+    pub(crate) async fn roomy(&self) {
+        self.until(|queue| queue.closed || queue.outbox.has_room()).await;
+    }
+
+    /// Queues a frame, waiting for room. Cancel safe: a cancelled send has queued nothing.
+    pub(crate) async fn send(&self, frame: Frame) -> Result<(), SendError> {
+        loop {
+            let drained = self.shared.drained.notified();
+            match self.push(frame.clone()) {
+                Err(SendError::Full(_)) => drained.await,
+                other => return other,
+            }
+        }
+    }
+
+    /// Waits until everything queued is written, or the other side is gone. Cancel safe.
+    pub(crate) async fn flush(&self) {
+        self.until(|queue| queue.closed || queue.outbox.bytes() == 0).await;
+    }
+
+    async fn until(&self, fact: impl Fn(&Queue) -> bool) {
+        loop {
+            let drained = self.shared.drained.notified();
+            if fact(&self.shared.lock()) {
+                return;
+            }
+            drained.await;
+        }
+    }
+
+    /// The bytes that wait to be written.
+    pub(crate) fn waiting(&self) -> usize {
+        self.shared.lock().outbox.bytes()
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nothing more is written: what is queued goes, and the descriptors with it.
+    fn close(&self) {
+        let queued = self.lock().close();
+        drop(queued);
+        self.drained.notify_waiters();
+        self.filled.notify_one();
+    }
+
+    /// Writes what came alone; what the socket does not take is the task's. Of what is [`SendError::Gone`] nothing arrived.
+    fn write_now(&self, mut load: Load) -> Result<(), SendError> {
+        match load.write(self.socket.as_fd()) {
+            Ok(()) => {
+                let mut queue = self.lock();
+                queue.note_written(load);
+                let is_more = !queue.outbox.is_empty();
+                drop(queue);
+                self.drained.notify_waiters();
+                if is_more {
+                    self.filled.notify_one();
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock || is_congestion(&error) => {
+                self.lock().put_back(load);
+                self.filled.notify_one();
+            }
+            Err(_) => {
+                self.close();
+                if load.is_untouched() {
+                    return Err(SendError::Gone);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes what is queued until the socket fails or nobody can queue anything more.
+async fn write_all(shared: Arc<Shared>) {
+    let mut room = None;
+    loop {
+        let turn = shared.lock().take_turn();
+        match turn {
+            Turn::Write(mut load) => {
+                if write_out(&shared.socket, &mut load, &mut room).await.is_err() {
+                    return shared.close();
+                }
+                shared.lock().note_written(load);
+                shared.drained.notify_waiters();
+            }
+            Turn::Wait => {
+                room = None;
+                shared.filled.notified().await;
+            }
+            Turn::End => return,
+        }
+    }
+}
+
+/// Writes all of it. `room` is how to wait for the socket, made when it is wanted for the first time.
+async fn write_out(socket: &Socket, load: &mut Load, room: &mut Option<Room>) -> io::Result<()> {
+    loop {
+        let written = match room {
+            Some(room) => room.attempt(|| load.write(socket.as_fd())),
+            None => load.write(socket.as_fd()),
+        };
+        match written {
+            // The kernel does not say when others have taken theirs.
+            Err(error) if is_congestion(&error) => tokio::time::sleep(AGAIN).await,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => wait_for(socket, room).await?,
+            other => return other,
+        }
+    }
+}
+
+async fn wait_for(socket: &Socket, room: &mut Option<Room>) -> io::Result<()> {
+    if room.is_none() {
+        *room = Room::watch(socket).ok();
+    }
+    match room {
+        Some(room) => return room.there().await,
+        None => tokio::time::sleep(AGAIN).await,
+    }
+    Ok(())
+}
+
+impl Clone for Sender {
+    fn clone(&self) -> Self {
+        self.shared.lock().senders += 1;
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        self.shared.lock().senders -= 1;
+        self.shared.filled.notify_one();
+    }
+}
