@@ -96,10 +96,7 @@ fn values_that_no_server_can_work_with_are_mistakes() {
         ("[http]\nlisten = [{ address = 'unix:a', owner = 'no-such-one' }]", "2:11: http.listen[0]"),
         ("[http]\nheader_timeout = '0s'", "2:18: http.header_timeout: 0s is too short"),
         ("[http]\nsend_timeout = '1ms'", "2:16: http.send_timeout: 1ms is too short"),
-        (
-            "[http]\nhttp2_ping_interval = '1ms'",
-            "2:23: http.http2_ping_interval: too short",
-        ),
+        ("[http]\nhttp2_ping_interval = '1ms'", "2:23: http.http2_ping_interval: too short"),
         ("[http]\nfirst_byte_timeout = '300000000000years'", "2:22: http.first_byte_timeout"),
         ("[cluster]\nready_timeout = '0s'", "2:17: cluster.ready_timeout"),
         ("[cluster]\nworkers = 0", "2:11: cluster.workers"),
