@@ -147,7 +147,7 @@ impl Reloading {
             Step::Agent => {}
             Step::Workers => self.advance(supervisor, now, actions),
             Step::Retreating { problem, until }
-                if supervisor.has_returned(current.from, &current.before) || *until <= now =>
+                if supervisor.has_returned(current.from, current.to, &current.before) || *until <= now =>
             {
                 let problem = problem.clone();
                 self.end(Err(problem), supervisor, now, actions);

@@ -109,10 +109,12 @@ impl Scaling {
                     Answer::Scaled { from: pending.from, to: pending.to }
                 }
                 _ if stopping => Answer::Failed("the cluster is stopping".to_owned()),
-                Some(crew) if crew.posts.iter().any(|post| post.gave_up) => Answer::Failed(format!(
-                    "{} is to have {} workers, but has given up, and is tried again slowly; `status` says why",
-                    pending.group, pending.to
-                )),
+                Some(crew) if crew.posts.iter().any(|post| post.wanted && post.gave_up) => {
+                    Answer::Failed(format!(
+                        "{} is to have {} workers, but has given up, and is tried again slowly; `status` says why",
+                        pending.group, pending.to
+                    ))
+                }
                 _ if pending.until <= now => Answer::Failed(format!(
                     "{} does not have {} workers yet, and goes on trying; `status` says more",
                     pending.group, pending.to

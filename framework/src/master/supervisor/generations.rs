@@ -47,11 +47,12 @@ impl Supervisor {
         self.crews.iter().map(Crew::ready).collect()
     }
 
-    /// Whether nobody of another generation is left, and as many work as `before`, unless fewer are wanted now.
-    pub(crate) fn has_returned(&self, generation: u64, before: &[u32]) -> bool {
+    /// Whether nobody of the generation `to` is left, and as many work as `before`, unless fewer are wanted now. An agent
+    /// that no reload had to replace is of a generation older than the one in force.
+    pub(crate) fn has_returned(&self, from: u64, to: u64, before: &[u32]) -> bool {
         let is_back = |(crew, before): (&Crew, &u32)| {
-            crew.is_of(generation)
-                || (crew.occupants().all(|occupant| occupant.generation == generation)
+            crew.is_of(from)
+                || (crew.occupants().all(|occupant| occupant.generation != to)
                     && crew.ready() >= crew.wanted().min(*before))
         };
         self.crews.iter().zip(before).all(is_back)

@@ -157,6 +157,23 @@ fn a_reload_that_fails_is_answered_at_once_though_a_slot_was_empty_before() {
 }
 
 #[test]
+fn a_reload_that_fails_is_answered_at_once_though_the_one_before_left_the_agent_as_it_was() {
+    let mut world = World::up(1);
+    world.reload(false);
+    world.prepared(Ok(false));
+    world.ready("web.0");
+    leave(&mut world, "web.0");
+    assert_eq!(world.supervisor.generation(), 2);
+    world.happened();
+    world.reload(false);
+    world.prepared(Ok(false));
+    world.exit_of(world.newest("web.0"), FAILED);
+    world.wait(S);
+    let happened = world.happened();
+    assert!(happened.iter().any(|line| line.contains("nothing has changed")), "{happened:?}");
+}
+
+#[test]
 fn a_stop_answers_whoever_waits_for_a_reload() {
     let mut world = World::up(1);
     world.reload(false);

@@ -3,8 +3,31 @@
 use super::world;
 use super::world::{FAILED, KILLED, S, World, crew_rules};
 use super::*;
+use crate::bus::control::{Answer, Change};
 use crate::exit::Status;
+use crate::master::event::Reply;
 use crate::master::occupant::Stage;
+use crate::master::scaling::Scaling;
+
+#[test]
+fn slots_that_are_given_up_do_not_make_a_wish_for_fewer_fail() {
+    let mut world = World::up(2);
+    for _ in 0..11 {
+        world.until_filled("web.1");
+        world.exit("web.1", FAILED);
+    }
+    world.until_filled("web.1");
+    assert!(world.post("web.1").gave_up);
+    let (mut scaling, mut actions, now) = (Scaling::default(), Vec::new(), world.now);
+    let reply = Reply(tokio::sync::mpsc::channel(9).0);
+    scaling.begin(&mut world.supervisor, "web", Change::To(1), reply, now, &mut actions);
+    scaling.settle(world.supervisor.groups(), false, now, &mut actions);
+    assert!(!actions.iter().any(|action| matches!(action, Action::Reply { .. })), "{actions:?}");
+    world.exit("web.1", FAILED);
+    scaling.settle(world.supervisor.groups(), false, now, &mut actions);
+    let done = |action: &Action| matches!(action, Action::Reply { answer: Answer::Scaled { to: 1, .. }, .. });
+    assert!(actions.iter().any(done), "{actions:?}");
+}
 
 #[test]
 fn a_spent_budget_is_told_once_and_the_slot_is_tried_on_slowly() {
