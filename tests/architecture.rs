@@ -110,6 +110,8 @@ const PURE: &[&str] = &[
     "master/trace.rs",
     "secret.rs",
     "status.rs",
+    "status/bus.rs",
+    "status/tls.rs",
     "systemd/bulletin.rs",
     "systemd/choice.rs",
     "tls/certificate.rs",
