@@ -89,6 +89,7 @@ const PURE: &[&str] = &[
     "master/exchange/turnover.rs",
     "master/occupant.rs",
     "master/occupant/silence.rs",
+    "master/occupant/stage.rs",
     "master/overview.rs",
     "master/pace.rs",
     "master/plan.rs",
