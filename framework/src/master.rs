@@ -31,6 +31,7 @@ mod keys;
 mod leftovers;
 mod listener;
 mod listeners;
+mod lobby;
 mod occupant;
 mod oom;
 mod order;
