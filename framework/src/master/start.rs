@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 
 use super::attendant::Care;
 use super::cluster::Cluster;
+use super::count::crew;
 use super::crew::FIRST;
 use super::entrance::Entrance;
 use super::event::{Event, Outcome};
@@ -54,8 +55,8 @@ impl Master {
         tokio::spawn(control::serve(socket, events.clone()));
         tokio::spawn(wishes::forward(wishes::listen().map_err(start_failed)?, events.clone()));
         let launch = &plan.launch;
-        let (app, dir, workers) = (&launch.app, launch.app_dir.display(), launch.workers);
-        tracing::info!("starting {app} in {dir}: {workers} workers, {host}");
+        let (app, dir, workers) = (&launch.app, launch.app_dir.display(), crew(launch.workers));
+        tracing::info!("starting {app} in {dir}: {workers}, {host}");
         let care = Care::begin(events, log.console().map_err(start_failed)?, cgroup);
         let programs = Programs::new(plan.launch.clone(), Arc::clone(&plan.refresh)).map_err(start_failed)?;
         let build = programs.build(FIRST).map_err(start_failed)?;
