@@ -222,3 +222,85 @@ impl Lobby {
         door.map_or(Clients::Free, |door| Clients::of(&door.chooser))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::OwnedFd;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use rustix::event::epoll::{CreateFlags, create};
+
+    use super::*;
+    use crate::balance::{Chooser, Policy};
+    use crate::handover::{Message, receive};
+
+    const A: ChildId = ChildId(1);
+    const B: ChildId = ChildId(2);
+
+    fn door(policy: Policy) -> Door {
+        let (chooser, peek_timeout) = (Chooser::new(policy, vec![]), Duration::from_secs(1));
+        Door { group: "web".to_owned(), chooser, peek_timeout, by_turns: Arc::default() }
+    }
+
+    /// With two workers that take this many connections at a time, and the ends that are theirs.
+    fn lobby(doors: Vec<Door>, most: u64) -> (Lobby, [Arc<OwnedFd>; 2]) {
+        let mut lobby = Lobby::new(doors, Peeking::new(create(CreateFlags::CLOEXEC).unwrap()));
+        let ends = [(A, 0), (B, 1)].map(|(id, index)| {
+            let way = Handover::new().unwrap();
+            let end = way.receiving_end();
+            lobby.join(id, "web".to_owned(), index, way);
+            lobby.ready(id, most);
+            end
+        });
+        (lobby, ends)
+    }
+
+    fn come(lobby: &mut Lobby, door: u8) {
+        let socket = std::io::pipe().unwrap().1.into();
+        assert!(lobby.come(Connection { door, client: None, socket }));
+    }
+
+    /// What a worker finds: the doors of the connections, and nothing for a knock.
+    fn found(end: &Arc<OwnedFd>) -> Vec<Option<u8>> {
+        let mut found = Vec::new();
+        while let Ok(message) = receive(end) {
+            match message {
+                Message::Connections { came, .. } => found.extend(came.iter().map(|one| Some(one.door))),
+                Message::Knock => found.push(None),
+                Message::End => break,
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn who_can_wait_for_a_slow_worker_is_put_back_and_others_go_on_to_the_next() {
+        let (mut lobby, [first, second]) = lobby(vec![door(Policy::IpHash), door(Policy::RoundRobin)], 1);
+        come(&mut lobby, 0);
+        come(&mut lobby, 1);
+        lobby.look(Instant::now() + Duration::from_millis(20));
+        lobby.house_homeless();
+        assert_eq!((found(&first), found(&second)), (vec![None, Some(0)], vec![Some(1)]));
+    }
+
+    #[test]
+    fn everybody_goes_on_when_even_the_longest_patience_is_over() {
+        let (mut lobby, [first, second]) = lobby(vec![door(Policy::IpHash)], 1);
+        come(&mut lobby, 0);
+        for later in [20, 2000] {
+            lobby.look(Instant::now() + Duration::from_millis(later));
+            lobby.house_homeless();
+        }
+        assert_eq!((found(&first), found(&second)), (vec![None], vec![Some(0)]));
+    }
+
+    #[test]
+    fn who_is_here_at_the_end_is_handed_over_although_the_bundle_is_not_full() {
+        let (mut lobby, [first, second]) = lobby(vec![door(Policy::RoundRobin)], 8);
+        come(&mut lobby, 0);
+        come(&mut lobby, 0);
+        lobby.empty();
+        assert_eq!((found(&first), found(&second)), (vec![Some(0)], vec![Some(0)]));
+    }
+}
