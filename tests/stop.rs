@@ -2,11 +2,12 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use hatchery::status::Status;
-use hatchery::testing::{Answer, Cluster, PATIENCE, eventually, is_running};
+use hatchery::testing::{Answer, Cluster, PATIENCE, eventually, is_running, send_signal};
 use rustix::process::Signal;
 
 use crate::harness::{FAST, cluster, json, log_lines, pids, processes_in, site, stdout};
@@ -97,10 +98,34 @@ fn a_quit_signal_and_a_fast_stop_wait_for_nothing() {
 fn a_stop_of_stopped_processes_ends_all_the_same() {
     let mut cluster = cluster("");
     for pid in pids(&cluster.status()) {
-        hatchery::testing::send_signal(pid, Signal::STOP);
+        send_signal(pid, Signal::STOP);
     }
     assert_eq!(cluster.site().run(&["stop", "--timeout", "100ms"]).status.code(), Some(0));
     assert_eq!(cluster.wait().code(), Some(0));
+    assert_eq!(processes_in(cluster.site().dir()), [0; 0]);
+}
+
+#[test]
+fn a_stop_does_not_wait_for_the_examination_of_a_worker_that_hangs() {
+    let site = site("");
+    let tools = site.dir().join("tools");
+    std::fs::create_dir(&tools).unwrap();
+    // A debugger that comes to no end, written by a process of its own: what this one has open for writing while another
+    // test starts something cannot be executed.
+    let script = "printf '#!/bin/sh\\n: > examined\\nexec sleep 600\\n' > eu-stack && chmod 755 eu-stack";
+    assert!(Command::new("sh").args(["-c", script]).current_dir(&tools).status().unwrap().success());
+    let mut command = site.command(&["start", "--listen", "127.0.0.1:0", "--workers", "2"]);
+    command.args(FAST).args(["--set", "cluster.heartbeat_timeout=1s"]);
+    let path = std::env::var("PATH").unwrap_or_default();
+    command.env("PATH", format!("{}:{path}", tools.display()));
+    let mut cluster = Cluster::start_by(command, site);
+    let hung = pids(&cluster.status())[1];
+    send_signal(hung, Signal::STOP);
+    let examined = cluster.site().dir().join("examined");
+    eventually("it is examined", || examined.exists().then_some(()));
+    assert_eq!(cluster.site().run(&["stop", "--timeout", "100ms"]).status.code(), Some(0));
+    assert_eq!(cluster.wait().code(), Some(0));
+    assert_eq!(log_lines(cluster.site(), "master.log", "was not done after"), [""; 0], "nobody waited");
     assert_eq!(processes_in(cluster.site().dir()), [0; 0]);
 }
 

@@ -154,7 +154,8 @@ fn a_limit_of_open_files_that_is_too_low_is_raised_or_told_at_the_start() {
     let output = by(&["prlimit", "--nofile=30:30"], &site).output().unwrap();
     assert_eq!(output.status.code(), Some(78), "{}", stderr(&output));
     assert!(
-        stderr(&output).starts_with("error: the limit of open files is 30, and 1 workers"),
+        stderr(&output)
+            .starts_with("error: the limit of open files is 30, and 1 worker and 1 place to listen need "),
         "{}",
         stderr(&output)
     );

@@ -157,6 +157,27 @@ fn a_flood_is_logged_in_part_and_the_rest_is_counted() {
 }
 
 #[test]
+fn who_stops_tracing_tells_what_was_left_out() {
+    const COUNT: usize = 5000;
+    let cluster = talkers(&["--workers", "1"]);
+    done(&cluster, &["trace", "words"]);
+    eventually("the agent traces", || {
+        send(&cluster, "agent", "jobs.0", "begin", 1);
+        traced(&cluster, "agent.log").iter().any(|line| line.contains("`words`")).then_some(())
+    });
+    let before = traced(&cluster, "agent.log").len();
+    let flood = json!({ "send": { "to": "others", "text": "flood", "count": COUNT, "size": 0 } });
+    assert_eq!(order(&cluster, "agent", &flood), COUNT as u64);
+    done(&cluster, &["trace", "--off"]);
+    let left_out = |line: &String| line.split_once(" lines were left out")?.0.parse::<usize>().ok();
+    eventually("each line is there, or is counted", || {
+        let lines = traced(&cluster, "agent.log").split_off(before);
+        let gaps: Vec<usize> = lines.iter().filter_map(left_out).collect();
+        (lines.len() - gaps.len() + gaps.iter().sum::<usize>() == COUNT).then_some(())
+    });
+}
+
+#[test]
 fn the_status_shows_what_was_lost_and_where() {
     let cluster = talkers(&[&["--workers", "2"], STOPPABLE].concat());
     assert!(!done(&cluster, &["status"]).contains("topic "), "nothing is lost, and nothing said");

@@ -3,6 +3,7 @@
 //! `cluster` decides, everything else here does what it decides. `event` is the vocabulary of both.
 
 mod announcement;
+mod attendant;
 mod autopsy;
 mod bind;
 mod budget;
@@ -30,6 +31,7 @@ mod keys;
 mod leftovers;
 mod listener;
 mod listeners;
+mod lobby;
 mod occupant;
 mod oom;
 mod order;
@@ -54,6 +56,7 @@ mod settings;
 mod slots;
 mod snapshot;
 mod spawn;
+mod start;
 mod supervisor;
 mod survey;
 mod tail;
@@ -64,29 +67,24 @@ mod ways;
 mod wishes;
 
 use std::collections::{HashMap, VecDeque};
-use std::io;
-use std::sync::Arc;
 use std::time::Instant;
 
 use chrono::Utc;
 use tokio::sync::mpsc;
 
+use self::attendant::Care;
 use self::cluster::Cluster;
-use self::crew::FIRST;
 use self::entrance::Entrance;
 use self::event::{Action, ChildId, Event};
-use self::exchange::Exchange;
-use self::host::Host;
 use self::programs::Programs;
-use self::spawn::{Care, Handle};
+use self::spawn::Handle;
 use crate::bus::control::Answer;
 use crate::bus::link::Sender;
 use crate::bus::memory::weigh;
-use crate::cgroup::Cgroup;
 use crate::error::Ending;
-use crate::instance::{Lock, RunDirError};
+use crate::instance::Lock;
 use crate::launch::Launch;
-use crate::log::{self, Log, LogFolder};
+use crate::log::Log;
 use crate::role::Slot;
 use crate::systemd::{Notifier, Scene};
 
@@ -99,9 +97,6 @@ pub(crate) use self::plan::{Doors, Plan, doors};
 pub(crate) use self::programs::Refresh;
 pub use self::settings::{ClusterSettings, GroupSettings};
 pub(crate) use self::survey::survey;
-
-/// How many events may wait; what brings more waits, too. Each may hold a read's worth of mail.
-const EVENTS: usize = 64;
 
 /// Runs a cluster until it has stopped or failed.
 pub(crate) async fn run(plan: Plan, herald: &Herald) -> Outcome {
@@ -134,61 +129,6 @@ struct Master {
 }
 
 impl Master {
-    fn start(mut plan: Plan) -> Result<Self, Outcome> {
-        let lock = plan.run_dir.acquire().map_err(|error| match error {
-            RunDirError::TooLong { .. } => Outcome::failed(Ending::Config, error),
-            _ => Outcome::failed(Ending::Failed, error),
-        })?;
-        let start_failed = |error: io::Error| Outcome::failed(Ending::StartFailed, error);
-        let cgroup = Cgroup::of_self();
-        let host = Host::look(&cgroup);
-        plan.launch.workers = plan.workers(host.processors);
-        let raised = room::make(&plan, plan.launch.workers)
-            .map_err(|problem| Outcome::failed(Ending::Config, problem))?;
-        let inherited = std::mem::take(&mut plan.inherited);
-        let launch = &plan.launch;
-        let folder = LogFolder::of(&launch.log_dir, launch.identity.as_ref());
-        folder.hand_over().map_err(start_failed)?;
-        let mut log = log::start(folder, "master", "master", &launch.log).map_err(start_failed)?;
-        raised.inspect(|raised| tracing::warn!("{raised}"));
-        let listeners = listeners::open_all(plan.doors(), plan.chosen_by, inherited)
-            .map_err(|error| Outcome::failed(Ending::Config, error))?;
-        let entrance = Entrance::open(listeners).map_err(start_failed)?;
-        entrance.describe(&mut plan.launch);
-        let (events, inbox) = mpsc::channel(EVENTS);
-        let socket = control::listen(&plan.run_dir.control_socket()).map_err(start_failed)?;
-        tokio::spawn(control::serve(socket, events.clone()));
-        tokio::spawn(wishes::forward(wishes::listen().map_err(start_failed)?, events.clone()));
-        let launch = &plan.launch;
-        let (app, dir, workers) = (&launch.app, launch.app_dir.display(), launch.workers);
-        tracing::info!("starting {app} in {dir}: {workers} workers, {host}");
-        let care = Care::begin(events, log.console().map_err(start_failed)?, cgroup);
-        let programs = Programs::new(plan.launch.clone(), Arc::clone(&plan.refresh)).map_err(start_failed)?;
-        let build = programs.build(FIRST).map_err(start_failed)?;
-        let started = Instant::now();
-        let supervisor = plan.supervisor(host.processors, started);
-        let exchange = Exchange::new(plan.launch.bus.queue_bytes());
-        let (rules, pace) = ((&plan.cluster).into(), (&plan.cluster).into());
-        let cluster = Cluster::new(rules, pace, supervisor, exchange, build, started);
-        Ok(Self {
-            cluster,
-            launch: plan.launch,
-            programs,
-            entrance,
-            children: HashMap::new(),
-            care,
-            inbox,
-            queue: VecDeque::from([Event::Started]),
-            dropped: 0,
-            crowded: Vec::new(),
-            started,
-            ready_line: None,
-            log,
-            lock,
-            notifier: Notifier::from_environment(),
-        })
-    }
-
     async fn run(&mut self, herald: &Herald) -> Outcome {
         loop {
             self.notify();

@@ -1,12 +1,16 @@
 //! The status of a cluster, as `status --json` prints it. Field names are stable.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+mod bus;
+mod tls;
 
-use chrono::{DateTime, Utc};
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::exit::Exit;
+
+pub use self::bus::{BusStatus, PeerTraffic, TopicTraffic};
+pub use self::tls::{CertificateStatus, TlsStatus};
 
 /// The status of a running cluster.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -118,42 +122,6 @@ pub struct ProcessStatus {
     pub bus: PeerTraffic,
     /// How its predecessor in this slot ended.
     pub last_exit: Option<Exit>,
-}
-
-/// The mail that went to one process.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct PeerTraffic {
-    /// Messages, questions and answers that were passed on to it.
-    pub relayed: u64,
-    /// Those that were not, because too much waited for it.
-    pub dropped: u64,
-    /// The bytes that were passed on.
-    pub bytes: u64,
-    /// The bytes that wait for it.
-    pub queued_bytes: u64,
-    /// Messages that came to it on topics that nobody there follows, as it said last.
-    pub unheard: u64,
-    /// Messages that its subscriptions missed, because too much waited for them, as it said last.
-    pub missed: u64,
-    /// Messages of another type than who follows the topic there reads, as it said last.
-    pub unreadable: u64,
-}
-
-/// The mail on one topic.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct TopicTraffic {
-    /// The topic's name; `…` stands for all that are too many to be told apart.
-    pub name: String,
-    /// Messages and questions that were sent.
-    pub sent: u64,
-    /// How often they, and answers, were passed on: once for each receiver.
-    pub relayed: u64,
-    /// How often they were not.
-    pub dropped: u64,
-    /// The bytes that were passed on.
-    pub bytes: u64,
 }
 
 /// The agent's part of the status.
@@ -277,26 +245,6 @@ pub struct ListenerStatus {
     pub tls: bool,
 }
 
-/// The certificates' part of the status.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TlsStatus {
-    /// The certificates in force, by listener.
-    pub certificates: Vec<CertificateStatus>,
-    /// Why what lies on disk now was refused, if it was.
-    pub refused: Option<String>,
-}
-
-/// One certificate that is in force.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CertificateStatus {
-    /// The listener's name.
-    pub listener: String,
-    /// The file that it was read from.
-    pub file: PathBuf,
-    /// Until when it holds.
-    pub expires: DateTime<Utc>,
-}
-
 /// One state that the master keeps.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StateStatus {
@@ -320,21 +268,4 @@ pub struct ConfigStatus {
     pub version: u64,
     /// Why what lies on disk now was refused, if it was.
     pub refused: Option<String>,
-}
-
-/// The traffic between the processes.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct BusStatus {
-    /// Frames that the master passed on.
-    pub relayed: u64,
-    /// Frames that could not be passed on.
-    pub dropped: u64,
-    /// Bytes that wait for slow receivers.
-    pub queued_bytes: u64,
-    /// The mail by topic.
-    #[serde(default)]
-    pub topics: Vec<TopicTraffic>,
-    /// The topics that every process tells of in its log.
-    #[serde(default)]
-    pub traced: Vec<String>,
 }

@@ -2,6 +2,7 @@
 //! replaced, if it is. Pure.
 
 mod silence;
+mod stage;
 
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,8 @@ use crate::bus::peer::Address;
 use crate::events::{ClusterEvent, Member};
 use crate::exit::Reason;
 use crate::role::Slot;
+
+pub(crate) use self::stage::Stage;
 
 /// How long a process may live on without its link.
 const LINK_GRACE: Duration = Duration::from_secs(1);
@@ -44,21 +47,6 @@ pub(crate) struct Occupant {
     pub(crate) last_words: Option<Failure>,
     pub(crate) pulse: Pulse,
     pub(crate) wear: Wear,
-}
-
-/// How far a process has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stage {
-    /// It has to be ready by then.
-    Starting { until: Instant },
-    /// It does its work.
-    Ready,
-    /// It has to be gone by then. `asked` tells why we asked it to leave; nobody asked one that lost its link.
-    Leaving { until: Instant, asked: Option<Reason> },
-    /// It is hung and was sent SIGABRT; it has to be gone by then.
-    Aborting { until: Instant },
-    /// It was sent SIGKILL, for this reason.
-    Dying { blame: Reason },
 }
 
 /// Whether a process knows that the cluster is ready.
@@ -112,12 +100,12 @@ impl Occupant {
 
     /// Whether it works, or is about to.
     pub(crate) fn is_active(&self) -> bool {
-        matches!(self.stage, Stage::Starting { .. } | Stage::Ready)
+        self.stage.is_active()
     }
 
     /// Whether it has a time by which it must have come further.
     pub(crate) fn is_bounded(&self) -> bool {
-        !matches!(self.stage, Stage::Ready | Stage::Dying { .. })
+        self.stage.until().is_some()
     }
 
     /// Whether it was ready long enough for its death to be no sign of a fault at its start.
@@ -127,19 +115,12 @@ impl Occupant {
 
     /// Why we asked it to leave, if we did.
     pub(crate) fn asked(&self) -> Option<Reason> {
-        match self.stage {
-            Stage::Leaving { asked, .. } => asked,
-            _ => None,
-        }
+        self.stage.asked()
     }
 
     /// Why we killed it, if we did.
     pub(crate) fn killed_for(&self) -> Option<Reason> {
-        match self.stage {
-            Stage::Aborting { .. } => Some(Reason::Hung),
-            Stage::Dying { blame } => Some(blame),
-            _ => None,
-        }
+        self.stage.killed_for()
     }
 
     /// It runs.
@@ -201,13 +182,7 @@ impl Occupant {
 
     /// When something is to be done about this process, if it stays as it is.
     pub(crate) fn deadline(&self, rules: &CrewRules) -> Option<Instant> {
-        let stage = match self.stage {
-            Stage::Starting { until } | Stage::Leaving { until, .. } | Stage::Aborting { until } => {
-                Some(until)
-            }
-            Stage::Ready | Stage::Dying { .. } => None,
-        };
-        [stage, self.silent_at(rules)].into_iter().flatten().min()
+        [self.stage.until(), self.silent_at(rules)].into_iter().flatten().min()
     }
 
     /// Aborts a process that is silent, and kills one whose time is up.
@@ -218,18 +193,11 @@ impl Occupant {
         now: Instant,
         actions: &mut Vec<Action>,
     ) {
-        let over = |until: Instant| until <= now;
-        let blame = match self.stage {
-            Stage::Starting { until } if over(until) => Reason::NotReady,
-            Stage::Leaving { until, asked: Some(_) } if over(until) => Reason::DrainDeadline,
-            Stage::Leaving { until, asked: None } if over(until) => Reason::LinkLost,
-            Stage::Aborting { until } if over(until) => Reason::Hung,
-            _ if self.silent_at(rules).is_some_and(over) => {
-                return self.fall_silent(slot, rules, now, actions);
-            }
-            _ => return,
-        };
-        self.kill(slot, blame, actions);
+        if let Some(blame) = self.stage.overdue(now) {
+            self.kill(slot, blame, actions);
+        } else if self.silent_at(rules).is_some_and(|at| at <= now) {
+            self.fall_silent(slot, rules, now, actions);
+        }
     }
 
     fn kill(&mut self, slot: &Slot, blame: Reason, actions: &mut Vec<Action>) {
@@ -289,12 +257,7 @@ impl Occupant {
 
     /// Moves every deadline, because the master itself was asleep for so long.
     pub(crate) fn forgive(&mut self, nap: Duration) {
-        match &mut self.stage {
-            Stage::Starting { until } | Stage::Leaving { until, .. } | Stage::Aborting { until } => {
-                *until += nap
-            }
-            Stage::Ready | Stage::Dying { .. } => {}
-        }
+        self.stage.forgive(nap);
         if let Some(heard) = &mut self.heard {
             *heard += nap;
         }

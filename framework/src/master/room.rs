@@ -2,6 +2,7 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use super::count::crew;
 use super::plan::Plan;
 
 /// What the master opens for itself, and a little more.
@@ -27,8 +28,9 @@ pub(super) fn make(plan: &Plan, workers: u32) -> Result<Option<String>, String> 
     let advice = "raise it by `ulimit -n`, or LimitNOFILE= in the unit";
     if limit.maximum.is_some_and(|hard| hard < needed) {
         return Err(format!(
-            "the limit of open files is {soft}, and {workers} workers and {sockets} places to listen need {needed} at \
-             least: {advice}"
+            "the limit of open files is {soft}, and {} and {} need {needed} at least: {advice}",
+            crew(workers),
+            places(sockets)
         ));
     }
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
@@ -37,6 +39,10 @@ pub(super) fn make(plan: &Plan, workers: u32) -> Result<Option<String>, String> 
     Ok(Some(format!(
         "the limit of open files was {soft}, and {needed} are needed at least: it is {hard} now"
     )))
+}
+
+fn places(sockets: u64) -> String {
+    format!("{sockets} {} to listen", if sockets == 1 { "place" } else { "places" })
 }
 
 /// Each replacement runs beside its predecessor for a while, and the next agent as well.

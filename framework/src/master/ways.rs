@@ -69,9 +69,17 @@ impl Ways {
         let Some(way) = self.0.get_mut(&id) else { return Vec::new() };
         way.singly = true;
         let mut back = if way.bundled { self.take_back(id) } else { Vec::new() };
-        let Some(Way { handover, .. }) = self.0.get(&id) else { return back };
-        back.retain(|one| handover.send(std::slice::from_ref(one)).is_err());
+        back.retain(|one| !self.send_alone(id, one));
         back
+    }
+
+    /// Hands over again what was taken back, alone; returns it if that could not be.
+    pub(super) fn put_back(&self, id: ChildId, connection: Connection) -> Option<Connection> {
+        (!self.send_alone(id, &connection)).then_some(connection)
+    }
+
+    fn send_alone(&self, id: ChildId, connection: &Connection) -> bool {
+        self.0.get(&id).is_some_and(|way| way.handover.send(std::slice::from_ref(connection)).is_ok())
     }
 
     /// It gets bundles again.

@@ -1,0 +1,56 @@
+//! What the status says of the traffic between the processes.
+
+use serde::{Deserialize, Serialize};
+
+/// The traffic between the processes.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct BusStatus {
+    /// Frames that the master passed on.
+    pub relayed: u64,
+    /// Frames that could not be passed on.
+    pub dropped: u64,
+    /// Bytes that wait for slow receivers.
+    pub queued_bytes: u64,
+    /// The mail by topic.
+    #[serde(default)]
+    pub topics: Vec<TopicTraffic>,
+    /// The topics that every process tells of in its log.
+    #[serde(default)]
+    pub traced: Vec<String>,
+}
+
+/// The mail that went to one process.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PeerTraffic {
+    /// Messages, questions and answers that were passed on to it.
+    pub relayed: u64,
+    /// Those that were not, because too much waited for it.
+    pub dropped: u64,
+    /// The bytes that were passed on.
+    pub bytes: u64,
+    /// The bytes that wait for it.
+    pub queued_bytes: u64,
+    /// Messages that came to it on topics that nobody there follows, as it said last.
+    pub unheard: u64,
+    /// Messages that its subscriptions missed, because too much waited for them, as it said last.
+    pub missed: u64,
+    /// Messages of another type than who follows the topic there reads, as it said last.
+    pub unreadable: u64,
+}
+
+/// The mail on one topic.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TopicTraffic {
+    /// The topic's name; `…` stands for all that are too many to be told apart.
+    pub name: String,
+    /// Messages and questions that were sent.
+    pub sent: u64,
+    /// How often they, and answers, were passed on: once for each receiver.
+    pub relayed: u64,
+    /// How often they were not.
+    pub dropped: u64,
+    /// The bytes that were passed on.
+    pub bytes: u64,
+}
