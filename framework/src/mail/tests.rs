@@ -86,6 +86,7 @@ fn waiting(mailbox: &Mailbox) -> Vec<Result<u64, u64>> {
             Arrived::Letter(letter) => Ok(letter.number),
             Arrived::Run(run) => panic!("{run:?}"),
             Arrived::Missed(count) => Err(count),
+            Arrived::End => panic!("nobody said so"),
         })
         .collect()
 }
@@ -112,6 +113,19 @@ fn answering(answer: impl Fn(u64) -> Result<Vec<u8>, Unanswered> + Send + Sync +
         Box::pin(async move { answer(letter.number) })
     });
     Answering::new(handler, 64, 1024)
+}
+
+#[tokio::test]
+async fn every_subscription_hears_of_the_end_also_one_that_comes_after_it() {
+    let post = Post::settled(1 << 20);
+    let before = post.mail.subscribe("m");
+    post.mail.take(&Frame::about(Kind::Message, "m", 1, b"words"));
+    post.mail.end();
+    let after = post.mail.subscribe("m");
+    assert!(matches!(before.next().await, Arrived::Letter(Letter { number: 1, .. })));
+    assert!(matches!(before.next().await, Arrived::End));
+    assert!(matches!(after.next().await, Arrived::End));
+    post.mail.finish().await;
 }
 
 #[tokio::test]
