@@ -143,11 +143,8 @@ async fn work_until_the_end<F>(process: &Process, sender: &Sender, receiver: Rec
 where
     F: Future<Output = Result> + Send + 'static,
 {
-    let attending = async {
-        if let Err(error) = process.attend(receiver).await {
-            tracing::error!("{error}");
-        }
-    };
+    // A task of its own: what arrives wakes nothing else.
+    let attending = tokio::spawn(attend(process.clone(), receiver));
     let work = async {
         let done = tokio::spawn(work).await;
         if matches!(done, Ok(Ok(()))) {
@@ -164,11 +161,21 @@ where
             Ok(Err(error)) => confess(sender, &*error).await,
             Err(panic) => confess_panic(sender, &panic.to_string()).await,
         },
-        () = attending => {
-            tracing::warn!("the master is gone: leaving");
-            Ending::Failed.into()
-        }
+        ended = attending => match ended {
+            Ok(()) => {
+                tracing::warn!("the master is gone: leaving");
+                Ending::Failed.into()
+            }
+            Err(panic) => confess_panic(sender, &panic.to_string()).await,
+        },
         () = obey_signals(process) => Ending::Done.into(),
+    }
+}
+
+/// Serves the link until the master is gone.
+async fn attend(process: Process, receiver: Receiver) {
+    if let Err(error) = process.attend(receiver).await {
+        tracing::error!("{error}");
     }
 }
 

@@ -170,7 +170,7 @@ impl Mail {
         let count = frame.announced() as u64;
         if count > 0 {
             // If the master is gone, so are we.
-            let _ = self.office.sender.push(Frame::new(Kind::Unloaded, count, vec![]));
+            let _ = self.office.sender.push(&Frame::new(Kind::Unloaded, count, vec![]));
         }
     }
 

@@ -229,12 +229,12 @@ impl Process {
     /// Sends a frame if there is room for it.
     pub(crate) fn push(&self, frame: Frame) {
         // If the master is gone, so are we.
-        let _ = self.shared.sender.push(frame);
+        let _ = self.shared.sender.push(&frame);
     }
 
     /// Sends the figures; when the queue is full they are skipped, the next ones will do.
     pub(crate) fn pulse(&self, pulse: Pulse) {
         let body = codec::encode("the pulse", &pulse).unwrap_or_default();
-        let _ = self.shared.sender.push(Frame::new(Kind::Pulse, 0, body));
+        let _ = self.shared.sender.push(&Frame::new(Kind::Pulse, 0, body));
     }
 }

@@ -104,11 +104,11 @@ impl Outbox {
     /// Queues a frame. A state takes the place of an older version of itself, so that there is one of each at
     /// most: it is refused only if there are more than are retained at a time. The one welcome never is, and anything else
     /// is refused over the limit.
-    pub(crate) fn push(&mut self, frame: Frame) -> Result<(), Full> {
+    pub(crate) fn push(&mut self, frame: &Frame) -> Result<(), Full> {
         if conflates(frame.kind()) {
             return self.replace_or_queue(frame);
         }
-        let attachments = attachments(&frame);
+        let attachments = attachments(frame);
         if attachments > 0 && self.attachments + attachments > DESCRIPTORS {
             return Err(self.full());
         }
@@ -123,7 +123,7 @@ impl Outbox {
         }
         self.attachments += attachments;
         self.bytes += frame.wire_length();
-        self.append(Piece::Frame(frame));
+        self.append(Piece::Frame(frame.clone()));
         Ok(())
     }
 
@@ -145,7 +145,7 @@ impl Outbox {
     /// Queues what is relayed; all of it, or nothing.
     pub(crate) fn push_parcel(&mut self, parcel: &Parcel) -> Result<(), Full> {
         match parcel {
-            Parcel::Frame(frame) => self.push(frame.clone()),
+            Parcel::Frame(frame) => self.push(frame),
             Parcel::Run(run) => self.push_bytes(&run.bytes),
         }
     }
@@ -265,14 +265,14 @@ impl Outbox {
         self.queue.insert(self.last, piece);
     }
 
-    fn replace_or_queue(&mut self, frame: Frame) -> Result<(), Full> {
-        let subject = subject_of(&frame);
+    fn replace_or_queue(&mut self, frame: &Frame) -> Result<(), Full> {
+        let subject = subject_of(frame);
         let at = self.conflated.get(&subject).copied();
         let older = match at.and_then(|at| self.queue.get(&at)) {
             Some(Piece::Frame(older)) => (older.wire_length(), weight(older)),
             _ => (0, 0),
         };
-        let state_bytes = self.state_bytes - older.1 + weight(&frame);
+        let state_bytes = self.state_bytes - older.1 + weight(frame);
         if frame.kind() == Kind::State && state_bytes > self.states_limit {
             return Err(Full { waiting: self.state_bytes, attachments: self.attachments });
         }
@@ -280,10 +280,10 @@ impl Outbox {
         self.bytes = self.bytes - older.0 + frame.wire_length();
         match at {
             Some(at) => {
-                self.queue.insert(at, Piece::Frame(frame));
+                self.queue.insert(at, Piece::Frame(frame.clone()));
             }
             None => {
-                self.append(Piece::Frame(frame));
+                self.append(Piece::Frame(frame.clone()));
                 self.conflated.insert(subject, self.last);
             }
         }

@@ -33,7 +33,7 @@ impl Office {
     /// Says why a question has no answer.
     pub(super) fn refuse(self: &Arc<Self>, question: &Frame, problem: Unanswered) {
         let frame = self.frame(question.number(), Err(problem), question.route().from);
-        if matches!(self.sender.push(frame.clone()), Err(SendError::Full(_))) {
+        if matches!(self.sender.push(&frame), Err(SendError::Full(_))) {
             let office = Arc::clone(self);
             // Nobody is held up by a queue towards the master that is full.
             tokio::spawn(async move { office.sender.send(frame).await });

@@ -122,5 +122,5 @@ async fn receive(receiver: &mut Receiver) -> Result<Request, String> {
 
 fn say(sender: &Sender, answer: &Answer) -> Result<(), String> {
     let body = codec::encode("an answer", answer).map_err(|error| error.to_string())?;
-    sender.push(Frame::new(Kind::Answer, 0, body)).map_err(|error| error.to_string())
+    sender.push(&Frame::new(Kind::Answer, 0, body)).map_err(|error| error.to_string())
 }

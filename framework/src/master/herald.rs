@@ -26,7 +26,7 @@ impl Herald {
             Self::Terminal => {
                 let _ = writeln!(std::io::stdout(), "{line}");
             }
-            Self::Starter(sender) => drop(sender.push(Frame::new(Kind::Ready, 0, line.as_bytes().to_vec()))),
+            Self::Starter(sender) => drop(sender.push(&Frame::new(Kind::Ready, 0, line.as_bytes().to_vec()))),
         }
     }
 
@@ -41,7 +41,7 @@ impl Herald {
         };
         let failure = Failure { reason: reason.to_owned(), detail: outcome.detail.clone() };
         let body = codec::encode("the reason", &failure).unwrap_or_default();
-        let _ = sender.push(Frame::new(Kind::Failed, ending as u64, body));
+        let _ = sender.push(&Frame::new(Kind::Failed, ending as u64, body));
         sender.flush().await;
     }
 }

@@ -17,7 +17,7 @@ impl Master {
         if frame.kind() == Kind::Shutdown && frame.payload() != ANNOUNCEMENT {
             self.entrance.leave(to);
         }
-        match child.sender.push(frame) {
+        match child.sender.push(&frame) {
             Ok(()) => {}
             // Its exit is on the way to us.
             Err(SendError::Gone) => self.dropped += 1,

@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     fn add(queue: &mut Queue) -> Added {
-        queue.add(|outbox| outbox.push(Frame::new(Kind::Pulse, 0, vec![]))).unwrap()
+        queue.add(|outbox| outbox.push(&Frame::new(Kind::Pulse, 0, vec![]))).unwrap()
     }
 
     /// Lets the task have all its turns; how often it writes.

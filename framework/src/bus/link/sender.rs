@@ -60,7 +60,7 @@ impl Sender {
     }
 
     /// Queues a frame without waiting.
-    pub(crate) fn push(&self, frame: Frame) -> Result<(), SendError> {
+    pub(crate) fn push(&self, frame: &Frame) -> Result<(), SendError> {
         self.queue(|outbox| outbox.push(frame)).map(drop)
     }
 
@@ -109,7 +109,7 @@ impl Sender {
     pub(crate) async fn send(&self, frame: Frame) -> Result<(), SendError> {
         loop {
             let drained = self.shared.drained.notified();
-            match self.push(frame.clone()) {
+            match self.push(&frame) {
                 Err(SendError::Full(_)) => drained.await,
                 other => return other,
             }

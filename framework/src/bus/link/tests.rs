@@ -16,9 +16,9 @@ async fn frames_and_descriptors_cross_a_link_in_order() {
     let (pipe_out, pipe_in) = std::io::pipe().unwrap();
     let pipe_in: Arc<OwnedFd> = Arc::new(pipe_in.into());
 
-    sender.push(Frame::about(Kind::State, "big", 1, &vec![7; 3 << 20])).unwrap();
-    sender.push(Frame::new(Kind::Welcome, 2, vec![]).with_descriptors(vec![pipe_in])).unwrap();
-    sender.push(Frame::new(Kind::Ready, 3, vec![])).unwrap();
+    sender.push(&Frame::about(Kind::State, "big", 1, &vec![7; 3 << 20])).unwrap();
+    sender.push(&Frame::new(Kind::Welcome, 2, vec![]).with_descriptors(vec![pipe_in])).unwrap();
+    sender.push(&Frame::new(Kind::Ready, 3, vec![])).unwrap();
 
     assert_eq!(receiver.next().await.unwrap().unwrap().payload().len(), 3 << 20);
     let carrier = receiver.next().await.unwrap().unwrap();
@@ -36,7 +36,7 @@ async fn what_was_queued_is_written_before_the_end_of_file() {
     let (ours, theirs) = pair().unwrap();
     let (receiver_of_ours, sender) = open(ours).unwrap();
     let (mut receiver, _keep) = open(theirs).unwrap();
-    sender.push(Frame::new(Kind::Ready, 1, vec![])).unwrap();
+    sender.push(&Frame::new(Kind::Ready, 1, vec![])).unwrap();
     drop((sender, receiver_of_ours));
     assert_eq!(receiver.next().await.unwrap().unwrap().number(), 1);
     assert!(receiver.next().await.unwrap().is_none());
@@ -47,7 +47,7 @@ async fn a_sender_waits_while_the_receiver_does_not_read() {
     let (ours, theirs) = pair().unwrap();
     let (_, sender) = open(ours).unwrap();
     let message = || Frame::new(Kind::Pulse, 0, vec![0; 1 << 20]);
-    while sender.push(message()).is_ok() {}
+    while sender.push(&message()).is_ok() {}
     assert!(sender.waiting() <= LIMIT + (1 << 20));
     let waiting = tokio::spawn({
         let sender = sender.clone();
@@ -71,7 +71,7 @@ async fn frames_of_every_size_cross_in_order_and_descriptors_with_theirs() {
     for number in 0..600 {
         let kind = if carried(number) > 0 { Kind::Welcome } else { Kind::Publish };
         let frame = Frame::new(kind, number as u64, vec![1; size(number)]);
-        sender.push(frame.with_descriptors(vec![Arc::clone(&null); carried(number)])).unwrap();
+        sender.push(&frame.with_descriptors(vec![Arc::clone(&null); carried(number)])).unwrap();
     }
     for number in 0..600 {
         let frame = receiver.next().await.unwrap().unwrap();
@@ -85,9 +85,9 @@ async fn the_largest_frame_crosses_and_a_larger_one_is_refused() {
     let (ours, theirs) = pair().unwrap();
     let (_, sender) = open(ours).unwrap();
     let (mut receiver, _keep) = open(theirs).unwrap();
-    sender.push(Frame::new(Kind::Pulse, 1, vec![7; MAX_LENGTH])).unwrap();
+    sender.push(&Frame::new(Kind::Pulse, 1, vec![7; MAX_LENGTH])).unwrap();
     assert_eq!(receiver.next().await.unwrap().unwrap().payload().len(), MAX_LENGTH);
-    sender.push(Frame::new(Kind::Pulse, 2, vec![7; MAX_LENGTH + 1])).unwrap();
+    sender.push(&Frame::new(Kind::Pulse, 2, vec![7; MAX_LENGTH + 1])).unwrap();
     let error = receiver.next().await.unwrap_err().to_string();
     assert!(error.contains("67108865 bytes is over the limit of 67108864"), "{error}");
 }
@@ -128,7 +128,7 @@ async fn a_dead_receiver_fails_the_sender() {
     let (_, sender) = open(ours).unwrap();
     drop(theirs);
     for number in 0..2 {
-        assert!(matches!(sender.push(Frame::new(Kind::Ready, number, vec![])), Err(SendError::Gone)));
+        assert!(matches!(sender.push(&Frame::new(Kind::Ready, number, vec![])), Err(SendError::Gone)));
         sender.flush().await;
     }
 }

@@ -57,7 +57,7 @@ fn drained(mut outbox: Outbox) -> Vec<(String, u64)> {
 fn a_newer_state_takes_the_place_of_the_older() {
     let mut outbox = Outbox::new(LIMIT);
     for frame in [state("a", 1, 10), state("b", 1, 10), state("a", 2, 99)] {
-        outbox.push(frame).unwrap();
+        outbox.push(&frame).unwrap();
     }
     assert_eq!(drained(outbox), [("a".to_owned(), 2), ("b".to_owned(), 1)]);
 }
@@ -66,26 +66,26 @@ fn a_newer_state_takes_the_place_of_the_older() {
 fn a_full_outbox_refuses_messages_and_never_states() {
     let mut outbox = Outbox::new(124);
     let message = || Frame::new(Kind::Pulse, 0, vec![0; 60]);
-    outbox.push(state("a", 1, 500)).unwrap();
-    outbox.push(message()).unwrap();
-    assert_eq!(outbox.push(message()), Err(Full { waiting: 100, attachments: 0 }));
-    outbox.push(state("a", 2, 60)).unwrap();
-    outbox.push(state("b", 1, 500)).unwrap();
+    outbox.push(&state("a", 1, 500)).unwrap();
+    outbox.push(&message()).unwrap();
+    assert_eq!(outbox.push(&message()), Err(Full { waiting: 100, attachments: 0 }));
+    outbox.push(&state("a", 2, 60)).unwrap();
+    outbox.push(&state("b", 1, 500)).unwrap();
     assert_eq!(outbox.bytes(), 101 + 100 + 541);
     while !outbox.is_empty() {
         let batch = outbox.take_batch();
         outbox.recycle(batch);
     }
     assert_eq!((outbox.bytes(), outbox.message_bytes), (0, 0));
-    outbox.push(message()).unwrap();
+    outbox.push(&message()).unwrap();
 }
 
 #[test]
 fn answers_find_room_in_a_full_outbox_but_not_without_end() {
     let mut outbox = Outbox::new(LIMIT);
-    while outbox.push(message(1, 1 << 20)).is_ok() {}
+    while outbox.push(&message(1, 1 << 20)).is_ok() {}
     let receipt = || Frame::new(Kind::Receipt, 1, vec![0; 60]);
-    let fitting = (0..1_000_000).take_while(|_| outbox.push(receipt()).is_ok()).count();
+    let fitting = (0..1_000_000).take_while(|_| outbox.push(&receipt()).is_ok()).count();
     assert!((ANSWERS / 100..=2 * ANSWERS / 100).contains(&fitting), "{fitting}");
     assert!(outbox.bytes() <= LIMIT + ANSWERS);
     let _ = written(&mut outbox);
@@ -96,13 +96,13 @@ fn answers_find_room_in_a_full_outbox_but_not_without_end() {
 fn a_state_behind_many_messages_is_the_newest_when_its_turn_comes() {
     let mut outbox = Outbox::new(LIMIT);
     let mut count = 0;
-    outbox.push(state("a", 1, 1000)).unwrap();
-    while outbox.push(message(count, 5000)).is_ok() {
+    outbox.push(&state("a", 1, 1000)).unwrap();
+    while outbox.push(&message(count, 5000)).is_ok() {
         count += 1;
     }
     for version in 2..100 {
-        outbox.push(state("a", version, 1000)).unwrap();
-        outbox.push(state("b", version, 1000)).unwrap();
+        outbox.push(&state("a", version, 1000)).unwrap();
+        outbox.push(&state("b", version, 1000)).unwrap();
     }
     let all = drained(outbox);
     let states: Vec<_> = all.iter().filter(|(topic, _)| topic != "m").collect();
@@ -114,8 +114,8 @@ fn a_state_behind_many_messages_is_the_newest_when_its_turn_comes() {
 fn one_write_is_within_what_the_kernel_gathers_and_keeps_little_memory() {
     let mut outbox = Outbox::new(LIMIT);
     for number in 0..1000 {
-        let _ = outbox.push(message(number, 5000));
-        let _ = outbox.push(message(number, 100));
+        let _ = outbox.push(&message(number, 5000));
+        let _ = outbox.push(&message(number, 100));
     }
     while !outbox.is_empty() {
         let batch = outbox.take_batch();
@@ -132,7 +132,7 @@ fn a_frame_with_descriptors_is_written_alone() {
     let plain = || Frame::new(Kind::Ready, 0, vec![]);
     let mut outbox = Outbox::new(LIMIT);
     for frame in [plain(), plain(), plain().with_descriptors(vec![null]), plain()] {
-        outbox.push(frame).unwrap();
+        outbox.push(&frame).unwrap();
     }
     let sizes: Vec<_> = (0..3).map(|_| outbox.take_batch().len()).collect();
     assert!(outbox.is_empty());
@@ -145,16 +145,16 @@ fn descriptors_that_wait_with_messages_are_bounded_whatever_their_receiver_claim
     let carrier = |number, count| message(number, 1).with_descriptors(vec![Arc::clone(&null); count]);
     let mut outbox = Outbox::new(LIMIT);
     for number in 0..4 {
-        assert!(outbox.push(carrier(number, 16)).is_ok());
+        assert!(outbox.push(&carrier(number, 16)).is_ok());
     }
-    assert!(outbox.push(carrier(4, 1)).is_err() && !outbox.has_room());
-    outbox.push(message(5, 1)).unwrap();
-    outbox.push(state("a", 1, 1).with_memory(Arc::clone(&null), 1)).unwrap();
+    assert!(outbox.push(&carrier(4, 1)).is_err() && !outbox.has_room());
+    outbox.push(&message(5, 1)).unwrap();
+    outbox.push(&state("a", 1, 1).with_memory(Arc::clone(&null), 1)).unwrap();
     while !outbox.is_empty() {
         let batch = outbox.take_batch();
         outbox.recycle(batch);
     }
-    assert!(outbox.has_room() && outbox.push(carrier(6, 16)).is_ok());
+    assert!(outbox.has_room() && outbox.push(&carrier(6, 16)).is_ok());
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn values_of_different_workers_are_kept_apart() {
     let from = |index| Route { from: Address { index, ..Address::to(Form::Worker) }, ..Route::default() };
     let mut outbox = Outbox::new(LIMIT);
     for (index, number) in [(0, 1), (1, 1), (0, 2)] {
-        outbox.push(Frame::about(Kind::Contribution, "load", number, b"").on(from(index))).unwrap();
+        outbox.push(&Frame::about(Kind::Contribution, "load", number, b"").on(from(index))).unwrap();
     }
     assert_eq!(drained(outbox), [("load".to_owned(), 2), ("load".to_owned(), 1)]);
 }
@@ -172,8 +172,8 @@ fn a_state_that_is_observed_no_more_waits_no_longer() {
     let mut outbox = Outbox::new(LIMIT);
     for key in 0..1000 {
         let topic = format!("price\0{key}");
-        outbox.push(state(&topic, 1, 1000)).unwrap();
-        outbox.push(state("other", key, 10)).unwrap();
+        outbox.push(&state(&topic, 1, 1000)).unwrap();
+        outbox.push(&state("other", key, 10)).unwrap();
         outbox.recall(&topic);
         outbox.recall(&topic);
     }
@@ -189,12 +189,12 @@ fn states_that_wait_take_no_more_than_all_that_are_retained() {
         let null: std::os::fd::OwnedFd = std::fs::File::open("/dev/null").unwrap().into();
         state(topic, 1, 0).with_memory(Arc::new(null), 500)
     };
-    outbox.push(large("a")).unwrap();
+    outbox.push(&large("a")).unwrap();
     outbox.recall("a");
-    assert!(outbox.push(large("b")).is_err(), "what is in sealed memory waits until its receiver has it");
-    outbox.push(state("b", 1, 300)).unwrap();
-    assert!(outbox.push(state("c", 1, 300)).is_err());
-    outbox.push(state("b", 2, 350)).unwrap();
+    assert!(outbox.push(&large("b")).is_err(), "what is in sealed memory waits until its receiver has it");
+    outbox.push(&state("b", 1, 300)).unwrap();
+    assert!(outbox.push(&state("c", 1, 300)).is_err());
+    outbox.push(&state("b", 2, 350)).unwrap();
     assert_eq!(drained(outbox), [("a".to_owned(), 1), ("b".to_owned(), 2)]);
 }
 
@@ -215,7 +215,7 @@ proptest! {
                 let frame = message(sent.len() as u64, *size);
                 sent.push((frame.number(), *size));
                 if size % 2 == 0 {
-                    outbox.push(frame).unwrap();
+                    outbox.push(&frame).unwrap();
                 } else {
                     let mut decoder = Decoder::new(MAX_LENGTH);
                     decoder.feed(&[&frame.head()[..], frame.content()].concat(), []);
@@ -235,7 +235,7 @@ proptest! {
         let mut outbox = Outbox::new(260);
         let mut newest = std::collections::BTreeMap::new();
         for (version, (topic, size)) in (1u64..).zip(&pushes) {
-            outbox.push(state(topic, version, *size)).unwrap();
+            outbox.push(&state(topic, version, *size)).unwrap();
             newest.insert(topic.clone(), version);
             prop_assert!(outbox.bytes() <= 260);
         }
