@@ -14,7 +14,7 @@ use super::announcement::Announcement;
 use super::crew::{Crew, FIRST, Turn};
 use super::departure::Departure;
 use super::event::{Action, ChildId, Outcome, Report};
-use super::exchange::{Seat, Standing};
+use super::exchange::Seat;
 use super::occupant::Occupant;
 use super::post::{Post, Vacated};
 use super::rules::Rules;
@@ -228,8 +228,8 @@ impl Supervisor {
         &self.crews[1..]
     }
 
-    /// All slots, and who fills them and can be sent to. While a stop is under way nobody comes any more, so that there is
-    /// no slot without somebody who takes what is sent.
+    /// All slots that somebody will fill again, and who can be sent to. While a stop is under way there are none: nothing
+    /// waits for whoever comes next.
     pub(crate) fn seats(&self) -> (Vec<Address>, Vec<Seat>) {
         let running = matches!(self.phase, Phase::Running);
         let (mut slots, mut seats) = (Vec::new(), Vec::new());
@@ -241,8 +241,7 @@ impl Supervisor {
                 let worker = |group| Address { group, index, ..Address::to(Form::Worker) };
                 let slot = group.map_or(Address::AGENT, worker);
                 let here = post.occupants.iter().filter_map(|occupant| occupant.seat(slot));
-                let is_filled = here.clone().any(|seat| seat.standing != Standing::Parted);
-                slots.extend((post.wanted && (running || is_filled)).then_some(slot));
+                slots.extend((post.wanted && running).then_some(slot));
                 seats.extend(here);
             }
         }

@@ -63,6 +63,8 @@ enum Step {
     /// It takes nothing any more.
     Stop(usize),
     Continue(usize),
+    /// Its link is closed, of which the master hears later.
+    Shut(usize),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -84,7 +86,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (who.clone(), 0usize..8, 0u64..10).prop_map(|(by, to, number)| Step::Invent { by, to, number }),
         2 => (who.clone(), which).prop_map(|(by, which)| Step::Cancel { by, which }),
         1 => who.clone().prop_map(Step::Stop),
-        2 => who.prop_map(Step::Continue),
+        2 => who.clone().prop_map(Step::Continue),
+        1 => who.prop_map(Step::Shut),
     ];
     prop::collection::vec(step, 1..150)
 }
@@ -98,10 +101,20 @@ enum End {
     AskerGone,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Link {
+    #[default]
+    Open,
+    Shut,
+    /// Something came back from it.
+    KnownShut,
+}
+
 #[derive(Debug, Default)]
 struct Process {
     last_number: u64,
     stopped: bool,
+    link: Link,
     room_awaited: bool,
     /// By sender and topic: the number of the last message.
     heard: HashMap<(u64, String), u64>,
@@ -157,7 +170,10 @@ impl World {
 
     /// For how many a message counts, delivered or not.
     fn receivers(&self, to: Address, from: Seat) -> u64 {
-        let reachable = || self.seats.iter().filter(|seat| seat.standing != Standing::Parted);
+        let is_shut = |seat: &&Seat| self.processes[&seat.id].link == Link::KnownShut;
+        let reachable = || {
+            self.seats.iter().filter(|seat| seat.standing != Standing::Parted).filter(|seat| !is_shut(seat))
+        };
         let here = |wanted: &dyn Fn(&Seat) -> bool| reachable().filter(|seat| wanted(seat)).count() as u64;
         match to.form {
             Form::Everyone => here(&|_| true),
@@ -199,6 +215,11 @@ impl World {
                 }
             }
             Step::Stop(who) => self.at(who, |process| process.stopped = true),
+            Step::Shut(who) => self.at(who, |process| {
+                if process.link == Link::Open {
+                    process.link = Link::Shut;
+                }
+            }),
             Step::Continue(who) => {
                 if let Some(seat) = self.pick(who) {
                     let process = self.processes.get_mut(&seat.id).expect("it is there");
@@ -344,7 +365,10 @@ impl World {
                 let is_answer = parcel.kind() == Kind::Reply;
                 assert!(is_answer || !self.seats.iter().any(parted), "{to:?} gets something new");
                 let process = self.processes.get_mut(&to).expect("nothing is delivered to one that is gone");
-                if process.stopped {
+                if process.link != Link::Open {
+                    process.link = Link::KnownShut;
+                    self.exchange.returned(to, &parcel, next);
+                } else if process.stopped {
                     self.exchange.undelivered(to, &parcel, next);
                 } else {
                     self.arrive(to, &parcel);

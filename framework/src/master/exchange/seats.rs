@@ -54,6 +54,8 @@ pub(super) struct Seats {
     seats: Vec<Seat>,
     by_id: HashMap<ChildId, Address>,
     by_pid: HashMap<u32, ChildId>,
+    /// Those that are at their end, which is not known of them otherwise yet.
+    shut: BTreeSet<ChildId>,
     /// By group: the index whose turn it was last.
     turns: BTreeMap<u8, u16>,
     /// What makes the choice at random one that nobody foresees, and tests do.
@@ -76,6 +78,7 @@ impl Seats {
         };
         self.by_id = seats.iter().map(|seat| (seat.id, seat.address)).collect();
         self.by_pid = seats.iter().map(|seat| (seat.address.pid, seat.id)).collect();
+        self.shut.retain(|id| present.contains(id));
         (self.slots, self.seats) = (slots, seats);
         Some(change)
     }
@@ -90,21 +93,16 @@ impl Seats {
         self.by_id.get(&id).copied()
     }
 
-    /// Whether somebody is in the slot, or will be.
-    pub(super) fn is_open(&self, slot: Address) -> bool {
-        self.slots.contains(&slot)
+    /// Nothing gets to this process any more.
+    pub(super) fn shut(&mut self, id: ChildId) {
+        if self.by_id.contains_key(&id) {
+            self.shut.insert(id);
+        }
     }
 
     /// Those to whom something new can be sent.
     fn reachable(&self) -> impl Iterator<Item = &Seat> {
-        self.seats.iter().filter(|seat| seat.standing != Standing::Parted)
-    }
-
-    /// Who came after a process and is in its slot, too.
-    pub(super) fn successor(&self, id: ChildId) -> Option<ChildId> {
-        let slot = self.address(id)?.slot();
-        let others = self.reachable().filter(|seat| seat.id > id && seat.address.slot() == slot);
-        others.min_by_key(|seat| seat.standing).map(|seat| seat.id)
+        self.seats.iter().filter(|seat| seat.standing != Standing::Parted && !self.shut.contains(&seat.id))
     }
 
     /// The process with this id of the kernel's.
@@ -137,7 +135,7 @@ impl Seats {
         let here = self.reachable().filter(|seat| seat.address.slot() == slot);
         match here.min_by_key(|seat| seat.standing) {
             Some(seat) => Goal::These(vec![seat.id]),
-            None if self.is_open(slot) => Goal::Later(slot),
+            None if self.slots.contains(&slot) => Goal::Later(slot),
             None => Goal::Nobody,
         }
     }

@@ -471,8 +471,32 @@ fn what_meets_a_closed_link_goes_to_the_successor_and_never_back() {
         world.with(|exchange, actions| exchange.returned(ChildId(id), &parcel(), actions))
     };
     assert_eq!(passed_on(&mut world, 3), ["9 gets Message [6]"]);
+    assert_eq!(world.send(AGENT, to, 7), ["9 gets Message [7]"], "what comes now does not try it again");
     assert!(passed_on(&mut world, 9).is_empty());
     assert_eq!(world.exchange.backlogs.len(), 1);
+}
+
+#[test]
+fn what_was_for_any_of_a_group_and_meets_a_closed_link_goes_to_another_of_it_at_once() {
+    let mut world = World::new();
+    world.leave(4);
+    let to = Address { group: WEB, ..Address::to(Form::Next) };
+    let parcel = |number| Parcel::Frame(frame(Kind::Message, AGENT, to, "words", number).with_receipt());
+    let passed_on = |world: &mut World, id, number| {
+        world.with(|exchange, actions| exchange.returned(ChildId(id), &parcel(number), actions))
+    };
+    assert_eq!(world.take(AGENT, parcel(6)), ["2 gets Message [6]", "confirm 6 of 1"]);
+    assert_eq!(passed_on(&mut world, 2, 6), ["3 gets Message [6]"]);
+    assert!(passed_on(&mut world, 3, 6).is_empty(), "it waits for whoever comes to the group");
+    world.leave(2);
+    assert_eq!(world.join(seat(9, worker(WEB, 0), 109, Standing::Starting)), ["9 gets Message [6]"]);
+    // Nobody comes any more in a stop: its sender hears so.
+    world.take(AGENT, parcel(7));
+    let seats = world.seats.clone();
+    world.with(|exchange, actions| exchange.follow(vec![], seats, actions));
+    assert!(passed_on(&mut world, 9, 7).is_empty());
+    assert_eq!(world.confirm(AGENT, 7), ["1 hears of 7: 0 [109] false"]);
+    assert_eq!(world.topic("words").2, 1);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Who comes and who goes, and what becomes of what was under way with them. Pure.
 
 use super::Exchange;
-use super::seats::{Seat, any_of};
+use super::seats::{Goal, Seat, any_of};
 use crate::bus::control::Unanswered;
 use crate::bus::decoder::Parcel;
 use crate::bus::frame::{Frame, Kind};
@@ -32,12 +32,13 @@ impl Exchange {
         }
     }
 
-    /// A parcel met a closed link: the process is at its end. What is meant for its slot goes to its successor, or waits
-    /// for who comes next; anything else is lost, and its sender is told.
+    /// A parcel met a closed link: the process is at its end, and gets nothing new any more. What is meant for a slot or for
+    /// any of a group goes where it would go if it were sent now; anything else is lost, and its sender is told.
     pub(crate) fn returned(&mut self, to: ChildId, parcel: &Parcel, actions: &mut Vec<Action>) {
         self.unloaded(to, parcel.descriptors(), actions);
-        let for_slot = matches!(parcel.route().to.form, Form::Agent | Form::Worker | Form::Any | Form::Next);
-        if parcel.kind() == Kind::Message && for_slot && self.pass_to_slot(to, parcel, actions) {
+        self.seats.shut(to);
+        let for_one = matches!(parcel.route().to.form, Form::Agent | Form::Worker | Form::Any | Form::Next);
+        if parcel.kind() == Kind::Message && for_one && self.pass_to_another(to, parcel, actions) {
             return self.traffic.returned(to, parcel.topic(), parcel.count(), parcel.wire_length());
         }
         self.traffic.dropped(Some(to), parcel.topic(), parcel.count());
@@ -47,18 +48,15 @@ impl Exchange {
         }
     }
 
-    /// Whether there is a place for it with the successor of `of`, or whoever comes next. Only with one that is younger, or
-    /// two that are both at their end would pass it to each other.
-    fn pass_to_slot(&mut self, of: ChildId, parcel: &Parcel, actions: &mut Vec<Action>) -> bool {
-        match (self.seats.successor(of), self.seats.address(of)) {
-            (Some(other), _) if self.has_place(other, parcel) => {
-                self.deliver(other, parcel.clone(), actions);
-                true
+    /// Whether there is a place for what did not get to `of`, with another or with whoever comes next.
+    fn pass_to_another(&mut self, of: ChildId, parcel: &Parcel, actions: &mut Vec<Action>) -> bool {
+        match self.seats.goal(parcel.route().to, of) {
+            Goal::These(others) => {
+                let other = others.into_iter().find(|other| self.has_place(*other, parcel));
+                other.inspect(|other| self.deliver(*other, parcel.clone(), actions)).is_some()
             }
-            (None, Some(address)) if self.seats.is_open(address.slot()) => {
-                self.backlogs.push(address.slot(), parcel.clone()).is_ok()
-            }
-            _ => false,
+            Goal::Later(place) => self.backlogs.push(place, parcel.clone()).is_ok(),
+            Goal::Nobody => false,
         }
     }
 
