@@ -14,7 +14,7 @@ use axum::extract::{Query, State};
 use axum::routing::post;
 use axum::{Json, Router};
 use hatchery::{
-    Agent, App, AskError, KeyFeed, Messenger, Peer, ReceiveError, Request, SendError, Topic, Worker,
+    Agent, App, AskError, KeyFeed, Messenger, Peer, ReceiveError, Received, Request, SendError, Topic, Worker,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -228,12 +228,25 @@ async fn feed(feed: KeyFeed<Tick>) -> hatchery::Result {
     std::future::pending().await
 }
 
+/// A life of taking messages.
 async fn work(worker: Worker) -> hatchery::Result {
-    let _talker =
-        Talker::begin(format!("jobs.{}", worker.index()), worker.messenger().clone(), Some(&worker))?;
+    let talker = Talker::new(format!("jobs.{}", worker.index()), worker.messenger().clone(), Some(&worker));
+    talker.answer()?;
+    let mut words = worker.subscribe()?;
     worker.ready().await?;
-    worker.draining().await;
+    while let Some(words) = words.next_or_leave().await {
+        note("taken", &talker.name);
+        pause("pause").await;
+        talker.hear(words);
+    }
     Ok(())
+}
+
+/// Takes as many milliseconds as a file says, if there is one.
+async fn pause(file: &str) {
+    if let Some(ms) = std::fs::read_to_string(file).ok().and_then(|text| text.trim().parse().ok()) {
+        sleep(Duration::from_millis(ms)).await;
+    }
 }
 
 /// A worker that is late does not even listen before the file `go` is there.
@@ -285,36 +298,61 @@ fn kind(error: &AskError) -> &'static str {
 }
 
 impl Talker {
-    fn begin(name: String, messenger: Messenger, worker: Option<&Worker>) -> hatchery::Result<Self> {
+    fn new(name: String, messenger: Messenger, worker: Option<&Worker>) -> Self {
+        if let (Some(worker), name) = (worker.cloned(), name.clone()) {
+            tokio::spawn(async move {
+                worker.draining().await;
+                note("asked", &name);
+            });
+        }
         let (worker, seen) = (worker.cloned(), Arc::default());
-        let talker = Self { name, messenger, heard: Arc::default(), dawdling: Arc::default(), worker, seen };
+        Self { name, messenger, heard: Arc::default(), dawdling: Arc::default(), worker, seen }
+    }
+
+    /// Listens in a task of its own, and answers.
+    fn begin(name: String, messenger: Messenger, worker: Option<&Worker>) -> hatchery::Result<Self> {
+        let talker = Self::new(name, messenger, worker);
         tokio::spawn(talker.clone().listen(talker.messenger.subscribe()?));
-        let answering = talker.clone();
-        talker.messenger.answer(move |order: Order| {
+        talker.answer()?;
+        Ok(talker)
+    }
+
+    fn answer(&self) -> hatchery::Result {
+        let answering = self.clone();
+        self.messenger.answer(move |order: Order| {
             let talker = answering.clone();
             async move { talker.obey(order).await.map_err(|error| error.to_string()) }
         })?;
         let limits = hatchery::AnswerLimits { at_once: 2, waiting: 3 };
-        talker.messenger.answer_within(limits, async |slow: Slow| -> Result<(), String> {
+        self.messenger.answer_within(limits, async |slow: Slow| -> Result<(), String> {
             sleep(Duration::from_millis(slow.ms)).await;
             Ok(())
         })?;
-        Ok(talker)
+        Ok(())
     }
 
     async fn listen(self, mut words: hatchery::Subscription<Words>) {
         loop {
-            let note = match words.next().await {
-                Ok(words) => {
-                    let from = words.origin().map(ToString::to_string);
-                    json!({ "text": words.text.trim_end(), "from": from, "number": words.id().number })
-                }
-                Err(ReceiveError::Missed { count, .. }) => json!({ "missed": count }),
-                Err(error) => json!({ "error": error.to_string() }),
-            };
-            journal(&note);
-            self.heard.lock().unwrap_or_else(PoisonError::into_inner).push(note);
+            let words = words.next().await;
+            if matches!(words, Err(ReceiveError::Left { .. })) {
+                return note("left", &self.name);
+            }
+            self.hear(words);
+            pause("slow").await;
         }
+    }
+
+    fn hear(&self, words: Result<Received<Words>, ReceiveError>) {
+        let note = match words {
+            Ok(words) => {
+                let from = words.origin().map(ToString::to_string);
+                json!({ "text": words.text.trim_end(), "from": from, "number": words.id().number })
+            }
+            Err(ReceiveError::Missed { count, .. }) => json!({ "missed": count }),
+            Err(error) => json!({ "error": error.to_string() }),
+        };
+        journal(&note);
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).push(note);
     }
 
     async fn obey(self, order: Order) -> hatchery::Result<Value> {

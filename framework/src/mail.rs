@@ -65,6 +65,8 @@ struct State {
     early: Option<Early>,
     /// Subscriptions for which much waits.
     crowded: Vec<Arc<Mailbox>>,
+    /// Whether nothing comes any more.
+    ended: bool,
 }
 
 /// The topic has an answering function already.
@@ -73,7 +75,8 @@ pub(crate) struct Taken;
 
 impl Mail {
     pub(crate) fn new(address: Address, sender: Sender, limit: usize) -> Self {
-        let state = State { desks: HashMap::new(), early: Some(Early::default()), crowded: Vec::new() };
+        let early = Some(Early::default());
+        let state = State { desks: HashMap::new(), early, crowded: Vec::new(), ended: false };
         Self {
             office: Arc::new(Office { address, sender }),
             limit,
@@ -149,7 +152,7 @@ impl Mail {
     pub(crate) fn take_run(&self, run: Run) {
         self.tracer.received_run(&run);
         let mut state = self.state();
-        let State { desks, early, crowded } = &mut *state;
+        let State { desks, early, crowded, .. } = &mut *state;
         if desks.get_mut(run.topic()).is_some_and(|desk| desk.deliver_run(&run, crowded)) {
             return;
         }
@@ -183,7 +186,7 @@ impl Mail {
 
     fn deliver(&self, frame: &Frame) {
         let mut state = self.state();
-        let State { desks, early, crowded } = &mut *state;
+        let State { desks, early, crowded, .. } = &mut *state;
         if desks.get_mut(frame.topic()).is_some_and(|desk| desk.deliver(frame, crowded)) {
             return;
         }
@@ -217,17 +220,14 @@ impl Mail {
     pub(crate) fn subscribe(&self, topic: &str) -> Arc<Mailbox> {
         let mailbox = Arc::new(Mailbox::new(self.limit));
         let mut state = self.state();
-        let State { desks, early, .. } = &mut *state;
+        let State { desks, early, ended, .. } = &mut *state;
         desks.entry(topic.into()).or_default().subscribe(&mailbox);
         let waiting = early.as_mut().map(|early| early.claim(topic, Kind::Message)).unwrap_or_default();
         for frame in &waiting {
             let _ = mailbox.put(frame);
         }
+        ended.then(|| mailbox.end());
         mailbox
-    }
-
-    fn crowded(&self) -> Vec<Arc<Mailbox>> {
-        std::mem::take(&mut self.state().crowded)
     }
 
     /// Waits a moment for those for whom much waits, and lets others have their turn when many questions began. Cancel safe.
@@ -236,7 +236,8 @@ impl Mail {
             self.begun.store(0, Ordering::Relaxed);
             tokio::task::yield_now().await;
         }
-        for mailbox in self.crowded() {
+        let crowded = std::mem::take(&mut self.state().crowded);
+        for mailbox in crowded {
             mailbox.relieve().await;
         }
     }

@@ -8,6 +8,12 @@ use super::answering::Answering;
 use super::{Mail, Mailbox};
 
 impl Mail {
+    /// Nothing comes any more: each subscription hears so when it has taken what there is.
+    pub(crate) fn end(&self) {
+        self.state().ended = true;
+        self.mailboxes().iter().for_each(|(_, mailbox)| mailbox.end());
+    }
+
     /// Waits until each subscription has taken all that came and come back for more, and each question is answered. A
     /// subscription that does nothing for a second is not waited for. Cancel safe.
     pub(crate) async fn finish(&self) {

@@ -68,6 +68,8 @@ pub(crate) enum Arrived {
     Run(Run),
     /// So many came while the mailbox was full.
     Missed(u64),
+    /// All that will ever come has been taken.
+    End,
 }
 
 /// Where the messages of one subscription wait.
@@ -89,6 +91,17 @@ struct Queue {
     stalled: bool,
     /// Whether who took the last has not come back for more.
     in_hand: bool,
+    end: End,
+}
+
+/// Whether there is an end to what comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum End {
+    #[default]
+    Open,
+    Known,
+    /// Once is enough: who asks on waits, and cannot keep its process busy by asking for what never comes.
+    Told,
 }
 
 impl Mailbox {
@@ -132,7 +145,17 @@ impl Mailbox {
         }
     }
 
-    /// Takes out what came first. Cancel safe.
+    /// Nothing comes any more.
+    pub(super) fn end(&self) {
+        let mut queue = self.queue();
+        if queue.end == End::Open {
+            queue.end = End::Known;
+        }
+        drop(queue);
+        self.filled.notify_one();
+    }
+
+    /// Takes out what came first, and in the end, once, the word that nothing more comes. Cancel safe.
     pub(crate) async fn next(&self) -> Arrived {
         loop {
             let filled = self.filled.notified();
@@ -220,7 +243,7 @@ impl Queue {
         let count_of = |arrived: &Arrived| match arrived {
             Arrived::Letter(_) => 1,
             Arrived::Run(run) => run.count,
-            Arrived::Missed(_) => 0,
+            Arrived::Missed(_) | Arrived::End => 0,
         };
         self.letters.iter().map(count_of).sum()
     }
@@ -230,6 +253,10 @@ impl Queue {
         let arrived = self.take();
         let was_in_hand = std::mem::replace(&mut self.in_hand, arrived.is_some());
         let moved = arrived.is_some() || was_in_hand;
+        if arrived.is_none() && self.end == End::Known {
+            self.end = End::Told;
+            return (Some(Arrived::End), moved);
+        }
         (arrived, moved)
     }
 
@@ -242,7 +269,7 @@ impl Queue {
                 self.descriptors -= letter.descriptors.len();
             }
             Arrived::Run(run) => self.bytes -= run.bytes.len(),
-            Arrived::Missed(_) => {}
+            Arrived::Missed(_) | Arrived::End => {}
         }
         Some(arrived)
     }
@@ -267,6 +294,20 @@ mod tests {
         mailbox.close();
         mailbox.exhausted().await;
         assert!(mailbox.queue().is_exhausted());
+    }
+
+    #[tokio::test]
+    async fn the_end_comes_after_all_else_and_is_told_once() {
+        use futures_util::FutureExt as _;
+        let mailbox = Mailbox::new(100);
+        assert!(mailbox.put(&Frame::about(Kind::Message, "m", 1, &[0; 60])));
+        mailbox.end();
+        assert!(matches!(mailbox.next().await, Arrived::Letter(_)));
+        assert!(!mailbox.queue().is_exhausted(), "the last is still in hand");
+        assert!(matches!(mailbox.next().await, Arrived::End));
+        assert!(mailbox.queue().is_exhausted());
+        mailbox.end();
+        assert!(mailbox.next().now_or_never().is_none());
     }
 
     #[tokio::test]

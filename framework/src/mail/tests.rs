@@ -86,6 +86,7 @@ fn waiting(mailbox: &Mailbox) -> Vec<Result<u64, u64>> {
             Arrived::Letter(letter) => Ok(letter.number),
             Arrived::Run(run) => panic!("{run:?}"),
             Arrived::Missed(count) => Err(count),
+            Arrived::End => panic!("nobody said so"),
         })
         .collect()
 }

@@ -6,6 +6,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use tokio::time::timeout;
 
 use super::Messenger;
 use super::attachments::{Attach, Attachments, TakeError};
@@ -57,6 +58,12 @@ pub enum ReceiveError {
         /// How many.
         count: u64,
     },
+    /// This process takes leave: nothing comes any more, and all that came has been taken.
+    #[error("nothing more comes on `{topic}`: this process takes leave")]
+    Left {
+        /// The topic's name.
+        topic: &'static str,
+    },
 }
 
 impl Messenger {
@@ -73,7 +80,8 @@ impl Messenger {
     /// Waits for one message on a topic. Cancel safe.
     ///
     /// # Errors
-    /// When the topic has a name that nothing may have; waits on over messages that cannot be read.
+    /// When the topic has a name that nothing may have; waits on over messages that cannot be read, and when this process
+    /// takes leave.
     pub async fn once<T: Topic>(&self) -> Result<Received<T>, BadTopic> {
         let mut subscription = self.subscribe()?;
         loop {
@@ -88,7 +96,8 @@ impl<T: Topic> Subscription<T> {
     /// The next message; waits for ever when the master is gone, with which this process ends. Cancel safe.
     ///
     /// # Errors
-    /// When the message is of another type, or some were missed before the next; it goes on after either.
+    /// When the message is of another type, or some were missed before the next; it goes on after either. `Left` when this
+    /// process takes leave and all has been taken; that is said once, and who asks on waits until the process has ended.
     pub async fn next(&mut self) -> Result<Received<T>, ReceiveError> {
         loop {
             if let Some(item) = self.unrolled.as_mut().and_then(Unrolled::next) {
@@ -105,7 +114,28 @@ impl<T: Topic> Subscription<T> {
                     self.process.mail().losses().note_missed(count);
                     return Err(ReceiveError::Missed { topic: T::NAME, count });
                 }
+                Arrived::End => return Err(ReceiveError::Left { topic: T::NAME }),
             }
+        }
+    }
+
+    /// Like [`next`](Self::next), but has this process take its leave as soon as it is asked to: from then on it gets nothing
+    /// new, no questions either, and `None` comes when all that came before has been taken. For a function whose life is to
+    /// take messages: what it carries out when it is asked to leave, and what waits, has until the deadline for leaving.
+    /// Cancel safe.
+    pub async fn next_or_leave(&mut self) -> Option<Result<Received<T>, ReceiveError>> {
+        let shutdown = self.process.shutdown().clone();
+        let received = match shutdown.run_until_cancelled(self.next()).await {
+            Some(received) => received,
+            None => {
+                // If the master is gone, so are we; one that stands still is not waited for.
+                let _ = self.process.say_leaving().await;
+                timeout(self.process.time_to_leave(), self.next()).await.ok()?
+            }
+        };
+        match received {
+            Err(ReceiveError::Left { .. }) => None,
+            received => Some(received),
         }
     }
 }

@@ -39,7 +39,10 @@ impl Process {
                 self.send(Frame::new(Kind::ClusterReady, 0, vec![])).await?;
             }
             Kind::Lead => self.shared.leads.cancel(),
-            Kind::Farewell => self.shared.parting.farewell(),
+            Kind::Farewell => {
+                self.mail().end();
+                self.shared.parting.farewell();
+            }
             // One that this version does not know is for others; one that nobody follows is for nobody.
             Kind::News => {
                 if let Ok(event) = codec::decode("an event", frame.payload()) {

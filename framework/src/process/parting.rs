@@ -4,6 +4,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::OnceCell;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -19,6 +20,8 @@ pub(super) struct Parting {
     /// From when on how much.
     allowed: Mutex<Option<(Instant, Duration)>>,
     farewell: CancellationToken,
+    /// Whether the master knows.
+    said: OnceCell<()>,
 }
 
 impl Parting {
@@ -45,12 +48,22 @@ impl Parting {
 }
 
 impl Process {
+    /// Says that this process takes nothing new, once: what is on its way comes, and then the farewell. Cancel safe.
+    pub(crate) async fn say_leaving(&self) -> Result<(), MasterGone> {
+        let say = || self.send(Frame::new(Kind::Leaving, 0, vec![]));
+        self.shared.parting.said.get_or_try_init(say).await.copied()
+    }
+
+    /// How much time there is to leave, and a part of what the master allows beyond that when there is none.
+    pub(crate) fn time_to_leave(&self) -> Duration {
+        self.shared.parting.rest().unwrap_or(self.launch().http.drain_timeout).max(RESERVE)
+    }
+
     /// Takes leave: what was confirmed to others as queued for this process reaches its subscriptions, and the questions
     /// that it has are answered, as far as there is time. Says in the log what nobody took. Cancel safe.
     pub(crate) async fn take_leave(&self) {
-        let time = self.shared.parting.rest().unwrap_or(self.launch().http.drain_timeout).max(RESERVE);
-        let in_time = timeout(time, async {
-            self.send(Frame::new(Kind::Leaving, 0, vec![])).await?;
+        let in_time = timeout(self.time_to_leave(), async {
+            self.say_leaving().await?;
             self.shared.parting.farewell.cancelled().await;
             self.mail().finish().await;
             self.shared.sender.flush().await;
