@@ -7,6 +7,7 @@
 //! | `exits` | why processes ended, and what they leave behind |
 //! | `deaths` | the example `deaths`: each way to die, its reason, and what the agent hears of it |
 //! | `surroundings` | what a master inherits and hands down: signals, descriptors, orphans, process 1 |
+//! | `leave` | processes that take leave: what they have is taken and answered, whoever is stuck meanwhile |
 //! | `stop` | graceful and fast stops, and what is in flight then |
 //! | `state` | states across restarts of their publishers and observers |
 //! | `messages` | messages: who gets them, in which order, and what becomes of those that nobody can take |
@@ -59,6 +60,7 @@ mod heavy;
 mod hung;
 mod keyed;
 mod large;
+mod leave;
 mod listeners;
 mod load;
 mod logs;

@@ -1,0 +1,123 @@
+//! How processes take leave: what was queued for them is taken, what they were asked is answered, and whoever stands still
+//! meanwhile holds nobody up for long.
+
+use std::fs;
+
+use hatchery::testing::{Cluster, eventually, is_running, send_signal};
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::harness::{log_lines, processes_in};
+use crate::messages::{order, send, talkers};
+
+/// A cluster whose processes write down what they hear, with this much time to stop.
+fn journalists(grace: &str) -> Cluster {
+    let grace = format!("cluster.stop_timeout={grace}");
+    let cluster = talkers(&["--workers", "1", "--set", &grace]);
+    fs::create_dir(cluster.site().dir().join("journal")).unwrap();
+    cluster
+}
+
+/// Has a file of the cluster's folder say something.
+fn write(cluster: &Cluster, file: &str, text: &str) {
+    fs::write(cluster.site().dir().join(file), text).unwrap();
+}
+
+fn lines(cluster: &Cluster, file: &str) -> Vec<String> {
+    let text = fs::read_to_string(cluster.site().dir().join(file)).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+/// What a process has heard.
+fn journal(cluster: &Cluster, pid: u32) -> Vec<String> {
+    lines(cluster, &format!("journal/{pid}"))
+}
+
+fn pid_of(cluster: &Cluster, group: &str) -> u32 {
+    let workers = cluster.status().workers;
+    workers.iter().find(|worker| worker.group == group).unwrap().process.pid.unwrap()
+}
+
+/// A cluster with a second to stop, whose worker `jobs.0` was asked to leave while it has a message in hand, for a second;
+/// its pid.
+fn asked_while_it_works() -> (Cluster, u32) {
+    let cluster = journalists("1s");
+    write(&cluster, "pause", "1000");
+    let pid = pid_of(&cluster, "jobs");
+    assert_eq!(send(&cluster, "web.0", "jobs.0", "work", 1), 1);
+    eventually("it is at work", || lines(&cluster, "taken").first().cloned());
+    cluster.signal(Signal::TERM);
+    eventually("it is asked to leave", || {
+        lines(&cluster, "asked").contains(&"jobs.0".to_owned()).then_some(())
+    });
+    (cluster, pid)
+}
+
+#[test]
+fn a_worker_whose_master_stands_still_leaves_by_itself() {
+    let (mut cluster, pid) = asked_while_it_works();
+    cluster.signal(Signal::STOP);
+    eventually("it leaves without a farewell", || (!is_running(pid)).then_some(()));
+    assert_eq!(journal(&cluster, pid), ["work 0"]);
+    cluster.signal(Signal::CONT);
+    assert_eq!(cluster.wait().code(), Some(0));
+}
+
+#[test]
+fn a_worker_that_stands_still_before_its_farewell_holds_no_stop_up() {
+    let (mut cluster, pid) = asked_while_it_works();
+    cluster.signal(Signal::STOP);
+    eventually("it has done its work, and says so", || journal(&cluster, pid).first().cloned());
+    send_signal(pid, Signal::STOP);
+    cluster.signal(Signal::CONT);
+    assert_eq!(cluster.wait().code(), Some(0));
+    assert_eq!(processes_in(cluster.site().dir()), [0; 0]);
+}
+
+#[test]
+fn a_subscription_that_is_slow_but_goes_on_is_waited_for_and_hears_of_the_end() {
+    let mut cluster = journalists("30s");
+    write(&cluster, "slow", "200");
+    let pid = pid_of(&cluster, "web");
+    assert_eq!(send(&cluster, "agent", "web.0", "take", 8), 8);
+    assert_eq!(cluster.stop().code(), Some(0));
+    assert_eq!(journal(&cluster, pid).len(), 8);
+    assert!(lines(&cluster, "left").contains(&"web.0".to_owned()), "{:?}", lines(&cluster, "left"));
+    assert!(log_lines(cluster.site(), "web.log", "did not take").is_empty());
+}
+
+#[test]
+fn a_subscription_that_takes_nothing_is_not_waited_for_and_the_log_says_what_it_left() {
+    let mut cluster = journalists("1h");
+    write(&cluster, "slow", "3600000");
+    let pid = pid_of(&cluster, "web");
+    assert_eq!(send(&cluster, "agent", "web.0", "leave", 3), 3);
+    eventually("the first is taken", || journal(&cluster, pid).first().cloned());
+    assert_eq!(cluster.stop().code(), Some(0));
+    assert_eq!(journal(&cluster, pid), ["leave 0"]);
+    let said = log_lines(cluster.site(), "web.log", "leaving with 2 messages on `words`");
+    assert_eq!(said.len(), 1, "{said:?}");
+}
+
+#[test]
+fn a_question_that_a_worker_has_when_it_leaves_is_answered() {
+    let cluster = journalists("30s");
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(|| order(&cluster, "jobs.0", &json!({ "dawdle": { "ms": 700 } })));
+        eventually("it is asked", || (order(&cluster, "jobs.0", &json!("dawdling")) == 1).then_some(()));
+        let scaled = cluster.site().run(&["scale", "jobs=0"]);
+        assert!(scaled.status.success(), "{scaled:?}");
+        assert_eq!(asking.join().unwrap(), "at last");
+    });
+}
+
+#[test]
+fn a_worker_that_lives_by_messages_carries_out_all_that_waits_for_it() {
+    let mut cluster = journalists("30s");
+    // Longer than any subscription is waited for that does nothing.
+    write(&cluster, "pause", "1300");
+    let pid = pid_of(&cluster, "jobs");
+    assert_eq!(send(&cluster, "agent", "next:jobs", "work", 3), 3);
+    assert_eq!(cluster.stop().code(), Some(0));
+    assert_eq!(journal(&cluster, pid), ["work 0", "work 1", "work 2"]);
+}
