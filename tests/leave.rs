@@ -77,18 +77,19 @@ fn a_worker_that_stands_still_before_its_farewell_holds_no_stop_up() {
 #[test]
 fn a_subscription_that_is_slow_but_goes_on_is_waited_for_and_hears_of_the_end() {
     let mut cluster = journalists("30s");
-    write(&cluster, "slow", "200");
+    // Longer than a subscription is waited for that takes nothing; and they come together.
+    write(&cluster, "slow", "1500");
     let pid = pid_of(&cluster, "web");
-    assert_eq!(send(&cluster, "agent", "web.0", "take", 8), 8);
+    assert_eq!(send(&cluster, "agent", "web.0", "take", 3), 3);
     assert_eq!(cluster.stop().code(), Some(0));
-    assert_eq!(journal(&cluster, pid).len(), 8);
+    assert_eq!(journal(&cluster, pid).len(), 3);
     assert!(lines(&cluster, "left").contains(&"web.0".to_owned()), "{:?}", lines(&cluster, "left"));
     assert!(log_lines(cluster.site(), "web.log", "did not take").is_empty());
 }
 
 #[test]
-fn a_subscription_that_takes_nothing_is_not_waited_for_and_the_log_says_what_it_left() {
-    let mut cluster = journalists("1h");
+fn a_subscription_that_never_comes_back_is_waited_for_until_the_deadline_and_the_log_says_what_it_left() {
+    let mut cluster = journalists("2s");
     write(&cluster, "slow", "3600000");
     let pid = pid_of(&cluster, "web");
     assert_eq!(send(&cluster, "agent", "web.0", "leave", 3), 3);
@@ -96,7 +97,7 @@ fn a_subscription_that_takes_nothing_is_not_waited_for_and_the_log_says_what_it_
     assert_eq!(cluster.stop().code(), Some(0));
     assert_eq!(journal(&cluster, pid), ["leave 0"]);
     let said = log_lines(cluster.site(), "web.log", "leaving with 2 messages on `words`");
-    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(matches!(&said[..], [one] if one.contains("it has one in hand")), "{said:?}");
 }
 
 #[test]

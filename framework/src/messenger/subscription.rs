@@ -101,6 +101,7 @@ impl<T: Topic> Subscription<T> {
     pub async fn next(&mut self) -> Result<Received<T>, ReceiveError> {
         loop {
             if let Some(item) = self.unrolled.as_mut().and_then(Unrolled::next) {
+                self.mailbox.unroll_one();
                 return read(&self.process, item, Attachments::default());
             }
             match self.mailbox.next().await {

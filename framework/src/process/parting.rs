@@ -71,8 +71,8 @@ impl Process {
         });
         // If the master is gone, so are we.
         let _ = in_time.await;
-        for (topic, count) in self.mail().untaken() {
-            tracing::warn!("leaving with {count} messages on `{topic}` that its subscription did not take");
+        for untaken in self.mail().untaken() {
+            tracing::warn!("leaving with {untaken}");
         }
     }
 }
