@@ -6,7 +6,6 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use tokio::time::timeout;
 
 use super::Messenger;
 use super::attachments::{Attach, Attachments, TakeError};
@@ -131,7 +130,8 @@ impl<T: Topic> Subscription<T> {
             None => {
                 // If the master is gone, so are we; one that stands still is not waited for.
                 let _ = self.process.say_leaving().await;
-                timeout(self.process.time_to_leave(), self.next()).await.ok()?
+                let process = self.process.clone();
+                process.in_time_to_leave(self.next()).await?
             }
         };
         match received {
