@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use tokio::sync::{OnceCell, watch};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{MasterGone, Process};
@@ -14,6 +14,9 @@ use crate::bus::frame::{Frame, Kind};
 
 /// What there is at least: a part of what the master allows beyond the time that it names.
 const RESERVE: Duration = Duration::from_secs(1);
+
+/// How long the last that was said may take to be written when the time is over: another part of it.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// How much time there is, and whether all mail has come.
 #[derive(Debug, Default)]
@@ -93,7 +96,9 @@ impl Process {
             Ok::<(), MasterGone>(())
         });
         // If the master is gone, so are we.
-        let _ = in_time.await;
+        if in_time.await.is_none() {
+            let _ = timeout(LAST_WORDS, self.shared.sender.flush()).await;
+        }
         for untaken in self.mail().untaken() {
             tracing::warn!("leaving with {untaken}");
         }
