@@ -113,6 +113,23 @@ fn a_question_that_a_worker_has_when_it_leaves_is_answered() {
 }
 
 #[test]
+fn a_worker_that_returns_unasked_has_a_moment_for_its_questions_and_is_replaced() {
+    let cluster = journalists("30s");
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(|| order(&cluster, "jobs.0", &json!({ "dawdle": { "ms": 15_000 } })));
+        eventually("it is asked", || (order(&cluster, "jobs.0", &json!("dawdling")) == 1).then_some(()));
+        let pid = pid_of(&cluster, "jobs");
+        assert_eq!(send(&cluster, "web.0", "jobs.0", "go home", 1), 1);
+        eventually("it has ended", || (!is_running(pid)).then_some(()));
+        let answer = asking.join().unwrap();
+        assert_eq!(answer["kind"], "gone", "{answer}");
+        eventually("another is there", || {
+            (order(&cluster, "jobs.0", &json!("name")) == "jobs.0").then_some(())
+        });
+    });
+}
+
+#[test]
 fn a_worker_that_lives_by_messages_carries_out_all_that_waits_for_it() {
     let mut cluster = journalists("30s");
     // Longer than any subscription is waited for that does nothing.

@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 use super::{MasterGone, Process};
 use crate::bus::frame::{Frame, Kind};
 
-/// What there is at least: a part of what the master allows beyond the time that it names.
+/// What there is at least: a part of what the master allows beyond the time that it names. Whoever leaves without being
+/// asked has no more, because nobody comes in its place before it has ended.
 const RESERVE: Duration = Duration::from_secs(1);
 
 /// How long the last that was said may take to be written when the time is over: another part of it.
@@ -45,13 +46,12 @@ impl Parting {
         self.allowed.borrow().map(rest_of)
     }
 
-    /// Does this as far as there is time, `otherwise` so much if nobody said how much; `None` if there is too little. It may
-    /// become less meanwhile.
-    async fn in_time<T>(&self, otherwise: Duration, work: impl Future<Output = T>) -> Option<T> {
+    /// Does this as far as there is time; `None` if there is too little. It may change meanwhile.
+    async fn in_time<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         let mut allowed = self.allowed.subscribe();
         let mut work = pin!(work);
         loop {
-            let time = self.rest().unwrap_or(otherwise).max(RESERVE);
+            let time = self.rest().unwrap_or_default().max(RESERVE);
             tokio::select! {
                 biased;
                 done = &mut work => return Some(done),
@@ -82,7 +82,7 @@ impl Process {
     /// Does this as far as there is time to leave, and in a part of what the master allows beyond that when there is none;
     /// `None` if that is too little.
     pub(crate) async fn in_time_to_leave<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        self.shared.parting.in_time(self.launch().http.drain_timeout, work).await
+        self.shared.parting.in_time(work).await
     }
 
     /// Takes leave: what was confirmed to others as queued for this process reaches its subscriptions, and the questions
@@ -121,6 +121,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn who_was_not_asked_to_leave_has_the_reserve() {
+        let parting = Parting::default();
+        assert_eq!(parting.in_time(sleep(RESERVE / 2)).await, Some(()));
+        assert_eq!(parting.in_time(sleep(RESERVE * 2)).await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn what_is_under_way_hears_of_less_time() {
         let parting = Parting::default();
         parting.allow(Duration::from_secs(30));
@@ -129,7 +136,7 @@ mod tests {
             sleep(Duration::from_secs(5)).await;
             parting.allow(Duration::from_secs(2));
         };
-        let (done, ()) = tokio::join!(parting.in_time(RESERVE, std::future::pending::<()>()), shorten);
+        let (done, ()) = tokio::join!(parting.in_time(std::future::pending::<()>()), shorten);
         assert_eq!(done, None);
         // The clock stands still but for what is waited for.
         let took = begun.elapsed();
