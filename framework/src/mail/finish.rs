@@ -46,11 +46,26 @@ impl Mail {
         join(taken, join_all(answerings.iter().map(|answering| answering.idle()))).await;
     }
 
-    /// What subscriptions are not done with.
+    /// What subscriptions are not done with, and what those left that were given up while this process took leave.
     pub(crate) fn untaken(&self) -> Vec<Untaken> {
         let mailboxes = self.mailboxes().into_iter();
         let rests = mailboxes.map(|(topic, mailbox)| Untaken { topic, rest: mailbox.rest() });
-        rests.filter(|it| it.rest.waiting > 0 || it.rest.in_hand).collect()
+        let left = self
+            .losses
+            .left_behind()
+            .into_iter()
+            .map(|(topic, waiting)| Untaken { topic: topic.into(), rest: Rest { waiting, in_hand: false } });
+        rests.filter(|it| it.rest.waiting > 0 || it.rest.in_hand).chain(left).collect()
+    }
+
+    /// A subscription is given up. What it leaves has nobody who would hear it, and is told when this process ends if it is
+    /// `leaving`: then somebody may rely on it.
+    pub(crate) fn give_up(&self, topic: &'static str, mailbox: &Mailbox, leaving: bool) {
+        let count = mailbox.close();
+        self.losses.note_unheard(count);
+        if leaving && count > 0 {
+            self.losses.note_left_behind(topic, count);
+        }
     }
 
     fn mailboxes(&self) -> Vec<(Box<str>, Arc<Mailbox>)> {

@@ -220,11 +220,11 @@ impl Mailbox {
         Rest { waiting: queued + self.unrolled.load(Ordering::Relaxed), in_hand }
     }
 
-    /// Nobody takes anything any more.
-    pub(crate) fn close(&self) {
-        *self.queue() = Queue::default();
-        self.unrolled.store(0, Ordering::Relaxed);
+    /// Nobody takes anything any more; how many messages nobody has looked at.
+    pub(super) fn close(&self) -> u64 {
+        let left = std::mem::take(&mut *self.queue()).rest().0 + self.unrolled.swap(0, Ordering::Relaxed);
         self.emptied.notify_waiters();
+        left
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -342,7 +342,7 @@ mod tests {
         assert_eq!(mailbox.rest(), NOTHING);
         let _ = mailbox.put(&letter(2));
         let _ = mailbox.next().await;
-        mailbox.close();
+        assert_eq!(mailbox.close(), 0);
         mailbox.exhausted().await;
         assert_eq!(mailbox.rest(), NOTHING);
     }
@@ -380,7 +380,11 @@ mod tests {
             let patience = tokio::time::timeout(LAST_PATIENCE * 5, mailbox.exhausted());
             assert!(patience.await.is_err(), "it is at work, and {waiting} wait");
         }
-        assert!(mailbox.next().now_or_never().is_none());
+        let _ = mailbox.put_run(run_of(3));
+        assert!(mailbox.next().now_or_never().is_some());
+        mailbox.unroll_one();
+        let _ = mailbox.put(&letter(7));
+        assert_eq!(mailbox.close(), 3, "two of the run, and the letter");
         mailbox.exhausted().await;
     }
 
