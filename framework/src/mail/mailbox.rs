@@ -1,17 +1,16 @@
 //! What waits for one subscription: in order, bounded in bytes, and with a mark where something is missing.
 
 use std::collections::VecDeque;
-use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
 
+use super::letter::{Arrived, Letter};
 use crate::bus::decoder::Run;
 use crate::bus::frame::Frame;
-use crate::bus::head::Route;
 
 /// From so many waiting bytes on, small payloads are copied: each would keep all of its read alive.
 const CONGESTED: usize = 256 << 10;
@@ -27,51 +26,6 @@ const PATIENCE: Duration = Duration::from_millis(250);
 
 /// How long a subscription that has nothing in hand, and takes nothing either, may hold up the end of its process.
 const LAST_PATIENCE: Duration = Duration::from_secs(1);
-
-/// A message as it travelled.
-#[derive(Debug, Clone)]
-pub(crate) struct Letter {
-    pub(crate) payload: Bytes,
-    pub(crate) route: Route,
-    pub(crate) number: u64,
-    pub(crate) descriptors: Vec<Arc<OwnedFd>>,
-    /// Whether it had some, for which there was no place on the way.
-    pub(crate) lost_descriptors: bool,
-}
-
-impl Letter {
-    pub(crate) fn of(frame: &Frame) -> Self {
-        Self {
-            payload: frame.shared_payload(),
-            route: frame.route(),
-            number: frame.number(),
-            descriptors: frame.descriptors().to_vec(),
-            lost_descriptors: frame.lost_descriptors(),
-        }
-    }
-
-    /// The memory that it will take at most while it waits.
-    pub(super) fn cost_of(frame: &Frame) -> usize {
-        size_of::<Arrived>() + frame.wire_length()
-    }
-
-    /// The memory that it takes while it waits.
-    fn cost(&self) -> usize {
-        size_of::<Arrived>() + self.payload.len()
-    }
-}
-
-/// What a subscription finds next.
-#[derive(Debug)]
-pub(crate) enum Arrived {
-    Letter(Letter),
-    /// Many at once.
-    Run(Run),
-    /// So many came while the mailbox was full.
-    Missed(u64),
-    /// All that will ever come has been taken.
-    End,
-}
 
 /// Where the messages of one subscription wait.
 #[derive(Debug)]
