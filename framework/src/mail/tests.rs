@@ -116,6 +116,19 @@ fn answering(answer: impl Fn(u64) -> Result<Vec<u8>, Unanswered> + Send + Sync +
 }
 
 #[tokio::test]
+async fn every_subscription_hears_of_the_end_also_one_that_comes_after_it() {
+    let post = Post::settled(1 << 20);
+    let before = post.mail.subscribe("m");
+    post.mail.take(&Frame::about(Kind::Message, "m", 1, b"words"));
+    post.mail.end();
+    let after = post.mail.subscribe("m");
+    assert!(matches!(before.next().await, Arrived::Letter(Letter { number: 1, .. })));
+    assert!(matches!(before.next().await, Arrived::End));
+    assert!(matches!(after.next().await, Arrived::End));
+    post.mail.finish().await;
+}
+
+#[tokio::test]
 async fn what_comes_early_waits_for_who_cares() {
     let mut post = Post::new(1 << 20);
     post.message("a", 1);

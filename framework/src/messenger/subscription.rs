@@ -127,13 +127,12 @@ impl<T: Topic> Subscription<T> {
     /// take messages: what it carries out when it is asked to leave, and what waits, has until the deadline for leaving.
     /// Cancel safe.
     pub async fn next_or_leave(&mut self) -> Option<Result<Received<T>, ReceiveError>> {
-        let shutdown = self.process.shutdown().clone();
-        let received = match shutdown.run_until_cancelled(self.next()).await {
+        let process = self.process.clone();
+        let received = match process.shutdown().run_until_cancelled(self.next()).await {
             Some(received) => received,
             None => {
                 // If the master is gone, so are we; one that stands still is not waited for.
-                let _ = self.process.say_leaving().await;
-                let process = self.process.clone();
+                let _ = process.say_leaving().await;
                 process.in_time_to_leave(self.next()).await?
             }
         };

@@ -291,8 +291,10 @@ impl World {
             }
             Step::Invent { by, to, number } => {
                 let (Some(by), Some(to)) = (self.pick(by), self.pick(to)) else { return };
-                let was_asked = self.processes[&by.id].asked.contains(&(to.address, number));
-                if !was_asked {
+                let process = &self.processes[&by.id];
+                let was_asked = process.asked.contains(&(to.address, number));
+                // What came back from one that is shut counts as asked until its end is known.
+                if !was_asked && process.link == Link::Open {
                     self.take(by, reply(by, to.address, number));
                 }
             }
