@@ -66,6 +66,7 @@ const PURE: &[&str] = &[
     "identity.rs",
     "keyed/upstreams.rs",
     "mail/early.rs",
+    "mail/letter.rs",
     "master/announcement.rs",
     "master/budget.rs",
     "master/cluster.rs",

@@ -232,11 +232,14 @@ async fn feed(feed: KeyFeed<Tick>) -> hatchery::Result {
 async fn work(worker: Worker) -> hatchery::Result {
     let talker = Talker::new(format!("jobs.{}", worker.index()), worker.messenger().clone(), Some(&worker));
     talker.answer()?;
-    let mut words = worker.subscribe()?;
+    let mut words = worker.subscribe::<Words>()?;
     worker.ready().await?;
     while let Some(words) = words.next_or_leave().await {
         note("taken", &talker.name);
         pause("pause").await;
+        if words.as_ref().is_ok_and(|words| words.text.starts_with("go home")) {
+            break;
+        }
         talker.hear(words);
     }
     Ok(())

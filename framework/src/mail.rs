@@ -6,6 +6,7 @@ mod awaited;
 mod desk;
 mod early;
 mod finish;
+mod letter;
 mod losses;
 mod mailbox;
 mod office;
@@ -31,8 +32,9 @@ pub(crate) use answering::{Answering, Handler};
 use awaited::Awaited;
 use desk::Desk;
 use early::Early;
+pub(crate) use letter::{Arrived, Letter};
 use losses::Losses;
-pub(crate) use mailbox::{Arrived, Letter, Mailbox};
+pub(crate) use mailbox::Mailbox;
 use office::Office;
 pub(crate) use tracer::{Tracer, now};
 

@@ -162,7 +162,8 @@ class Worker:
         slot, self.generation = os.environ["HATCHERY_ROLE"].rsplit("@", 1)
         self.group, index = slot.rsplit(".", 1)
         self.index = int(index)
-        self.link, self.states, self.ends, self.retires = Link(), {}, False, False
+        self.link, self.states = Link(), {}
+        self.retires = self.leaves = self.ends = False
         signal.signal(signal.SIGTERM, lambda *_: setattr(self, "retires", True))
 
     def run(self):
@@ -232,7 +233,9 @@ class Worker:
         elif frame.kind == REOPEN:
             self.link.send(REOPENED, number=frame.number)  # it writes no log files
         elif frame.kind == SHUTDOWN and frame.payload != b"announcement":
-            self.link.send(LEAVING)  # between two frames nothing is unfinished
+            if not self.leaves:  # a second one only says that there is less time
+                self.link.send(LEAVING)  # between two frames nothing is unfinished
+            self.leaves = True
         elif frame.kind == FAREWELL:
             self.ends = True  # all that was on its way has come
         for descriptor in frame.descriptors:

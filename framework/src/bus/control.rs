@@ -55,7 +55,7 @@ pub(crate) struct Pulse {
     pub(crate) rss_bytes: u64,
     /// How late the loop came to something that was due, at its worst in the last seconds.
     pub(crate) lag_ms: u64,
-    /// Messages on topics that nobody in it follows.
+    /// Messages on topics that nobody in it follows, or not any more.
     pub(crate) unheard: u64,
     /// Messages that subscriptions of it missed, because too much waited.
     pub(crate) missed: u64,

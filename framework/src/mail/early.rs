@@ -1,6 +1,7 @@
 //! What came before a process said that it is ready, and nobody there cares for yet: in order and bounded.
 
-use super::mailbox::{Letter, MOST_DESCRIPTORS};
+use super::letter::Letter;
+use super::mailbox::MOST_DESCRIPTORS;
 use crate::bus::control::Unanswered;
 use crate::bus::frame::{Frame, Kind};
 

@@ -1,6 +1,8 @@
 //! What was lost of the mail that came, as the status shows it.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::bus::control::Pulse;
 
@@ -10,10 +12,12 @@ pub(crate) struct Losses {
     unheard: AtomicU64,
     missed: AtomicU64,
     unreadable: AtomicU64,
+    /// What subscriptions left that were given up while the process took leave, by topic.
+    left_behind: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 impl Losses {
-    /// So many messages were on topics that nobody here follows.
+    /// So many messages were on topics that nobody here follows, or not any more.
     pub(super) fn note_unheard(&self, count: u64) {
         self.unheard.fetch_add(count, Ordering::Relaxed);
     }
@@ -26,6 +30,20 @@ impl Losses {
     /// A message was of another type than its topic's.
     pub(crate) fn note_unreadable(&self) {
         self.unreadable.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A subscription was given up with so many messages while the process took leave.
+    pub(super) fn note_left_behind(&self, topic: &'static str, count: u64) {
+        *self.lock().entry(topic).or_default() += count;
+    }
+
+    /// What was left so.
+    pub(super) fn left_behind(&self) -> BTreeMap<&'static str, u64> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<&'static str, u64>> {
+        self.left_behind.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The figures with these.

@@ -1,16 +1,16 @@
 //! What waits for one subscription: in order, bounded in bytes, and with a mark where something is missing.
 
 use std::collections::VecDeque;
-use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
 
+use super::letter::{Arrived, Letter};
 use crate::bus::decoder::Run;
 use crate::bus::frame::Frame;
-use crate::bus::head::Route;
 
 /// From so many waiting bytes on, small payloads are copied: each would keep all of its read alive.
 const CONGESTED: usize = 256 << 10;
@@ -24,59 +24,16 @@ pub(super) const MOST_DESCRIPTORS: usize = 64;
 /// How long a subscription that takes nothing may hold up everything else that comes to this process.
 const PATIENCE: Duration = Duration::from_millis(250);
 
-/// How long a subscription that does nothing may hold up the end of its process.
+/// How long a subscription that has nothing in hand, and takes nothing either, may hold up the end of its process.
 const LAST_PATIENCE: Duration = Duration::from_secs(1);
-
-/// A message as it travelled.
-#[derive(Debug, Clone)]
-pub(crate) struct Letter {
-    pub(crate) payload: Bytes,
-    pub(crate) route: Route,
-    pub(crate) number: u64,
-    pub(crate) descriptors: Vec<Arc<OwnedFd>>,
-    /// Whether it had some, for which there was no place on the way.
-    pub(crate) lost_descriptors: bool,
-}
-
-impl Letter {
-    pub(crate) fn of(frame: &Frame) -> Self {
-        Self {
-            payload: frame.shared_payload(),
-            route: frame.route(),
-            number: frame.number(),
-            descriptors: frame.descriptors().to_vec(),
-            lost_descriptors: frame.lost_descriptors(),
-        }
-    }
-
-    /// The memory that it will take at most while it waits.
-    pub(super) fn cost_of(frame: &Frame) -> usize {
-        size_of::<Arrived>() + frame.wire_length()
-    }
-
-    /// The memory that it takes while it waits.
-    fn cost(&self) -> usize {
-        size_of::<Arrived>() + self.payload.len()
-    }
-}
-
-/// What a subscription finds next.
-#[derive(Debug)]
-pub(crate) enum Arrived {
-    Letter(Letter),
-    /// Many at once.
-    Run(Run),
-    /// So many came while the mailbox was full.
-    Missed(u64),
-    /// All that will ever come has been taken.
-    End,
-}
 
 /// Where the messages of one subscription wait.
 #[derive(Debug)]
 pub(crate) struct Mailbox {
     limit: usize,
     queue: Mutex<Queue>,
+    /// How many of the run that was taken last nobody has looked at.
+    unrolled: AtomicU64,
     filled: Notify,
     emptied: Notify,
 }
@@ -94,6 +51,15 @@ struct Queue {
     end: End,
 }
 
+/// What a mailbox has that is not done with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Rest {
+    /// How many messages nobody has looked at.
+    pub(super) waiting: u64,
+    /// Whether who took the last has not come back for more.
+    pub(super) in_hand: bool,
+}
+
 /// Whether there is an end to what comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum End {
@@ -106,7 +72,13 @@ enum End {
 
 impl Mailbox {
     pub(super) fn new(limit: usize) -> Self {
-        Self { limit, queue: Mutex::default(), filled: Notify::new(), emptied: Notify::new() }
+        Self {
+            limit,
+            queue: Mutex::default(),
+            unrolled: AtomicU64::new(0),
+            filled: Notify::new(),
+            emptied: Notify::new(),
+        }
     }
 
     /// Puts a message in, or marks that it is missing; whether who can wait should.
@@ -155,11 +127,15 @@ impl Mailbox {
         self.filled.notify_one();
     }
 
-    /// Takes out what came first, and in the end, once, the word that nothing more comes. Cancel safe.
+    /// Takes out what came first, and in the end, once, the word that nothing more comes. Who comes back for more has looked
+    /// at all that it had. Cancel safe.
     pub(crate) async fn next(&self) -> Arrived {
         loop {
             let filled = self.filled.notified();
             let (arrived, moved) = self.queue().take_or_rest();
+            if let Some(Arrived::Run(run)) = &arrived {
+                self.unrolled.store(run.count, Ordering::Relaxed);
+            }
             if moved {
                 self.emptied.notify_waiters();
             }
@@ -170,25 +146,39 @@ impl Mailbox {
         }
     }
 
-    /// Waits until all is taken and whoever took it has come back for more, but not for one who does nothing. Cancel safe.
+    /// One of the run that was taken last is looked at.
+    pub(crate) fn unroll_one(&self) {
+        self.unrolled.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Waits until all is taken and whoever took it has come back for more. One who has nothing in hand, and takes nothing
+    /// either, is not waited for long; how long one may work, the caller knows. Cancel safe.
     pub(super) async fn exhausted(&self) {
         loop {
             let moved = self.emptied.notified();
-            if self.queue().is_exhausted() || tokio::time::timeout(LAST_PATIENCE, moved).await.is_err() {
-                return;
+            match self.rest() {
+                Rest { in_hand: true, .. } => moved.await,
+                Rest { waiting, .. } if waiting > 0 => {
+                    if tokio::time::timeout(LAST_PATIENCE, moved).await.is_err() {
+                        return;
+                    }
+                }
+                _ => return,
             }
         }
     }
 
-    /// How many messages wait.
-    pub(super) fn untaken(&self) -> u64 {
-        self.queue().count()
+    /// What is not done with.
+    pub(super) fn rest(&self) -> Rest {
+        let (queued, in_hand) = self.queue().rest();
+        Rest { waiting: queued + self.unrolled.load(Ordering::Relaxed), in_hand }
     }
 
-    /// Nobody takes anything any more.
-    pub(crate) fn close(&self) {
-        *self.queue() = Queue::default();
+    /// Nobody takes anything any more; how many messages nobody has looked at.
+    pub(super) fn close(&self) -> u64 {
+        let left = std::mem::take(&mut *self.queue()).rest().0 + self.unrolled.swap(0, Ordering::Relaxed);
         self.emptied.notify_waiters();
+        left
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -235,17 +225,14 @@ impl Queue {
         self.stalled || self.bytes <= limit / 2
     }
 
-    fn is_exhausted(&self) -> bool {
-        self.letters.is_empty() && !self.in_hand
-    }
-
-    fn count(&self) -> u64 {
+    /// How many messages wait, and whether somebody has one in hand.
+    fn rest(&self) -> (u64, bool) {
         let count_of = |arrived: &Arrived| match arrived {
             Arrived::Letter(_) => 1,
             Arrived::Run(run) => run.count,
             Arrived::Missed(_) | Arrived::End => 0,
         };
-        self.letters.iter().map(count_of).sum()
+        (self.letters.iter().map(count_of).sum(), self.in_hand)
     }
 
     /// What came first, and whether anybody who waits for progress sees some.
@@ -277,23 +264,82 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
+    use crate::bus::decoder::{Decoder, Parcel, Unrolled};
     use crate::bus::frame::Kind;
+
+    const NOTHING: Rest = Rest { waiting: 0, in_hand: false };
+
+    fn letter(number: u64) -> Frame {
+        Frame::about(Kind::Message, "m", number, b"words")
+    }
+
+    fn run_of(count: u64) -> Run {
+        let mut decoder = Decoder::new(1000);
+        (0..count).map(letter).for_each(|it| decoder.feed(&[&it.head()[..], it.content()].concat(), []));
+        match decoder.next_parcel() {
+            Ok(Some(Parcel::Run(run))) => run,
+            other => panic!("{other:?} is no run"),
+        }
+    }
 
     #[tokio::test]
     async fn it_is_exhausted_when_who_took_the_last_comes_back_or_leaves() {
         let mailbox = Mailbox::new(100);
-        let _ = mailbox.put(&Frame::about(Kind::Message, "m", 1, b"words"));
-        assert!(!mailbox.queue().is_exhausted() && mailbox.untaken() == 1);
+        let _ = mailbox.put(&letter(1));
+        assert_eq!(mailbox.rest(), Rest { waiting: 1, in_hand: false });
         let _ = mailbox.next().await;
-        assert!(!mailbox.queue().is_exhausted() && mailbox.untaken() == 0);
-        assert!(futures_util::FutureExt::now_or_never(mailbox.next()).is_none());
-        assert!(mailbox.queue().is_exhausted());
-        let _ = mailbox.put(&Frame::about(Kind::Message, "m", 2, b"words"));
+        assert_eq!(mailbox.rest(), Rest { waiting: 0, in_hand: true });
+        assert!(mailbox.next().now_or_never().is_none());
+        assert_eq!(mailbox.rest(), NOTHING);
+        let _ = mailbox.put(&letter(2));
         let _ = mailbox.next().await;
-        mailbox.close();
+        assert_eq!(mailbox.close(), 0);
         mailbox.exhausted().await;
-        assert!(mailbox.queue().is_exhausted());
+        assert_eq!(mailbox.rest(), NOTHING);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_something_in_hand_is_waited_for_and_who_takes_nothing_is_not() {
+        let mailbox = Mailbox::new(1000);
+        for number in 1..=3 {
+            let _ = mailbox.put(&letter(number));
+        }
+        let work = async {
+            for _ in 1..=3 {
+                let _ = mailbox.next().await;
+                tokio::time::sleep(LAST_PATIENCE * 5).await;
+            }
+            assert!(mailbox.next().now_or_never().is_none());
+        };
+        tokio::join!(mailbox.exhausted(), work);
+        assert_eq!(mailbox.rest(), NOTHING);
+        let _ = mailbox.put(&letter(4));
+        mailbox.exhausted().await;
+        assert_eq!(mailbox.rest(), Rest { waiting: 1, in_hand: false });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_left_of_a_run_in_hand_waits() {
+        let mailbox = Mailbox::new(1000);
+        let _ = mailbox.put_run(run_of(3));
+        let Arrived::Run(run) = mailbox.next().await else { panic!("it was a run") };
+        let mut unrolled = Unrolled::new(run);
+        for waiting in [2, 1, 0] {
+            assert!(unrolled.next().is_some());
+            mailbox.unroll_one();
+            assert_eq!(mailbox.rest(), Rest { waiting, in_hand: true });
+            let patience = tokio::time::timeout(LAST_PATIENCE * 5, mailbox.exhausted());
+            assert!(patience.await.is_err(), "it is at work, and {waiting} wait");
+        }
+        let _ = mailbox.put_run(run_of(3));
+        assert!(mailbox.next().now_or_never().is_some());
+        mailbox.unroll_one();
+        let _ = mailbox.put(&letter(7));
+        assert_eq!(mailbox.close(), 3, "two of the run, and the letter");
+        mailbox.exhausted().await;
     }
 
     #[tokio::test]
@@ -303,9 +349,9 @@ mod tests {
         assert!(mailbox.put(&Frame::about(Kind::Message, "m", 1, &[0; 60])));
         mailbox.end();
         assert!(matches!(mailbox.next().await, Arrived::Letter(_)));
-        assert!(!mailbox.queue().is_exhausted(), "the last is still in hand");
+        assert!(mailbox.rest().in_hand, "the last is still in hand");
         assert!(matches!(mailbox.next().await, Arrived::End));
-        assert!(mailbox.queue().is_exhausted());
+        assert_eq!(mailbox.rest(), NOTHING);
         mailbox.end();
         assert!(mailbox.next().now_or_never().is_none());
     }

@@ -146,10 +146,11 @@ impl Occupant {
         actions.push(Action::Report(Report::Event(ClusterEvent::Ready { member, took_ms })));
     }
 
-    /// It has done its work. All that it is to read is before the farewell.
+    /// It has done its work. All that it is to read is before the farewell, and that is said once.
     pub(crate) fn part(&mut self, actions: &mut Vec<Action>) {
-        self.has_parted = true;
-        actions.push(Action::Send { to: self.id, frame: Frame::new(Kind::Farewell, 0, vec![]) });
+        if !std::mem::replace(&mut self.has_parted, true) {
+            actions.push(Action::Send { to: self.id, frame: Frame::new(Kind::Farewell, 0, vec![]) });
+        }
     }
 
     /// It has a moment to end by itself, without its link.

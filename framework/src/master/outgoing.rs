@@ -14,7 +14,12 @@ impl Master {
             return;
         };
         let is_news = frame.kind() == Kind::News;
-        if frame.kind() == Kind::Shutdown && frame.payload() != ANNOUNCEMENT {
+        let is_the_end = match frame.kind() {
+            Kind::Shutdown => frame.payload() != ANNOUNCEMENT,
+            // It may have said by itself that its work is done.
+            kind => kind == Kind::Farewell,
+        };
+        if is_the_end {
             self.entrance.leave(to);
         }
         match child.sender.push(&frame) {

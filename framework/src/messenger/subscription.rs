@@ -6,7 +6,6 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use tokio::time::timeout;
 
 use super::Messenger;
 use super::attachments::{Attach, Attachments, TakeError};
@@ -17,13 +16,15 @@ use crate::mail::{Arrived, Letter, Mailbox};
 use crate::process::Process;
 
 /// The messages on a topic, from when it was made on, and those that came before this process said that it is ready.
-/// Made by [`Messenger::subscribe`].
+/// Made by [`Messenger::subscribe`]. Dropped, it gives up what waits for it, which is counted as `unheard`; kept, it holds its
+/// process up when that leaves, until it has come back for more.
 pub struct Subscription<T> {
     mailbox: Arc<Mailbox>,
     /// What was taken out of the mailbox together.
     unrolled: Option<Unrolled>,
     process: Process,
-    topic: PhantomData<fn() -> T>,
+    topic: &'static str,
+    message: PhantomData<fn() -> T>,
 }
 
 /// A message, with who sent it and when.
@@ -74,7 +75,8 @@ impl Messenger {
     pub fn subscribe<T: Topic>(&self) -> Result<Subscription<T>, BadTopic> {
         topic::check(T::NAME)?;
         let mailbox = self.process.mail().subscribe(T::NAME);
-        Ok(Subscription { mailbox, unrolled: None, process: self.process.clone(), topic: PhantomData })
+        let process = self.process.clone();
+        Ok(Subscription { mailbox, unrolled: None, process, topic: T::NAME, message: PhantomData })
     }
 
     /// Waits for one message on a topic. Cancel safe.
@@ -101,6 +103,7 @@ impl<T: Topic> Subscription<T> {
     pub async fn next(&mut self) -> Result<Received<T>, ReceiveError> {
         loop {
             if let Some(item) = self.unrolled.as_mut().and_then(Unrolled::next) {
+                self.mailbox.unroll_one();
                 return read(&self.process, item, Attachments::default());
             }
             match self.mailbox.next().await {
@@ -130,7 +133,7 @@ impl<T: Topic> Subscription<T> {
             None => {
                 // If the master is gone, so are we; one that stands still is not waited for.
                 let _ = process.say_leaving().await;
-                timeout(process.time_to_leave(), self.next()).await.ok()?
+                process.in_time_to_leave(self.next()).await?
             }
         };
         match received {
@@ -142,7 +145,8 @@ impl<T: Topic> Subscription<T> {
 
 impl<T> Drop for Subscription<T> {
     fn drop(&mut self) {
-        self.mailbox.close();
+        let is_leaving = self.process.shutdown().is_cancelled();
+        self.process.mail().give_up(self.topic, &self.mailbox, is_leaving);
     }
 }
 

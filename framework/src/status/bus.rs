@@ -31,7 +31,7 @@ pub struct PeerTraffic {
     pub bytes: u64,
     /// The bytes that wait for it.
     pub queued_bytes: u64,
-    /// Messages that came to it on topics that nobody there follows, as it said last.
+    /// Messages that came to it on topics that nobody there follows, or not any more, as it said last.
     pub unheard: u64,
     /// Messages that its subscriptions missed, because too much waited for them, as it said last.
     pub missed: u64,

@@ -331,3 +331,13 @@ fn news_of_being_ready_that_crosses_the_wish_to_leave_gives_time_to_finish() {
     world.wait(2 * S);
     assert_eq!(world.happened(), ["kill web.1"]);
 }
+
+#[test]
+fn a_process_gets_one_farewell_however_often_it_takes_leave() {
+    let mut world = World::up(1);
+    let id = world.id("web.0");
+    for _ in 0..3 {
+        world.step(|supervisor, _, actions| supervisor.occupant(id).unwrap().1.part(actions));
+    }
+    assert_eq!(world.happened(), ["Farewell web.0"]);
+}
