@@ -293,7 +293,7 @@ pub struct CertificateStatus {
     pub listener: String,
     /// The file that it was read from.
     pub file: PathBuf,
-    /// Until when it holds.
+    /// Until when the server's own certificate holds. One of its issuers may end earlier, which the log tells.
     pub expires: DateTime<Utc>,
 }
 
