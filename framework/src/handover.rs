@@ -98,6 +98,11 @@ impl Handover {
             .map_or(0, |bytes| usize::try_from(bytes).unwrap_or(0) / LENGTH)
     }
 
+    /// Whether this process has descriptors left for a whole bundle.
+    pub(crate) fn has_room(&self) -> bool {
+        (0..BUNDLE).map(|_| self.ours.try_clone()).collect::<Result<Vec<_>, _>>().is_ok()
+    }
+
     /// Takes one message back, if one lies there.
     pub(crate) fn take_back(&self) -> Option<Message> {
         receive(&self.theirs).ok()

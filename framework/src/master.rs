@@ -12,6 +12,7 @@ mod count;
 mod courier;
 mod crew;
 mod departure;
+mod descriptors;
 mod desk;
 mod dispatcher;
 mod door;
@@ -46,7 +47,6 @@ mod recycling;
 mod relay;
 mod reload;
 mod reopening;
-mod room;
 mod roster;
 mod rules;
 mod scaling;
@@ -143,7 +143,7 @@ impl Master {
         let cgroup = Cgroup::of_self();
         let host = Host::look(&cgroup);
         plan.launch.workers = plan.workers(host.processors);
-        let raised = room::make(&plan, plan.launch.workers)
+        let raised = descriptors::ensure(&plan, host.processors)
             .map_err(|problem| Outcome::failed(Ending::Config, problem))?;
         let inherited = std::mem::take(&mut plan.inherited);
         let launch = &plan.launch;

@@ -96,7 +96,7 @@ fn all<T>(
 }
 
 /// Each address once, in the order of the resolver.
-fn resolve(address: &str) -> Result<Vec<SocketAddr>, String> {
+pub(super) fn resolve(address: &str) -> Result<Vec<SocketAddr>, String> {
     let advice = "write host:port, such as 127.0.0.1:7001, unix:PATH, udp:host:port or systemd:NAME";
     let mut found: Vec<SocketAddr> = Vec::new();
     for one in address.to_socket_addrs().map_err(|error| format!("{error}; {advice}"))? {

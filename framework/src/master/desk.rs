@@ -80,6 +80,7 @@ impl Desk {
                 return self.hand_over_last();
             }
             self.look();
+            self.homeless.extend(self.ways.take_left());
             self.house_homeless();
             self.house_seen(&woken);
             self.send_bundles();
@@ -99,7 +100,7 @@ impl Desk {
     fn wait(&self) -> Vec<u64> {
         let group = |one: &Opening| &self.doors[usize::from(one.door)].group;
         let waits = |one: &Opening| one.ours && !one.watched && self.roster.has_ready(group(one));
-        let patience = if self.short {
+        let patience = if self.short || self.ways.has_left() {
             Some(SHORTAGE_PAUSE)
         } else if self.openings.iter().any(waits) {
             Some(PAUSE)
@@ -141,9 +142,8 @@ impl Desk {
                     }
                 }
                 Order::Gone(id) => {
-                    self.homeless.extend(self.ways.take_back(id));
+                    self.homeless.extend(self.ways.gone(id));
                     self.roster.gone(id);
-                    self.ways.gone(id);
                 }
                 Order::Open(opening) => self.openings.push(opening),
                 Order::Close => return false,
@@ -168,9 +168,15 @@ impl Desk {
         for id in self.roster.unsettled() {
             let slow = self.roster.looked(id, self.ways.lying(id), now);
             if slow && self.roster.is_worth_recalling(id) {
-                self.homeless.extend(self.ways.take_back(id));
-                // What a slow worker takes away shows that it has come round.
-                self.roster.recalled(id, self.ways.knock(id).then_some(now));
+                let back = self.ways.take_back(id);
+                if self.ways.lying(id) > 0 {
+                    // For want of descriptors.
+                    self.roster.kept(id, back.len());
+                } else {
+                    // What a slow worker takes away shows that it has come round.
+                    self.roster.recalled(id, self.ways.knock(id).then_some(now));
+                }
+                self.homeless.extend(back);
             } else if slow {
                 let kept = self.ways.unbundle(id);
                 self.keep(id, kept);
@@ -200,6 +206,7 @@ impl Desk {
 
     /// Nobody comes any more: those who are here go to workers that serve them before they leave.
     fn hand_over_last(mut self) {
+        self.homeless.extend(self.ways.take_left());
         self.house_homeless();
         while let Some(connection) = self.peeking.give_up() {
             let door = self.doors.get(usize::from(connection.door));

@@ -8,7 +8,11 @@ use crate::handover::{BUNDLE, Connection, Handover, Message};
 
 /// The ways to all workers.
 #[derive(Debug, Default)]
-pub(super) struct Ways(BTreeMap<ChildId, Way>);
+pub(super) struct Ways {
+    of: BTreeMap<ChildId, Way>,
+    /// Those of workers that are gone, where something lies for which there were no descriptors.
+    left: Vec<Handover>,
+}
 
 #[derive(Debug)]
 struct Way {
@@ -25,23 +29,40 @@ struct Way {
 
 impl Ways {
     pub(super) fn join(&mut self, id: ChildId, handover: Handover) {
-        self.0.insert(id, Way { handover, bundle: Vec::new(), most: 1, bundled: false, singly: false });
+        self.of.insert(id, Way { handover, bundle: Vec::new(), most: 1, bundled: false, singly: false });
     }
 
-    pub(super) fn gone(&mut self, id: ChildId) {
-        self.0.remove(&id);
+    /// The worker is gone: takes back what it has not received. What there are no descriptors for is
+    /// [left](Self::take_left).
+    pub(super) fn gone(&mut self, id: ChildId) -> Vec<Connection> {
+        let back = self.take_back(id);
+        let way = self.of.remove(&id).map(|way| way.handover);
+        self.left.extend(way.filter(|way| way.lying() > 0));
+        back
+    }
+
+    /// Whether something was left behind by workers that are gone.
+    pub(super) fn has_left(&self) -> bool {
+        !self.left.is_empty()
+    }
+
+    /// Takes back what was left behind, as far as there are descriptors by now.
+    pub(super) fn take_left(&mut self) -> Vec<Connection> {
+        let back = self.left.iter().flat_map(|way| drain(way, Handover::has_room)).collect();
+        self.left.retain(|way| way.lying() > 0);
+        back
     }
 
     /// The worker takes so many connections at a time. One that does not know of bundles says 0.
     pub(super) fn ready(&mut self, id: ChildId, most: u64) {
-        if let Some(way) = self.0.get_mut(&id) {
+        if let Some(way) = self.of.get_mut(&id) {
             way.most = usize::try_from(most).unwrap_or(BUNDLE).clamp(1, BUNDLE);
         }
     }
 
     /// Puts a connection to the others for this worker, and tells whether it takes no more of them at a time.
     pub(super) fn put(&mut self, id: ChildId, connection: Connection) -> bool {
-        self.0.get_mut(&id).is_some_and(|way| {
+        self.of.get_mut(&id).is_some_and(|way| {
             way.bundle.push(connection);
             way.singly || way.bundle.len() >= way.most
         })
@@ -49,12 +70,12 @@ impl Ways {
 
     /// For whom something was put together.
     pub(super) fn laden(&self) -> Vec<ChildId> {
-        self.0.iter().filter(|(_, way)| !way.bundle.is_empty()).map(|(id, _)| *id).collect()
+        self.of.iter().filter(|(_, way)| !way.bundle.is_empty()).map(|(id, _)| *id).collect()
     }
 
     /// Hands over what was put together; returns what could not be.
     pub(super) fn send(&mut self, id: ChildId) -> Vec<Connection> {
-        let Some(Way { handover, bundle, bundled, .. }) = self.0.get_mut(&id) else { return Vec::new() };
+        let Some(Way { handover, bundle, bundled, .. }) = self.of.get_mut(&id) else { return Vec::new() };
         if handover.send(bundle).is_err() {
             return std::mem::take(bundle);
         }
@@ -66,50 +87,56 @@ impl Ways {
     /// It takes long, perhaps because it has descriptors for some of a bundle, but not for all: it gets one at a time, until
     /// it is [forgiven](Self::forgive), and so does it what lies there. Returns what could not be handed over again.
     pub(super) fn unbundle(&mut self, id: ChildId) -> Vec<Connection> {
-        let Some(way) = self.0.get_mut(&id) else { return Vec::new() };
+        let Some(way) = self.of.get_mut(&id) else { return Vec::new() };
         way.singly = true;
         let mut back = if way.bundled { self.take_back(id) } else { Vec::new() };
-        let Some(Way { handover, .. }) = self.0.get(&id) else { return back };
+        let Some(Way { handover, .. }) = self.of.get(&id) else { return back };
         back.retain(|one| handover.send(std::slice::from_ref(one)).is_err());
         back
     }
 
     /// It gets bundles again.
     pub(super) fn forgive(&mut self, id: ChildId) {
-        if let Some(way) = self.0.get_mut(&id) {
+        if let Some(way) = self.of.get_mut(&id) {
             way.singly = false;
         }
     }
 
     /// Leaves something there that the worker takes away when it comes round; whether that was possible.
     pub(super) fn knock(&self, id: ChildId) -> bool {
-        self.0.get(&id).is_some_and(|way| way.handover.knock().is_ok())
+        self.of.get(&id).is_some_and(|way| way.handover.knock().is_ok())
     }
 
     /// How much the worker has not received.
     pub(super) fn lying(&self, id: ChildId) -> usize {
-        self.0.get(&id).map_or(0, |way| way.handover.lying())
+        self.of.get(&id).map_or(0, |way| way.handover.lying())
     }
 
-    /// Takes back what the worker has not received.
+    /// Takes back what the worker has not received. What there are no descriptors for goes on lying there.
     pub(super) fn take_back(&mut self, id: ChildId) -> Vec<Connection> {
-        let mut back = Vec::new();
-        let Some(way) = self.0.get_mut(&id) else { return back };
-        way.bundled = false;
-        while let Some(message) = way.handover.take_back() {
-            match message {
-                Message::Connections { came, lost } => {
-                    back.extend(came);
-                    if lost > 0 {
-                        tracing::error!("{lost} connections were lost: the limit of open files is reached");
-                    }
-                }
-                Message::Knock => {}
-                Message::End => break,
-            }
-        }
+        let Some(way) = self.of.get_mut(&id) else { return Vec::new() };
+        let back = drain(&way.handover, Handover::has_room);
+        way.bundled &= way.handover.lying() > 0;
         back
     }
+}
+
+/// Takes back what lies there for as long as there is room for it.
+fn drain(way: &Handover, has_room: impl Fn(&Handover) -> bool) -> Vec<Connection> {
+    let mut back = Vec::new();
+    while way.lying() > 0 && has_room(way) {
+        match way.take_back() {
+            Some(Message::Connections { came, lost }) => {
+                back.extend(came);
+                if lost > 0 {
+                    tracing::error!("{lost} connections were lost: the limit of open files is reached");
+                }
+            }
+            Some(Message::Knock) => {}
+            Some(Message::End) | None => break,
+        }
+    }
+    back
 }
 
 #[cfg(test)]
@@ -145,13 +172,27 @@ mod tests {
     }
 
     #[test]
+    fn what_there_are_no_descriptors_for_goes_on_lying_there() {
+        let mut ways = ways(2);
+        put(&mut ways);
+        assert!(put(&mut ways) && ways.send(A).is_empty());
+        let way = &ways.of[&A].handover;
+        assert_eq!((drain(way, |_| false).len(), ways.lying(A)), (0, 2));
+        // As it is after a worker has gone when there was no room.
+        let way = ways.of.remove(&A).unwrap().handover;
+        ways.left.push(way);
+        assert_eq!((ways.take_left().len(), ways.has_left()), (2, false));
+        assert!(ways.gone(A).is_empty() && !ways.has_left());
+    }
+
+    #[test]
     fn who_takes_long_gets_one_at_a_time_until_it_is_forgiven() {
         let mut ways = ways(2);
         put(&mut ways);
         assert!(put(&mut ways) && ways.send(A).is_empty());
         assert!(ways.unbundle(A).is_empty() && put(&mut ways));
         assert!(ways.send(A).is_empty());
-        let end = ways.0[&A].handover.receiving_end();
+        let end = ways.of[&A].handover.receiving_end();
         assert_eq!(
             [0; 3].map(|_| peek(&end).ok().zip(receive(&end).ok()).map(|(count, _)| count)),
             [Some(1); 3]
