@@ -38,26 +38,23 @@ fn main() -> ExitCode {
 struct Shop {
     worker: Worker,
     config: Observed<AppConfig>,
-    /// What `/` says after the greeting.
-    signature: String,
 }
 
 /// The life of a worker: it serves until it is asked to leave and has finished what it began.
 async fn serve_pages(worker: Worker) -> hatchery::Result {
     let config = worker.config().await?;
-    let signature = format!(" from worker {}\n", worker.index());
     let pages = Router::new()
         .route("/", get(greet))
         .route("/whoami", get(tell_who))
         .route("/config", get(tell_config))
         .route("/echo", post(echo))
-        .with_state(Arc::new(Shop { worker: worker.clone(), config, signature }));
+        .with_state(Arc::new(Shop { worker: worker.clone(), config }));
     worker.serve(pages).await?;
     Ok(())
 }
 
 async fn greet(State(shop): State<Arc<Shop>>) -> String {
-    [shop.config.get().greeting.as_str(), &shop.signature].concat()
+    format!("{} from worker {}\n", shop.config.get().greeting, shop.worker.index())
 }
 
 #[derive(Serialize)]

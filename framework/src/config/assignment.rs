@@ -25,11 +25,20 @@ pub(super) fn from_variable(name: &str, value: &str) -> Result<Layer, ConfigErro
 /// The layer that one `--set` makes.
 pub(super) fn from_override(assignment: &str) -> Result<Layer, ConfigError> {
     let Some((key, value)) = assignment.split_once('=') else {
-        let whence = Whence::Named(format!("--set {assignment}"));
+        let whence = Whence::Named(format!("--set {}", key_of(assignment)));
         return Err(ConfigError::new(whence, "there is no value: write it as key=value"));
     };
     let key = key.trim();
     layer(Origin::Override(key.to_owned()), &key.split('.').collect::<Vec<_>>(), value)
+}
+
+/// What is surely a key of an assignment that is none: the rest may be a secret.
+fn key_of(assignment: &str) -> String {
+    let is_other = |letter: char| !letter.is_alphanumeric() && !"._-".contains(letter);
+    match assignment.find(is_other) {
+        Some(end) => format!("{}…", &assignment[..end]),
+        None => assignment.to_owned(),
+    }
 }
 
 fn layer(origin: Origin, keys: &[&str], text: &str) -> Result<Layer, ConfigError> {

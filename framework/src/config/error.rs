@@ -40,9 +40,25 @@ impl ConfigError {
     }
 
     /// The same without what stands behind the mistake, which is the name of a key.
+    pub(super) fn hushed_behind(self) -> Self {
+        self.cut(|excerpt| excerpt.span.end)
+    }
+
+    /// The same without what is wrong, which is a value, and what stands behind it.
     pub(super) fn hushed(self) -> Self {
+        self.cut(|excerpt| excerpt.span.start)
+    }
+
+    fn cut(self, from: impl Fn(&Excerpt) -> usize) -> Self {
         let whence = match self.whence {
-            Whence::File(excerpt) => Whence::File(Box::new(excerpt.hushed())),
+            Whence::File(excerpt) => {
+                let from = from(&excerpt);
+                Whence::File(Box::new(if from < excerpt.line.len() {
+                    excerpt.without(from)
+                } else {
+                    *excerpt
+                }))
+            }
             other => other,
         };
         Self { whence, ..self }
@@ -126,12 +142,6 @@ impl Excerpt {
         let start = self.span.start.min(hidden);
         self.span = start..self.span.end.clamp(start, self.line.len());
         self
-    }
-
-    /// The same without what the line says behind the mistake.
-    fn hushed(self) -> Self {
-        let end = self.span.end;
-        if end < self.line.len() { self.without(end) } else { self }
     }
 
     pub(super) fn place(&self) -> &Place {

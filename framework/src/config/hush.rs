@@ -55,20 +55,22 @@ impl Reach {
                 continue;
             }
             if starts && is_header(line) {
-                reach = Self { table: is_secret_path(line), is_inside: false };
+                reach = Self { table: is_secret_path(header_path(line)), is_inside: false };
                 continue;
             }
             if starts {
                 let Some(value) = value_of(line) else { continue };
                 reach.is_inside = secret_value(line).is_some();
                 rest = &line[value..];
-            } else if fence.is_none() && secret_value(line).is_some() {
-                // A table inside of a value that goes on.
+            } else if fence.is_none() && is_secret_within(line) {
+                // A table inside of a value that goes on, or below one that was never closed.
                 reach.is_inside = true;
             }
             (fence, depth) = after(rest, fence, depth);
             reach.is_inside &= fence.is_some() || depth > 0;
         }
+        // A text that was never closed may have taken up secrets.
+        reach.is_inside |= fence.is_some();
         reach
     }
 }
@@ -115,6 +117,22 @@ fn is_header(line: &str) -> bool {
     line.trim_start().starts_with('[')
 }
 
+/// The path in a header, without what stands behind it.
+fn header_path(line: &str) -> &str {
+    let inside = line.trim_start().trim_start_matches('[');
+    let mut rest = inside;
+    while let Some(first) = rest.chars().next().filter(|first| *first != ']') {
+        let step = if ['"', '\''].contains(&first) { text_length(rest, first) } else { first.len_utf8() };
+        rest = &rest[step..];
+    }
+    &inside[..inside.len() - rest.len()]
+}
+
+/// Whether a line inside of a value has a secret's name in it.
+fn is_secret_within(line: &str) -> bool {
+    secret_value(line).is_some() || (is_header(line) && is_secret_path(header_path(line)))
+}
+
 /// Whether one of the keys of a path is a secret's.
 fn is_secret_path(path: &str) -> bool {
     path.split('.').any(is_secret)
@@ -125,17 +143,25 @@ fn value_of(line: &str) -> Option<usize> {
     line.find('=').map(|at| at + 1)
 }
 
-/// Where the first value begins that has a secret's name, also inside of a table or a text.
+/// Where the first value begins that has a secret's name, also inside of a table or a text, and also where somebody has
+/// written it like another language.
 fn secret_value(line: &str) -> Option<usize> {
-    let values = line.match_indices('=').map(|(at, _)| at);
-    let mut first = true;
     let names_secret = |at: &usize| {
-        let whole = std::mem::take(&mut first);
-        let from =
-            (at.saturating_sub(LOOK_BACK)..*at).find(|from| line.is_char_boundary(*from)).unwrap_or(*at);
-        is_secret(&line[from..*at]) || (whole && is_secret_path(&line[from..*at]))
+        let from = at.saturating_sub(LOOK_BACK)..*at;
+        let from = from.into_iter().find(|from| line.is_char_boundary(*from)).unwrap_or(*at);
+        is_secret_path(&line[from..*at])
     };
-    values.into_iter().find(names_secret).map(|at| at + 1)
+    let named = line.match_indices(['=', ':']).map(|(at, _)| at).find(names_secret).map(|at| at + 1);
+    let ended = first_word_end(line).filter(|end| is_secret_path(&line[..*end]));
+    [named, ended].into_iter().flatten().min()
+}
+
+/// Where the first word of a line ends, if a blank ends it and a value may follow without any sign.
+fn first_word_end(line: &str) -> Option<usize> {
+    let start = line.find(|letter: char| !letter.is_whitespace() && letter != '#')?;
+    let end = start + line[start..].find(char::is_whitespace)?;
+    let follows = line[end..].trim_start();
+    (!follows.is_empty() && !follows.starts_with(['=', ':'])).then_some(end)
 }
 
 /// Where a URL names a user, perhaps with a password.
@@ -181,6 +207,19 @@ mod tests {
             ("token = '''\na = 1'''\nport = 3", "port = 3"),
             ("list = [\n  3,\n  4", "  4"),
             ("list = [\n  { password = [1,\n  4", "***"),
+            ("password: 'x'", "password:***"),
+            ("\"password\" : 'x'", "\"password\" :***"),
+            ("  db.password 'x'", "  db.password***"),
+            ("# password 'x'", "# password***"),
+            ("password", "password"),
+            ("greeting 'x'", "greeting 'x'"),
+            ("db = { host = 'a', password: 'x' }", "db = { host = 'a', password:***"),
+            ("db = { host = 'a', token.value = 'x' }", "db = { host = 'a', token.value =***"),
+            ("[tokens] # of the shop\nalice = 'x'", "alice =***"),
+            ("[[\"a]b\".tokens]] # of it\nalice = 'x'", "alice =***"),
+            ("[open] # has no token\nalice = 'x'", "alice = 'x'"),
+            ("text = \"\"\"\n[tokens]\nalice = 'x'", "***"),
+            ("list = [\n[tokens]\nalice = 'x'", "***"),
             ("# password = 'x'", "# password =***"),
             ("# tokens = [\nport = 3", "port = 3"),
             ("a = \"\\\"[\"\n[tokens]\nalice = 3", "alice =***"),

@@ -143,18 +143,19 @@ impl Merged {
         let beside = if at_top { siblings } else { &[] };
         let key = path.last_key().unwrap_or_default();
         let meant = nearest(key, known.iter().chain(beside).copied());
+        // A misspelt name is none that is known for its secrets.
+        let may_be_secret = meant.map_or_else(|| known.iter().any(|key| is_secret(key)), is_secret);
         let settled = self.spots.settle(&base.clone().join(path.clone()));
         if settled.last_key() == Some(key) {
             let beside = settled.parent().unwrap_or_default();
-            let is_secret = meant.is_some_and(is_secret);
             let meant = meant.map(|meant| beside.child(Step::Key(meant.to_owned())).to_string());
             let error =
                 self.refuse(&settled, Part::Key, &unknown_key(&settled.to_string(), meant.as_deref()));
-            // A misspelt name is none that is known for its secrets.
-            return if is_secret { error.hushed() } else { error };
+            return if may_be_secret { error.hushed_behind() } else { error };
         }
         // Where serde buffers, in a flattened struct or a tagged enum, the path ends before the key.
-        self.unfit(&settled, &unknown_key(key, meant))
+        let error = self.unfit(&settled, &unknown_key(key, meant));
+        if may_be_secret { error.hushed() } else { error }
     }
 
     fn missing(&self, path: &KeyPath) -> ConfigError {

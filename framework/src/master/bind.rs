@@ -57,7 +57,8 @@ pub(super) fn udp(text: &str) -> Result<Vec<Bound>, BindError> {
 /// The addresses that `host:port` stands for and this machine has, without binding them: others may listen there.
 pub(super) fn reachable(text: &str) -> Result<Vec<SocketAddr>, BindError> {
     let look = |address: &SocketAddr| {
-        let somewhere = SocketAddr::new(address.ip(), 0);
+        let mut somewhere = *address;
+        somewhere.set_port(0);
         bind(socket_with(family(address), SocketType::DGRAM, FLAGS, None)?, &somewhere)?;
         Ok(((), *address))
     };
@@ -70,7 +71,7 @@ fn all<T>(
 ) -> Result<Vec<Bound<T>>, BindError> {
     let failed = |address: &SocketAddr, error: &io::Error| {
         let place = if address.to_string() == text { text.to_owned() } else { format!("{text} ({address})") };
-        BindError::new(&place, explain_at(address, error))
+        BindError::new(&place, explain(error))
     };
     let mut bound: Vec<Bound<T>> = Vec::new();
     let mut missing = None;
@@ -95,7 +96,7 @@ fn all<T>(
 }
 
 /// Each address once, in the order of the resolver.
-fn resolve(address: &str) -> Result<Vec<SocketAddr>, String> {
+pub(super) fn resolve(address: &str) -> Result<Vec<SocketAddr>, String> {
     let advice = "write host:port, such as 127.0.0.1:7001, unix:PATH, udp:host:port or systemd:NAME";
     let mut found: Vec<SocketAddr> = Vec::new();
     for one in address.to_socket_addrs().map_err(|error| format!("{error}; {advice}"))? {
@@ -152,15 +153,6 @@ fn tcp_socket(address: &SocketAddr) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-fn explain_at(address: &SocketAddr, error: &io::Error) -> String {
-    if error.kind() == io::ErrorKind::AddrInUse && address.ip().is_unspecified() {
-        return "another process listens there, or [::] and 0.0.0.0 are both to be listened on, and [::] takes IPv4, \
-                too; leave out one of them, stop that process, or choose another address"
-            .to_owned();
-    }
-    explain(error)
-}
-
 pub(super) fn explain(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
@@ -190,12 +182,10 @@ mod tests {
     }
 
     #[test]
-    fn the_address_of_all_may_be_in_use_by_its_sibling() {
-        let in_use = io::Error::from(io::ErrorKind::AddrInUse);
-        for (address, explained) in [("[::]:80", true), ("0.0.0.0:80", true), ("[::1]:80", false)] {
-            let words = explain_at(&address.parse().unwrap(), &in_use);
-            assert_eq!(words.contains("[::] takes IPv4"), explained, "{address}: {words}");
-        }
+    fn a_link_local_address_is_looked_for_at_its_interface() {
+        // Without the interface the kernel calls it an invalid argument, whether it is there or not.
+        let said = reachable("[fe80::1:2:3:4%1]:7001").err().map(|error| error.to_string());
+        assert!(!said.as_ref().is_some_and(|said| said.contains("Invalid argument")), "{said:?}");
     }
 
     #[test]

@@ -70,7 +70,8 @@ impl Plan {
         self.groups.iter().map(|group| self.count(group, processors)).sum()
     }
 
-    fn count(&self, (name, settings): &(String, GroupSettings), processors: usize) -> u32 {
+    /// How many workers a group is to have.
+    pub(super) fn count(&self, (name, settings): &(String, GroupSettings), processors: usize) -> u32 {
         let count = settings.count(name, &self.cluster).resolve(processors);
         if name == WEB { count.max(1) } else { count }
     }

@@ -18,7 +18,7 @@ use super::exchange::Exchange;
 use super::host::Host;
 use super::plan::Plan;
 use super::programs::Programs;
-use super::{Master, control, listeners, room, wishes};
+use super::{Master, control, descriptors, listeners, wishes};
 use crate::cgroup::Cgroup;
 use crate::error::Ending;
 use crate::instance::RunDirError;
@@ -38,7 +38,7 @@ impl Master {
         let cgroup = Cgroup::of_self();
         let host = Host::look(&cgroup);
         plan.launch.workers = plan.workers(host.processors);
-        let raised = room::make(&plan, plan.launch.workers)
+        let raised = descriptors::ensure(&plan, host.processors)
             .map_err(|problem| Outcome::failed(Ending::Config, problem))?;
         let inherited = std::mem::take(&mut plan.inherited);
         let launch = &plan.launch;

@@ -2,7 +2,7 @@
 //! `config check` says what `start` would. Whether somebody else listens there now is left to those who bind.
 
 use std::ffi::OsString;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -105,18 +105,28 @@ enum Families {
 fn clash(one: &Spot, other: &Spot, families: Families) -> bool {
     match (one, other) {
         (Spot::Tcp(one), Spot::Tcp(other)) | (Spot::Udp(one), Spot::Udp(other)) => {
-            one.port() != 0 && one.port() == other.port() && overlap(one.ip(), other.ip(), families)
+            one.port() != 0 && one.port() == other.port() && overlap(one, other, families)
         }
         (one, other) => one == other,
     }
 }
 
-fn overlap(one: IpAddr, other: IpAddr, families: Families) -> bool {
-    let takes_all = |one: IpAddr, other: IpAddr| {
+/// Of two addresses with the same port.
+fn overlap(one: &SocketAddr, other: &SocketAddr, families: Families) -> bool {
+    let takes_all = |one: &SocketAddr, other: &SocketAddr| {
         let same_family = one.is_ipv4() == other.is_ipv4();
-        one.is_unspecified() && (same_family || (one.is_ipv6() && families == Families::Together))
+        one.ip().is_unspecified() && (same_family || (one.is_ipv6() && families == Families::Together))
     };
-    one == other || takes_all(one, other) || takes_all(other, one)
+    let is_same = one.ip() == other.ip() && scope(one) == scope(other);
+    is_same || takes_all(one, other) || takes_all(other, one)
+}
+
+/// The interface to which a link-local address belongs.
+fn scope(address: &SocketAddr) -> u32 {
+    match address {
+        SocketAddr::V6(address) => address.scope_id(),
+        SocketAddr::V4(_) => 0,
+    }
 }
 
 #[cfg(test)]
@@ -139,6 +149,9 @@ mod tests {
             ("[::]:80", "0.0.0.0:80", true, false),
             ("127.0.0.1:80", "[::]:80", true, false),
             ("[::1]:80", "0.0.0.0:80", false, false),
+            ("[fe80::1%2]:80", "[fe80::1%2]:80", true, true),
+            ("[fe80::1%2]:80", "[fe80::1%3]:80", false, false),
+            ("[fe80::1%2]:80", "[::]:80", true, true),
         ] {
             let clashes = |families| clash(&tcp(one), &tcp(other), families);
             assert_eq!(clashes(Families::Together), together, "{one} {other}");

@@ -21,6 +21,6 @@ pub struct CertificateStatus {
     pub listener: String,
     /// The file that it was read from.
     pub file: PathBuf,
-    /// Until when it holds.
+    /// Until when the server's own certificate holds. One of its issuers may end earlier, which the log tells.
     pub expires: DateTime<Utc>,
 }

@@ -57,7 +57,7 @@ impl fmt::Debug for Pair {
 
 impl Pair {
     /// Checks that it can be served: both files are what they should be, they belong together, and the chain is in
-    /// order. Says how long all of it holds, which it need not do now.
+    /// order. Says how long it holds, which it need not do now.
     pub(crate) fn check(&self, files: &CertificateFiles) -> Result<Validity, CertificateError> {
         let at_certificate = |problem: String| CertificateError::new(&files.certificate, problem);
         let at_key = |problem: String| CertificateError::new(&files.key, problem);

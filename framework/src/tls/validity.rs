@@ -7,13 +7,13 @@ use webpki::{EndEntityCert, Error, KeyUsage};
 /// How long before its end a certificate is complained of.
 const NOTICE: TimeDelta = TimeDelta::days(14);
 
-/// The time in which a certificate holds, together with its issuers.
+/// The time in which a certificate holds, and what is known of its issuers'.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Validity {
     pub(crate) not_before: DateTime<Utc>,
     pub(crate) not_after: DateTime<Utc>,
-    /// Which of the chain ends first, the server's own being 0.
-    first_to_end: usize,
+    /// The issuer that ends first: its number in the chain, the server's own being 1, and its end.
+    issuer: Option<(usize, DateTime<Utc>)>,
 }
 
 impl Validity {
@@ -35,52 +35,63 @@ impl Validity {
             Error::CertExpired { not_after, .. } => date(not_after)?,
             _ => return None,
         };
-        Some(Self { not_before, not_after, first_to_end: 0 })
+        Some(Self { not_before, not_after, issuer: None })
     }
 
-    /// The time in which all of a chain hold. A root at its end does not count: clients have it, or another.
+    /// The time in which the first of a chain holds. Of its issuers the end is noted: many clients know other ways to
+    /// an authority, so that one of them that is over need not harm. A root does not count: clients have it, or another.
     pub(super) fn of_chain(chain: &[CertificateDer<'_>]) -> Option<Self> {
         let (own, issuers) = chain.split_first()?;
         let is_root = |der| {
             EndEntityCert::try_from(der)
                 .is_ok_and(|certificate| certificate.issuer() == certificate.subject())
         };
-        let issuers = issuers.iter().filter(|issuer| !is_root(*issuer)).enumerate();
-        issuers.map(|(nth, issuer)| Some((nth + 1, Self::of(issuer)?))).try_fold(
-            Self::of(own)?,
-            |all, one| {
-                let (nth, one) = one?;
-                let (not_after, first_to_end) = (all.not_after, all.first_to_end).min((one.not_after, nth));
-                Some(Self { not_before: all.not_before.max(one.not_before), not_after, first_to_end })
-            },
-        )
+        let issuers = (2..).zip(issuers).filter(|(_, issuer)| !is_root(*issuer));
+        let ends = issuers.filter_map(|(number, issuer)| Some((number, Self::of(issuer)?.not_after)));
+        Some(Self { issuer: ends.min_by_key(|(_, end)| *end), ..Self::of(own)? })
     }
 
-    pub(crate) fn has_ended(&self, now: DateTime<Utc>) -> bool {
-        now > self.not_after
-    }
-
-    /// Whether clients take it.
+    /// Whether clients take it, as far as its own dates go.
     pub(crate) fn holds(&self, now: DateTime<Utc>) -> bool {
         (self.not_before..=self.not_after).contains(&now)
     }
 
     /// What an operator should know of it at this moment, if anything.
     pub(crate) fn remark(&self, now: DateTime<Utc>) -> Option<String> {
+        let own = self.remark_on_own(now);
+        let issuer = self.issuer.and_then(|(number, end)| remark_on_issuer(number, end, now));
+        match (own, issuer) {
+            (Some(own), Some(issuer)) => Some(format!("{own}; {issuer}")),
+            (own, issuer) => own.or(issuer),
+        }
+    }
+
+    fn remark_on_own(&self, now: DateTime<Utc>) -> Option<String> {
         let left = self.not_after - now;
-        let who = match self.first_to_end {
-            0 => "it".to_owned(),
-            nth => format!("certificate {} in it", nth + 1),
-        };
-        if self.has_ended(now) {
-            Some(format!("{who} EXPIRED at {}: clients refuse it; renew it", self.not_after))
+        if now > self.not_after {
+            Some(format!("it EXPIRED at {}: clients refuse it; renew it", self.not_after))
         } else if now < self.not_before {
             Some(format!("it is not valid before {}: clients refuse it until then", self.not_before))
         } else if left < NOTICE {
-            Some(format!("{who} expires in {} days, at {}: renew it", left.num_days(), self.not_after))
+            Some(format!("it expires in {} days, at {}: renew it", left.num_days(), self.not_after))
         } else {
             None
         }
+    }
+}
+
+fn remark_on_issuer(number: usize, end: DateTime<Utc>, now: DateTime<Utc>) -> Option<String> {
+    let left = end - now;
+    let advice = "clients that know no other way to its authority refuse the chain; get a newer chain, or leave it out";
+    if now > end {
+        Some(format!("the issuer that is certificate {number} in it EXPIRED at {end}: {advice}"))
+    } else if left < NOTICE {
+        let days = left.num_days();
+        Some(format!(
+            "the issuer that is certificate {number} in it expires in {days} days, at {end}: then {advice}"
+        ))
+    } else {
+        None
     }
 }
 
@@ -109,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_holds_as_long_as_each_issuer_but_the_root() {
+    fn an_issuer_at_its_end_is_told_of_and_spoils_nothing() {
         let (root_key, middle_key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
         let authority = |name: &str, end: i32| {
             let mut params = CertificateParams::default();
@@ -127,9 +138,17 @@ mod tests {
         let own = own.signed_by(&key, &Issuer::new(middle, middle_key)).unwrap();
         let chain = [own.der().clone(), middle_certificate.der().clone(), root_certificate.der().clone()];
         let validity = Validity::of_chain(&chain).unwrap();
-        assert!(validity.holds(day("2028-05-01")) && !validity.holds(day("2028-07-01")));
-        let said = validity.remark(day("2028-07-01")).unwrap();
-        assert!(said.starts_with("certificate 2 in it EXPIRED at 2028-06-01"), "{said}");
+        assert_eq!(validity.remark(day("2027-07-01")), None, "the root is over");
+        for (now, remark) in [
+            ("2028-05-25", "the issuer that is certificate 2 in it expires in 6 days"),
+            ("2028-07-01", "the issuer that is certificate 2 in it EXPIRED at 2028-06-01"),
+        ] {
+            let said = validity.remark(day(now)).unwrap();
+            assert!(validity.holds(day(now)) && said.starts_with(remark), "{said}");
+        }
+        assert!(!validity.holds(day("2029-07-01")));
+        let both = validity.remark(day("2029-07-01")).unwrap();
+        assert!(both.starts_with("it EXPIRED at 2029-06-01") && both.contains("certificate 2"), "{both}");
     }
 
     #[test]

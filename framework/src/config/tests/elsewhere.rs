@@ -51,6 +51,7 @@ fn a_mistake_in_an_override_names_it() {
     assert_eq!(error.to_string(), "--set port=…: port: invalid type: string \"x\", expected u16");
     for (text, line) in [
         ("port", "--set port: there is no value: write it as key=value"),
+        ("db.password:hunter2", "--set db.password…: there is no value: write it as key=value"),
         ("a..b=1", "--set a..b=…: a part of the key is empty: write a name between the separators"),
     ] {
         let error = Layers::new(".", "prod").with_overrides(vec![text.to_owned()]).unwrap_err();
@@ -106,6 +107,30 @@ fn an_unknown_key_that_serde_buffers_has_the_place_of_its_holder() {
     let merged = Fixture::new("[store]\nkind = 'disk'\nlimits.bdy = 1", "").merged();
     let error = merged.section::<Store>("store").unwrap_err();
     assert_eq!(error.to_string(), "config/default.toml:1:1: store: unknown key `bdy`: did you mean `body`?");
+}
+
+#[test]
+fn a_misspelt_secret_that_serde_buffers_is_not_shown() {
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Login {
+        #[serde(rename = "password")]
+        _password: Option<String>,
+    }
+    #[derive(Debug, Deserialize)]
+    #[serde(tag = "kind", rename_all = "lowercase")]
+    enum Store {
+        Remote {
+            #[serde(rename = "login")]
+            _login: Login,
+        },
+    }
+    for key in ["pasword", "parole"] {
+        let text = format!("store = {{ kind = 'remote', login = {{ {key} = 'hunter2' }} }}");
+        let error = Fixture::new(&text, "").merged().section::<Store>("store").unwrap_err();
+        let said = format!("{error}\n{}", error.detail());
+        assert!(said.contains(key) && said.contains("store = ***") && !said.contains("hunter2"), "{said}");
+    }
 }
 
 #[test]

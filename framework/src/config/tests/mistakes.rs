@@ -164,6 +164,23 @@ fn a_wrong_value_is_refused_with_its_place() {
 }
 
 #[test]
+fn a_line_that_is_no_toml_is_told_without_its_secret() {
+    for text in [
+        "password: 'hunter2'",
+        "password 'hunter2'",
+        "[tokens] # of the shop\nalice = 'hunter2",
+        "greeting = \"\"\"\n[tokens]\nalice = 'hunter2'",
+    ] {
+        let error = mistake(&Fixture::new(text, ""));
+        let said = format!("{error}\n{}", error.detail());
+        assert!(
+            said.contains("not valid TOML") && said.contains("***") && !said.contains("hunter2"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
 fn a_mistake_at_a_secret_quotes_nothing_of_it() {
     for (text, line) in [
         ("named.key.body = 'hunter2'", "1:18: named.key.body: invalid type: ***, expected u32"),
