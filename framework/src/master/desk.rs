@@ -4,6 +4,8 @@
 //! Until a worker has received a connection it can be taken back, which happens when the worker ends, leaves, or takes
 //! too long while another has time. What nobody can take is left in the kernel's queue.
 
+mod closing;
+
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -115,9 +117,14 @@ impl Desk {
         events[..count].iter().map(|event| event.data.u64()).collect()
     }
 
+    /// Takes note of the call for orders.
+    fn hush(&self) {
+        let _ = rustix::io::read(&*self.wake, &mut [0; 8]);
+    }
+
     /// Whether to go on.
     fn take_orders(&mut self) -> bool {
-        let _ = rustix::io::read(&*self.wake, &mut [0; 8]);
+        self.hush();
         while let Ok(order) = self.inbox.try_recv() {
             match order {
                 Order::Join { id, group, index, way } => {
@@ -195,19 +202,6 @@ impl Desk {
         }
         while let Some(connection) = self.peeking.overdue(Instant::now()) {
             self.hand_seen(connection, Seen::Nothing);
-        }
-    }
-
-    /// Nobody comes any more: those who are here go to workers that serve them before they leave.
-    fn hand_over_last(mut self) {
-        self.house_homeless();
-        while let Some(connection) = self.peeking.give_up() {
-            let door = self.doors.get(usize::from(connection.door));
-            let seen = match door.map(|door| door.sight(&connection)) {
-                Some(Seen::Key(key)) => Seen::Key(key),
-                _ => Seen::Nothing,
-            };
-            self.hand_seen(connection, seen);
         }
     }
 

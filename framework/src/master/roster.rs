@@ -37,6 +37,11 @@ impl Station {
     fn can_take(&self, group: &str) -> bool {
         self.stage == Stage::Ready && self.lying.len() < LIMIT && self.group == group
     }
+
+    /// Whether more than a knock lies with it.
+    fn is_owed(&self) -> bool {
+        self.lying.len() > usize::from(self.knocked)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,8 +160,7 @@ impl Roster {
 
     /// Whether more than a knock lies with it, and somebody else would take that up at once.
     pub(super) fn is_worth_recalling(&self, id: ChildId) -> bool {
-        let more = |station: &Station| station.lying.len() > usize::from(station.knocked);
-        self.0.get(&id).is_some_and(more) && self.has_better(id)
+        self.0.get(&id).is_some_and(Station::is_owed) && self.has_better(id)
     }
 
     /// Everything was taken back from a slow one, and a knock left there, if that was possible.
@@ -167,6 +171,16 @@ impl Roster {
             station.lying = knocked.into_iter().collect();
             station.knocked = knocked.is_some();
         }
+    }
+
+    /// It is the end: clients will come back to nobody, so that nobody is given more time for their sake.
+    pub(super) fn hurry(&mut self) {
+        self.0.values_mut().for_each(|station| station.patience = PATIENCE);
+    }
+
+    /// Whether connections may lie with anybody.
+    pub(super) fn is_owed(&self) -> bool {
+        self.0.values().any(Station::is_owed)
     }
 
     /// The slots in which somebody is ready.
@@ -268,6 +282,19 @@ mod tests {
         roster.handed(C, now);
         assert!(!roster.looked(C, 1, now + PATIENCE * 2));
         assert!(roster.looked(C, 1, now + STICKY_PATIENCE));
+    }
+
+    #[test]
+    fn at_the_end_nobody_is_given_more_time() {
+        let (mut roster, now) = (Roster::default(), Instant::now());
+        roster.join(C, "web".to_owned(), 2, Clients::Bound);
+        roster.ready(C);
+        assert!(!roster.is_owed());
+        roster.handed(C, now);
+        roster.hurry();
+        assert!(roster.is_owed() && roster.looked(C, 1, now + PATIENCE));
+        roster.recalled(C, Some(now + PATIENCE));
+        assert!(roster.is_unsettled() && !roster.is_owed(), "a knock is nobody's connection");
     }
 
     #[test]
