@@ -14,7 +14,7 @@ use hatchery::testing::{Answer, Cluster, PATIENCE, Site, eventually, send_signal
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 
-use crate::harness::{FAST, json, kill, site};
+use crate::harness::{FAST, json, kill, log_lines, site};
 
 fn start(config: &str, workers: &str) -> Cluster {
     Cluster::start_at(site(config), &[&["--workers", workers], FAST].concat())
@@ -162,21 +162,52 @@ fn a_connection_that_was_handed_to_a_worker_that_dies_is_served_by_another() {
     assert_others_serve_whom_the_first_leaves_behind(&cluster, 20);
 }
 
+fn descriptors(pid: u32) -> u64 {
+    fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count() as u64
+}
+
+fn limit_descriptors(pid: u32, most: u64) {
+    let limit = Rlimit { current: Some(most), maximum: Some(most) };
+    prlimit(Pid::from_raw(i32::try_from(pid).unwrap()), Resource::Nofile, limit).unwrap();
+}
+
+/// So many clients that ask for this, and read one answer.
+fn asking(cluster: &Cluster, count: usize, path: &str) -> Vec<Kept> {
+    let asking = || {
+        let mut kept = Kept::open(cluster);
+        write!(kept.0.get_mut(), "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").unwrap();
+        kept
+    };
+    std::iter::repeat_with(asking).take(count).collect()
+}
+
 #[test]
 fn a_worker_without_free_descriptors_loses_no_connection() {
     let cluster = start("", "1");
     let pid = worker_pids(&cluster)[0];
-    let open = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count() as u64;
-    let limit = Rlimit { current: Some(open + 2), maximum: Some(open + 2) };
-    prlimit(Pid::from_raw(i32::try_from(pid).unwrap()), Resource::Nofile, limit).unwrap();
-    let mut streams: Vec<Kept> = (0..20).map(|_| Kept::open(&cluster)).collect();
-    for stream in &mut streams {
-        write!(stream.0.get_mut(), "GET /whoami HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
-            .unwrap();
+    limit_descriptors(pid, descriptors(pid) + 2);
+    for mut kept in asking(&cluster, 20, "/whoami") {
+        assert_eq!(Answer::read(&mut kept.0).unwrap().code, 200);
     }
-    for stream in &mut streams {
-        assert_eq!(Answer::read(&mut stream.0).unwrap().code, 200);
+}
+
+#[test]
+fn at_a_stop_a_worker_without_free_descriptors_serves_on_as_it_gets_some() {
+    let mut cluster = start("", "1");
+    let pid = worker_pids(&cluster)[0];
+    let few = descriptors(pid) + 2;
+    // They go on until long after the master has handed over the last.
+    let mut clients = asking(&cluster, 2, "/slow?ms=4000");
+    accepted(&cluster, 2);
+    limit_descriptors(pid, few);
+    clients.extend(asking(&cluster, 6, "/whoami"));
+    let shortage = || log_lines(cluster.site(), "web.log", "cannot accept connections for now");
+    eventually("the shortage is logged", || (!shortage().is_empty()).then_some(()));
+    cluster.signal(Signal::TERM);
+    for kept in &mut clients {
+        assert_eq!(Answer::read(&mut kept.0).unwrap().code, 200);
     }
+    assert_eq!(cluster.wait().code(), Some(0));
 }
 
 /// How many of these connections each of so many workers has.

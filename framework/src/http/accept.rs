@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::connection;
 use super::drain::Drain;
@@ -15,7 +15,7 @@ use super::house::{House, Stage};
 use super::listener::{Listener, Peer, Stream};
 use super::porter::Porter;
 use super::window::Occasion;
-use crate::handover::{BUNDLE, Connection, Message};
+use crate::handover::{Connection, Message};
 use crate::tls::Acceptor;
 
 /// How long to wait for descriptors or memory, unless a connection of ours closes sooner.
@@ -23,6 +23,9 @@ const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
 
 /// How often a shortage is logged at most.
 const SHORTAGE_LOG: Duration = Duration::from_secs(1);
+
+/// How long what does not fit is left alone, unless a connection of ours closes sooner: the master makes less of it then.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// How long at a stop the master may take to hand over the last that it has accepted.
 const LAST_ONES: Duration = Duration::from_secs(1);
@@ -89,13 +92,13 @@ pub(super) async fn run(listener: Listener, porter: Porter, house: Arc<House>) {
 }
 
 /// Takes up what the master hands over, until the house drains; what has been handed over by then is ours to serve. At a
-/// stop the master closes the way behind the last one.
+/// stop the master closes the way behind the last one; otherwise it takes back what stays there.
 pub(super) async fn take_up(mut handed: Handed, house: Arc<House>, drain: Drain) {
     let taking = async {
         let mut logged = None;
         loop {
             match receive(&mut handed, &house).await {
-                // The master is gone, and so are we in a moment.
+                // The last one has come: we are asked to leave in a moment, or else the master is gone, and so are we.
                 Ok(Message::End) => std::future::pending().await,
                 Ok(message) => admit(message, &handed.tls, &house),
                 Err(error) => recover(&error, &house, &mut logged).await,
@@ -115,24 +118,33 @@ pub(super) async fn take_up(mut handed: Handed, house: Arc<House>, drain: Drain)
         }
     }
     if drain.begun().await.occasion == Occasion::Stop {
-        let last_ones = async {
-            while let Ok(message) = handed.next().await
-                && !matches!(message, Message::End)
-            {
-                admit(message, &handed.tls, &house);
-            }
-        };
-        let _ = timeout(LAST_ONES, last_ones).await;
+        take_last_ones(&mut handed, &house).await;
+    }
+}
+
+/// Takes up what comes until the master closes the way. What there are no descriptors for waits for those of the
+/// connections that leave.
+async fn take_last_ones(handed: &mut Handed, house: &Arc<House>) {
+    let (deadline, mut logged) = (Instant::now() + LAST_ONES, None);
+    loop {
+        match timeout_at(deadline, handed.next()).await {
+            Err(_) | Ok(Ok(Message::End)) => return,
+            Ok(Ok(message)) => admit(message, &handed.tls, house),
+            Ok(Err(_)) if house.open() == 0 && Instant::now() >= deadline => return,
+            Ok(Err(error)) => recover(&error, house, &mut logged).await,
+        }
     }
 }
 
 /// The next message, as soon as there is room for all that it brings; what there is no room for may go to others.
 async fn receive(handed: &mut Handed, house: &House) -> io::Result<Message> {
-    if !house.has_room(BUNDLE) {
-        let count = handed.lying().await?;
-        house.room(count).await;
+    loop {
+        house.room(1).await;
+        if let Some(message) = handed.next_fitting(|count| house.has_room(count)).await? {
+            return Ok(message);
+        }
+        let _ = timeout(LOOK_AGAIN, house.one_left()).await;
     }
-    handed.next().await
 }
 
 fn admit(message: Message, tls: &BTreeMap<u8, Arc<Acceptor>>, house: &Arc<House>) {

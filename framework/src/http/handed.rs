@@ -65,16 +65,23 @@ impl Handed {
         socket.async_io(Interest::READABLE, || receive(socket, allowance)).await
     }
 
-    /// How many connections the next message brings. Cancel safe.
+    /// The next message, unless it brings more connections than fit; then it stays where it is, and the master may make
+    /// less of it. Cancel safe.
     ///
     /// # Errors
-    /// When the socket is broken.
-    pub(super) async fn lying(&mut self) -> io::Result<usize> {
-        let socket = &self.socket;
-        socket.async_io(Interest::READABLE, || handover::peek(socket)).await
+    /// The same.
+    pub(super) async fn next_fitting(&mut self, fits: impl Fn(usize) -> bool) -> io::Result<Option<Message>> {
+        let Self { socket, allowance, .. } = self;
+        let receive_fitting = || {
+            if !fits(BUNDLE) && !fits(handover::peek(&*socket)?) {
+                return Ok(None);
+            }
+            receive(socket, allowance).map(Some)
+        };
+        socket.async_io(Interest::READABLE, receive_fitting).await
     }
 
-    /// The next message, if one lies there and there is room for it; what stays there the master takes back.
+    /// The next message, if one lies there and there are descriptors for it.
     pub(super) fn try_next(&mut self) -> Option<Message> {
         receive(&self.socket, &mut self.allowance).ok()
     }

@@ -2,6 +2,7 @@
 
 mod bodies;
 mod draining;
+mod handing;
 mod leaving;
 mod limits;
 mod proxies;
@@ -86,15 +87,13 @@ impl Served {
     }
 
     fn over(listener: Listener, address: SocketAddr, settings: HttpSettings) -> Self {
+        Self::behind(Door::Shared(listener), address, settings)
+    }
+
+    fn behind(door: Door, address: SocketAddr, settings: HttpSettings) -> Self {
         let (gate, drain) = (Gate::new(), Drain::new());
         let (gauges, readiness) = (Arc::<Gauges>::default(), Arc::<Readiness>::default());
-        let serving = (
-            vec![Door::Shared(listener)],
-            router(gate.clone()),
-            gauges.clone(),
-            readiness.clone(),
-            drain.clone(),
-        );
+        let serving = (vec![door], router(gate.clone()), gauges.clone(), readiness.clone(), drain.clone());
         let server = tokio::spawn(async move {
             let (doors, router, gauges, readiness, drain) = serving;
             serve(doors, router, &settings, gauges, readiness, drain).await

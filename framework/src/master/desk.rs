@@ -2,6 +2,8 @@
 //!
 //! What nobody can take is left in the kernel's queue.
 
+mod closing;
+
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -67,7 +69,7 @@ impl Desk {
         loop {
             let mut woken = self.wait();
             if woken.contains(&ORDERS) && !self.take_orders() {
-                return self.lobby.empty();
+                return self.close();
             }
             self.look();
             self.lobby.house_homeless();
@@ -105,9 +107,14 @@ impl Desk {
         events[..count].iter().map(|event| event.data.u64()).collect()
     }
 
+    /// Takes note of the call for orders.
+    fn hush(&self) {
+        let _ = rustix::io::read(&*self.wake, &mut [0; 8]);
+    }
+
     /// Whether to go on.
     fn take_orders(&mut self) -> bool {
-        let _ = rustix::io::read(&*self.wake, &mut [0; 8]);
+        self.hush();
         while let Ok(order) = self.inbox.try_recv() {
             match order {
                 Order::Join { id, group, index, way } => self.lobby.join(id, group, index, way),

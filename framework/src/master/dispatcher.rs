@@ -120,10 +120,108 @@ impl Drop for Dispatcher {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::net::{TcpListener, TcpStream};
     use std::time::{Duration, Instant};
 
     use super::*;
+    use crate::balance::{Chooser, Policy};
+    use crate::handover::{BUNDLE, Message, peek, receive};
+
+    const IDS: [ChildId; 2] = [ChildId(1), ChildId(2)];
+
+    /// A dispatcher of one listener, and as many workers as `ends`, which are ready.
+    struct Crewed<const N: usize> {
+        dispatcher: Dispatcher,
+        ends: [Arc<OwnedFd>; N],
+        listener: TcpListener,
+    }
+
+    impl<const N: usize> Crewed<N> {
+        fn start(policy: Policy) -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let opening = Opening::new(Arc::new(listener.try_clone().unwrap().into()), 0, None).unwrap();
+            let (chooser, peek_timeout) = (Chooser::new(policy, Vec::new()), Duration::from_secs(3600));
+            let door = Door { group: "web".to_owned(), chooser, peek_timeout, by_turns: Arc::default() };
+            let dispatcher = Dispatcher::start(vec![door], vec![opening]).unwrap();
+            let ends = std::array::from_fn(|nth| dispatcher.join(IDS[nth], "web", nth as u32).unwrap());
+            for id in &IDS[..N] {
+                dispatcher.heard(*id, &Frame::new(Kind::Ready, BUNDLE as u64, Vec::new()));
+            }
+            Self { dispatcher, ends, listener }
+        }
+
+        fn connect(&self, count: usize) -> Vec<TcpStream> {
+            let address = self.listener.local_addr().unwrap();
+            (0..count).map(|_| TcpStream::connect(address).unwrap()).collect()
+        }
+
+        /// Until nobody waits in the kernel's queue.
+        fn until_all_are_accepted(&self) {
+            use rustix::event::{PollFd, PollFlags, Timespec, poll};
+            let at_once = Timespec::default();
+            let waits = || poll(&mut [PollFd::new(&self.listener, PollFlags::IN)], Some(&at_once)) == Ok(1);
+            until("all are accepted", || !waits());
+        }
+    }
+
+    fn until(fact: &str, mut is_so: impl FnMut() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !is_so() {
+            assert!(Instant::now() < deadline, "not yet: {fact}");
+            thread::yield_now();
+        }
+    }
+
+    /// How many connections come by this end until the master closes the way.
+    fn come_by(end: &OwnedFd) -> usize {
+        let mut count = 0;
+        until("the way is closed", || match receive(end) {
+            Ok(Message::Connections { came, lost: 0 }) => {
+                count += came.len();
+                false
+            }
+            Ok(Message::End) => true,
+            _ => false,
+        });
+        count
+    }
+
+    #[test]
+    fn a_stop_hands_over_also_what_fills_no_bundle() {
+        let crewed = Crewed::<1>::start(Policy::UrlHash);
+        // They say nothing, so that the stop finds them all.
+        let _clients = crewed.connect(BUNDLE + 3);
+        crewed.until_all_are_accepted();
+        let Crewed { dispatcher, ends: [end], .. } = crewed;
+        drop(dispatcher);
+        assert_eq!(come_by(&end), BUNDLE + 3);
+    }
+
+    #[test]
+    fn a_stop_takes_back_what_lies_with_a_worker_that_hangs() {
+        let crewed = Crewed::<2>::start(Policy::IpHash);
+        let _clients = crewed.connect(5);
+        crewed.until_all_are_accepted();
+        until("they are handed over", || crewed.ends.iter().any(|end| peek(end).is_ok()));
+        let Crewed { dispatcher, ends, .. } = crewed;
+        drop(dispatcher);
+        let [working, _hanging] =
+            if peek(&ends[0]).is_ok() { [&ends[1], &ends[0]] } else { [&ends[0], &ends[1]] };
+        assert_eq!(come_by(working), 5);
+    }
+
+    #[test]
+    fn a_stop_hands_over_what_found_no_place_as_soon_as_there_is_one() {
+        const COUNT: usize = 140;
+        let crewed = Crewed::<2>::start(Policy::RoundRobin);
+        let _clients = crewed.connect(COUNT);
+        crewed.until_all_are_accepted();
+        let Crewed { dispatcher, ends: [_dead, end], .. } = crewed;
+        // More than may lie with the other one.
+        dispatcher.gone(IDS[0]);
+        drop(dispatcher);
+        assert_eq!(come_by(&end), COUNT);
+    }
 
     #[test]
     fn a_thread_that_has_panicked_is_a_failure() {

@@ -10,6 +10,7 @@ use super::event::ChildId;
 use super::peeking::{FIRST, Peeking, Seen};
 use super::roster::{Clients, Roster};
 use super::ways::Ways;
+use crate::balance::{Chooser, Policy};
 use crate::handover::{Connection, Handover};
 
 /// Those who have come, and the ways to those who can take them.
@@ -89,6 +90,11 @@ impl Lobby {
         self.roster.is_unsettled()
     }
 
+    /// Whether connections may lie with a worker.
+    pub(super) fn is_owed(&self) -> bool {
+        self.roster.is_owed()
+    }
+
     /// When the next first line was waited for long enough.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.peeking.deadline()
@@ -154,8 +160,12 @@ impl Lobby {
         }
     }
 
-    /// Nobody comes any more: those who are here go to workers that serve them before they leave.
-    pub(super) fn empty(mut self) {
+    /// Nobody comes any more: those who are here go to workers that serve them before they leave, whichever has time.
+    pub(super) fn empty(&mut self) {
+        for door in self.doors.iter_mut().filter(|door| door.chooser.binds_clients()) {
+            door.chooser = Chooser::new(Policy::LeastBusy, Vec::new());
+        }
+        self.roster.hurry();
         self.house_homeless();
         while let Some(connection) = self.peeking.give_up() {
             let door = self.doors.get(usize::from(connection.door));
@@ -232,7 +242,6 @@ mod tests {
     use rustix::event::epoll::{CreateFlags, create};
 
     use super::*;
-    use crate::balance::{Chooser, Policy};
     use crate::handover::{Message, receive};
 
     const A: ChildId = ChildId(1);

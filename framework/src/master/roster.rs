@@ -225,6 +225,20 @@ impl Roster {
         }
     }
 
+    /// It is the end: clients will come back to nobody, so that nobody is given more time for their sake.
+    pub(super) fn hurry(&mut self) {
+        for one in self.0.iter_mut().flat_map(|station| &mut station.lying) {
+            if let What::Connection(clients) = &mut one.what {
+                *clients = Clients::Free;
+            }
+        }
+    }
+
+    /// Whether connections may lie with anybody.
+    pub(super) fn is_owed(&self) -> bool {
+        self.0.iter().flat_map(|station| &station.lying).any(|one| one.what != What::Knock)
+    }
+
     /// The slots in which somebody is ready.
     pub(super) fn manned(&self) -> BTreeSet<(&str, u32)> {
         let ready = self.0.iter().filter(|station| station.stage == Stage::Ready);
@@ -336,6 +350,18 @@ mod tests {
         assert_eq!(roster.choose("web", &mut bound(), b""), Some(B));
         assert!(!roster.looked(A, 0, now + STICKY_PATIENCE));
         assert_eq!(turns(&roster, 2), [A, B]);
+    }
+
+    #[test]
+    fn at_the_end_nobody_is_given_more_time() {
+        let (mut roster, now) = (roster(), Instant::now());
+        assert!(!roster.is_owed());
+        roster.handed(A, Clients::Bound, now);
+        roster.hurry();
+        assert!(roster.is_owed() && roster.looked(A, 1, now + PATIENCE) && roster.is_worth_recalling(A));
+        let since = roster.recalled(A, now + PATIENCE);
+        roster.knocked(A, since);
+        assert!(roster.is_unsettled() && !roster.is_owed(), "a knock is nobody's connection");
     }
 
     #[test]

@@ -68,7 +68,14 @@ impl Ways {
     pub(super) fn unbundle(&mut self, id: ChildId) -> Vec<Connection> {
         let Some(way) = self.0.get_mut(&id) else { return Vec::new() };
         way.singly = true;
-        let mut back = if way.bundled { self.take_back(id) } else { Vec::new() };
+        if !way.bundled {
+            return Vec::new();
+        }
+        let (mut back, knocked) = way.empty();
+        if knocked {
+            // A knock that is gone would say that the worker has come round. Where it finds no room, nor does the rest.
+            let _ = way.handover.knock();
+        }
         back.retain(|one| !self.send_alone(id, one));
         back
     }
@@ -101,10 +108,16 @@ impl Ways {
 
     /// Takes back what the worker has not received.
     pub(super) fn take_back(&mut self, id: ChildId) -> Vec<Connection> {
-        let mut back = Vec::new();
-        let Some(way) = self.0.get_mut(&id) else { return back };
-        way.bundled = false;
-        while let Some(message) = way.handover.take_back() {
+        self.0.get_mut(&id).map_or_else(Vec::new, |way| way.empty().0)
+    }
+}
+
+impl Way {
+    /// Takes back all that lies there, and tells whether a knock was among it.
+    fn empty(&mut self) -> (Vec<Connection>, bool) {
+        let (mut back, mut knocked) = (Vec::new(), false);
+        self.bundled = false;
+        while let Some(message) = self.handover.take_back() {
             match message {
                 Message::Connections { came, lost } => {
                     back.extend(came);
@@ -112,11 +125,11 @@ impl Ways {
                         tracing::error!("{lost} connections were lost: the limit of open files is reached");
                     }
                 }
-                Message::Knock => {}
+                Message::Knock => knocked = true,
                 Message::End => break,
             }
         }
-        back
+        (back, knocked)
     }
 }
 
@@ -166,5 +179,15 @@ mod tests {
         );
         ways.forgive(A);
         assert!(!put(&mut ways));
+    }
+    #[test]
+    fn a_knock_stays_first_when_what_lies_there_is_handed_over_again_singly() {
+        let mut ways = ways(2);
+        assert!(ways.knock(A) && !put(&mut ways) && put(&mut ways) && ways.send(A).is_empty());
+        assert!(ways.unbundle(A).is_empty());
+        assert_eq!(ways.lying(A), 3);
+        let end = ways.0[&A].handover.receiving_end();
+        assert!(matches!(receive(&end), Ok(Message::Knock)));
+        assert_eq!([peek(&end).unwrap(), ways.take_back(A).len()], [1, 2]);
     }
 }
