@@ -22,7 +22,8 @@ impl fmt::Display for Untaken {
         match rest {
             Rest { waiting: 0, .. } => write!(f, "a message on `{topic}` that its subscription has in hand"),
             Rest { waiting, in_hand } => {
-                write!(f, "{waiting} messages on `{topic}` that its subscription did not take")?;
+                let messages = if *waiting == 1 { "message" } else { "messages" };
+                write!(f, "{waiting} {messages} on `{topic}` that its subscription did not take")?;
                 if *in_hand { f.write_str(": it has one in hand") } else { Ok(()) }
             }
         }

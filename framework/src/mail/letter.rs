@@ -1,4 +1,5 @@
-//! What arrives: a message or a question as it came, what it costs to keep it, and what a subscription finds. Where it waits is the mailbox's affair.
+//! What arrives: a message or a question as it came, what it costs to keep it, and what a subscription finds.
+//! Where it waits is the mailbox's affair.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;

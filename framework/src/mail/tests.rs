@@ -443,3 +443,19 @@ async fn a_flood_of_questions_lets_others_have_their_turn() {
     post.mail.relieve().await;
     assert!(other.is_finished());
 }
+
+#[tokio::test]
+async fn what_waits_in_a_subscription_that_is_given_up_is_counted_and_told_if_the_process_leaves() {
+    let post = Post::settled(1 << 20);
+    for (leaving, told) in
+        [(false, vec![]), (true, vec!["1 message on `a` that its subscription did not take"])]
+    {
+        let subscription = post.mail.subscribe("a");
+        post.message("a", 1);
+        post.mail.give_up("a", &subscription, leaving);
+        drop(subscription);
+        let untaken: Vec<String> = post.mail.untaken().iter().map(ToString::to_string).collect();
+        assert_eq!(untaken, told);
+    }
+    assert_eq!(post.unheard(), 2);
+}
