@@ -1,6 +1,7 @@
 //! Cuts a stream of bytes into frames, or into runs of messages that go the same way. Pure.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ const KEPT: usize = 256 << 10;
 
 /// Messages as they stand on the wire, one after the other, of one sender, topic and receiver, so that they can be
 /// relayed as they are.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Run {
     pub(crate) bytes: Bytes,
     pub(crate) count: u64,
@@ -32,8 +33,15 @@ impl Run {
     }
 }
 
+/// Names topic and sizes, never the payloads: they are the author's.
+impl fmt::Debug for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Run of {} on {:?} ({} bytes)", self.count, self.topic(), self.bytes.len())
+    }
+}
+
 /// One message of a run.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(crate) struct Item<'a> {
     pub(crate) number: u64,
     pub(crate) route: Route,
@@ -137,7 +145,6 @@ impl Parcel {
 }
 
 /// Cuts a stream of bytes into frames.
-#[derive(Debug)]
 pub(crate) struct Decoder {
     limit: usize,
     /// The most descriptors of a frame of each kind.
@@ -287,6 +294,15 @@ impl Decoder {
             return Err(FrameError::MissingDescriptors { announced, came });
         }
         Ok(self.descriptors.drain(..announced).flatten().map(Arc::new).collect())
+    }
+}
+
+/// Tells how much there is of what has begun, never what it is.
+impl fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (bytes, descriptors) = (self.bytes.len(), self.descriptors.len());
+        let mut decoder = f.debug_struct("Decoder");
+        decoder.field("limit", &self.limit).field("bytes", &bytes).field("descriptors", &descriptors).finish()
     }
 }
 

@@ -1,6 +1,7 @@
 //! What waits for one subscription: in order, bounded in bytes, and with a mark where something is missing.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -28,7 +29,7 @@ const PATIENCE: Duration = Duration::from_millis(250);
 const LAST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A message as it travelled.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Letter {
     pub(crate) payload: Bytes,
     pub(crate) route: Route,
@@ -36,6 +37,14 @@ pub(crate) struct Letter {
     pub(crate) descriptors: Vec<Arc<OwnedFd>>,
     /// Whether it had some, for which there was no place on the way.
     pub(crate) lost_descriptors: bool,
+}
+
+/// Names number and sizes, never the payload: it is the author's.
+impl fmt::Debug for Letter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (bytes, descriptors) = (self.payload.len(), self.descriptors.len());
+        write!(f, "Letter #{} ({bytes} bytes, {descriptors} descriptors)", self.number)
+    }
 }
 
 impl Letter {
@@ -251,6 +260,7 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bus::decoder::{Decoder, Parcel};
     use crate::bus::frame::Kind;
 
     #[tokio::test]
@@ -267,6 +277,22 @@ mod tests {
         mailbox.close();
         mailbox.exhausted().await;
         assert!(mailbox.queue().is_exhausted());
+    }
+
+    #[test]
+    fn what_waits_is_told_without_its_payload() {
+        let mailbox = Mailbox::new(1000);
+        let frame = Frame::about(Kind::Message, "m", 1, b"secret");
+        let _ = mailbox.put(&frame);
+        let mut decoder = Decoder::new(100);
+        decoder.feed(&[&frame.head()[..], frame.content()].concat(), []);
+        let Some(Parcel::Run(run)) = decoder.next_parcel().unwrap() else { panic!("it is a plain message") };
+        let _ = mailbox.put_run(run);
+        let told = format!("{mailbox:?}");
+        assert!(told.contains("Letter #1 (6 bytes, 0 descriptors)"), "{told}");
+        assert!(told.contains(r#"Run of 1 on "m" (47 bytes)"#), "{told}");
+        let raw = format!("{:?}", b"secret");
+        assert!(!told.contains("secret") && !told.contains(raw.trim_matches(['[', ']'])), "{told}");
     }
 
     #[tokio::test]
