@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::frame::{self, Frame, FrameError, Kind, MAX_DESCRIPTORS};
+use super::frame::{Frame, FrameError, Kind, MAX_DESCRIPTORS};
 use super::head::{Glimpse, HEAD, Head, LOST, Route, SORT, WAY};
+use super::slice;
 
 /// Up to so many bytes, the memory of what was cut off may serve for what comes next.
 const KEPT: usize = 256 << 10;
@@ -139,7 +140,7 @@ impl Parcel {
     pub(crate) fn kept(self) -> Self {
         match self {
             Self::Frame(frame) => Self::Frame(frame.kept()),
-            Self::Run(run) => Self::Run(Run { bytes: frame::kept(&run.bytes), ..run }),
+            Self::Run(run) => Self::Run(Run { bytes: slice::kept(&run.bytes), ..run }),
         }
     }
 }

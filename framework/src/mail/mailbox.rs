@@ -12,12 +12,7 @@ use tokio::sync::Notify;
 use crate::bus::decoder::Run;
 use crate::bus::frame::Frame;
 use crate::bus::head::Route;
-
-/// From so many waiting bytes on, small payloads are copied: each would keep all of its read alive.
-const CONGESTED: usize = 256 << 10;
-
-/// What is small in comparison with a read.
-const SMALL: usize = 16 << 10;
+use crate::bus::slice;
 
 /// How many descriptors may wait for one subscription, or for all that are not there yet: each is one of the process's.
 pub(super) const MOST_DESCRIPTORS: usize = 64;
@@ -184,14 +179,12 @@ impl Mailbox {
 
 impl Queue {
     fn put(&mut self, mut letter: Letter, limit: usize) {
-        let (length, descriptors) = (letter.payload.len(), letter.descriptors.len());
+        let descriptors = letter.descriptors.len();
         let is_long = self.bytes > 0 && self.bytes + letter.cost() > limit;
         if is_long || self.descriptors + descriptors > MOST_DESCRIPTORS {
             return self.miss(1);
         }
-        if self.bytes > CONGESTED && length < SMALL {
-            letter.payload = Bytes::copy_from_slice(&letter.payload);
-        }
+        letter.payload = slice::queued(letter.payload, self.bytes);
         self.bytes += letter.cost();
         self.descriptors += descriptors;
         self.letters.push_back(Arrived::Letter(letter));
@@ -202,9 +195,7 @@ impl Queue {
         if self.bytes > 0 && self.bytes + length > limit {
             return self.miss(run.count);
         }
-        if self.bytes > CONGESTED && length < SMALL {
-            run.bytes = Bytes::copy_from_slice(&run.bytes);
-        }
+        run.bytes = slice::queued(run.bytes, self.bytes);
         self.bytes += length;
         self.letters.push_back(Arrived::Run(run));
     }
