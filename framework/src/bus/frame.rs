@@ -14,7 +14,7 @@ pub(crate) use super::head::FrameError;
 pub(crate) use super::kind::{Kind, MAX_ATTACHMENTS, MAX_DESCRIPTORS};
 
 /// The version of the envelope and of the bodies in `control`, said in the hello.
-pub(crate) const PROTOCOL: u32 = 2;
+pub(crate) const PROTOCOL: u32 = 3;
 
 /// The most bytes of topic and payload in one frame.
 pub(crate) const MAX_LENGTH: usize = 64 << 20;
