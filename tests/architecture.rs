@@ -45,6 +45,7 @@ const PURE: &[&str] = &[
     "bus/pattern.rs",
     "bus/peer.rs",
     "bus/settings.rs",
+    "bus/slice.rs",
     "bus/topic.rs",
     "cli/listing.rs",
     "config/hush.rs",

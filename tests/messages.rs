@@ -167,27 +167,28 @@ fn a_stopped_worker_costs_the_master_its_queue_and_the_others_nothing() {
         talkers(&["--workers", "2", "--set", "cluster.heartbeat_timeout=0s", "--set", "http.policy=shared"]);
     let stopped = cluster.status().workers[1].process.pid.unwrap();
     let observe = json!({ "observe": { "key": "lasting" } });
-    let longest_under_flood = |count: u32| {
+    let median_under_flood = |count: u32| {
         let flood = json!({ "send": { "to": "all", "text": "flood", "count": count, "size": 1 << 20 } });
         std::thread::scope(|scope| {
             let flooding = scope.spawn(|| assert_eq!(order(&cluster, "agent", &flood), count));
             let time = json!({ "time": { "whom": "jobs.0", "count": 30 } });
-            let longest = order(&cluster, "web.0", &time);
-            let longest = longest.as_u64().unwrap_or_else(|| panic!("{longest}"));
+            let median = order(&cluster, "web.0", &time);
+            let median = median.as_u64().unwrap_or_else(|| panic!("{median}"));
             flooding.join().unwrap();
-            longest
+            Duration::from_micros(median)
         })
     };
     let _ = ["web.0", "web.1"].map(|who| order(&cluster, who, &observe));
-    let without = longest_under_flood(30);
+    let without = median_under_flood(30);
     let version = |who| order(&cluster, who, &json!("observed"))["version"].as_u64().unwrap();
     let known = eventually("the key is seen", || Some(version("web.1")).filter(|version| *version > 0));
     let counted = texts(&heard_when(&cluster, "web.1", 30)).len();
     let before = cluster.status().master.usage.rss_bytes;
     send_signal(stopped, Signal::STOP);
-    let with = longest_under_flood(100);
-    eprintln!("the longest question under much mail: {without} us, with one stopped {with} us");
-    assert!(with <= (5 * without).max(100_000), "{with} us, and {without} us before");
+    let with = median_under_flood(100);
+    // Far below the time after which an asker gives up, and far above what a busy machine needs.
+    let most = (5 * without).max(Duration::from_secs(2));
+    assert!(with <= most, "half of the questions took {with:?} or more, and {without:?} before");
     let notes = heard_when(&cluster, "web.0", 130);
     assert_eq!(texts(&notes).len(), 130, "the others get everything");
     let status = cluster.status();

@@ -76,7 +76,6 @@ fn fifty_agents_that_are_killed_leave_no_question_open_and_no_key_behind() {
     let status = cluster.status();
     let topic = status.bus.topics.iter().find(|topic| topic.name == "orders").unwrap();
     assert_eq!(topic.sent, topic.relayed + topic.dropped, "{topic:?}");
-    eprintln!("fifty agents: {kinds:?}");
 }
 
 #[test]
@@ -106,7 +105,6 @@ fn many_workers_that_all_talk_at_once_lose_nothing() {
     assert_eq!((topic.sent, topic.relayed, topic.dropped), (sent, sent * receivers, 0));
     let grown = status.master.usage.rss_bytes.saturating_sub(before);
     assert!(grown < 32 << 20, "the master grew by {grown} bytes");
-    eprintln!("64 workers: the master grew by {} KiB", grown >> 10);
 }
 
 /// The round and the number of a text such as `round 3 of 17`, which `send` has numbered.

@@ -165,7 +165,7 @@ impl Vandal {
             [&[0x81][..], &word("worker"), &[0x82], &word("group"), &word("jobs"), &word("index")].concat();
         let generation = self.generation.parse().unwrap_or(1);
         let fields = [
-            [word("protocol"), vec![2]].concat(),
+            [word("protocol"), vec![3]].concat(),
             [word("build"), word(&build)].concat(),
             [word("slot"), slot, vec![self.index]].concat(),
             [word("generation"), vec![generation]].concat(),

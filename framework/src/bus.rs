@@ -4,7 +4,7 @@
 //! `link` is the two ends over a `socket`, with a bounded `outbox`. `topic` is the names under which types travel,
 //! `pattern` which of them are meant, `peer` who sends and who is sent to, `wording` how people write that, `settings`
 //! the limits, and `control` the bodies of the framework's own frames. A large `payload` is in sealed `memory`. What
-//! may be said of a payload that does not fit is up to `discretion`.
+//! may stay a slice of a read is up to `slice`, and what may be said of a payload that does not fit, to `discretion`.
 
 pub(crate) mod codec;
 pub(crate) mod control;
@@ -22,6 +22,7 @@ pub(crate) mod pattern;
 pub(crate) mod payload;
 pub(crate) mod peer;
 pub(crate) mod settings;
+pub(crate) mod slice;
 mod socket;
 pub(crate) mod topic;
 mod wording;

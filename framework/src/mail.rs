@@ -2,8 +2,8 @@
 //! which answer. How a type travels is the messenger's affair.
 
 mod answering;
+mod audience;
 mod awaited;
-mod desk;
 mod early;
 mod finish;
 mod letter;
@@ -29,8 +29,8 @@ use crate::bus::peer::Address;
 
 use answering::Begin;
 pub(crate) use answering::{Answering, Handler};
+use audience::Audience;
 use awaited::Awaited;
-use desk::Desk;
 use early::Early;
 pub(crate) use letter::{Arrived, Letter};
 use losses::Losses;
@@ -62,7 +62,7 @@ pub(crate) struct Mail {
 }
 
 struct State {
-    desks: HashMap<Box<str>, Desk>,
+    audiences: HashMap<Box<str>, Audience>,
     /// What came before this process said that it is ready, in its order.
     early: Option<Early>,
     /// Subscriptions for which much waits.
@@ -78,7 +78,7 @@ pub(crate) struct Taken;
 impl Mail {
     pub(crate) fn new(address: Address, sender: Sender, limit: usize) -> Self {
         let early = Some(Early::default());
-        let state = State { desks: HashMap::new(), early, crowded: Vec::new(), ended: false };
+        let state = State { audiences: HashMap::new(), early, crowded: Vec::new(), ended: false };
         Self {
             office: Arc::new(Office { address, sender }),
             limit,
@@ -138,7 +138,7 @@ impl Mail {
                 if let Some(early) = &mut state.early {
                     early.forget(asker, frame.number());
                 }
-                let answering = state.desks.values().filter_map(|desk| desk.answering.as_ref());
+                let answering = state.audiences.values().filter_map(|audience| audience.answering.as_ref());
                 answering.for_each(|answering| answering.cancel(asker, frame.number()));
             }
             Kind::Receipt => {
@@ -154,8 +154,8 @@ impl Mail {
     pub(crate) fn take_run(&self, run: Run) {
         self.tracer.received_run(&run);
         let mut state = self.state();
-        let State { desks, early, crowded, .. } = &mut *state;
-        if desks.get_mut(run.topic()).is_some_and(|desk| desk.deliver_run(&run, crowded)) {
+        let State { audiences, early, crowded, .. } = &mut *state;
+        if audiences.get_mut(run.topic()).is_some_and(|audience| audience.deliver_run(&run, crowded)) {
             return;
         }
         let Some(early) = early else { return self.losses.note_unheard(run.count) };
@@ -188,8 +188,8 @@ impl Mail {
 
     fn deliver(&self, frame: &Frame) {
         let mut state = self.state();
-        let State { desks, early, crowded, .. } = &mut *state;
-        if desks.get_mut(frame.topic()).is_some_and(|desk| desk.deliver(frame, crowded)) {
+        let State { audiences, early, crowded, .. } = &mut *state;
+        if audiences.get_mut(frame.topic()).is_some_and(|audience| audience.deliver(frame, crowded)) {
             return;
         }
         let kept = early.as_mut().is_some_and(|early| early.keep(frame, self.limit).is_ok());
@@ -201,8 +201,8 @@ impl Mail {
     fn begin(&self, frame: &Frame, begin: Begin) -> Result<(), Unanswered> {
         let answering = {
             let mut state = self.state();
-            let State { desks, early, .. } = &mut *state;
-            match (desks.get(frame.topic()).and_then(|desk| desk.answering.as_ref()), early) {
+            let State { audiences, early, .. } = &mut *state;
+            match (audiences.get(frame.topic()).and_then(|audience| audience.answering.as_ref()), early) {
                 (Some(answering), _) => Arc::clone(answering),
                 (None, Some(early)) => return early.keep(frame, self.limit),
                 (None, None) => return Err(Unanswered::Nobody),
@@ -222,8 +222,8 @@ impl Mail {
     pub(crate) fn subscribe(&self, topic: &str) -> Arc<Mailbox> {
         let mailbox = Arc::new(Mailbox::new(self.limit));
         let mut state = self.state();
-        let State { desks, early, ended, .. } = &mut *state;
-        desks.entry(topic.into()).or_default().subscribe(&mailbox);
+        let State { audiences, early, ended, .. } = &mut *state;
+        audiences.entry(topic.into()).or_default().subscribe(&mailbox);
         let waiting = early.as_mut().map(|early| early.claim(topic, Kind::Message)).unwrap_or_default();
         for frame in &waiting {
             let _ = mailbox.put(frame);
@@ -247,12 +247,12 @@ impl Mail {
     /// Lets `answering` answer the questions on a topic, from those that came before this process was ready on.
     pub(crate) fn answer(&self, topic: &str, answering: Answering) -> Result<(), Taken> {
         let mut state = self.state();
-        let State { desks, early, .. } = &mut *state;
-        let desk = desks.entry(topic.into()).or_default();
-        if desk.answering.is_some() {
+        let State { audiences, early, .. } = &mut *state;
+        let audience = audiences.entry(topic.into()).or_default();
+        if audience.answering.is_some() {
             return Err(Taken);
         }
-        desk.answering = Some(Arc::new(answering));
+        audience.answering = Some(Arc::new(answering));
         let waiting = early.as_mut().map(|early| early.claim(topic, Kind::Ask)).unwrap_or_default();
         drop(state);
         waiting.iter().for_each(|frame| self.open(frame, Begin::Apart));
@@ -288,7 +288,7 @@ impl Mail {
 impl fmt::Debug for Mail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.state();
-        let topics: Vec<&str> = state.desks.keys().map(|topic| &**topic).collect();
+        let topics: Vec<&str> = state.audiences.keys().map(|topic| &**topic).collect();
         f.debug_struct("Mail")
             .field("address", &self.office.address)
             .field("topics", &topics)

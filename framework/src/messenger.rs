@@ -21,8 +21,8 @@ pub use asking::{AskError, Request};
 pub use attachments::{Attach, Attachment, TakeError};
 pub use subscription::{MessageId, ReceiveError, Received, Subscription};
 
-/// A process's way to all others, and its ear for the cluster. [`Agent`](crate::Agent) and [`Worker`](crate::Worker) are one, too: what can be called
-/// here can be called on them. Clones are the same.
+/// A process's way to all others, and its ear for the cluster. [`Agent`](crate::Agent) and [`Worker`](crate::Worker) are
+/// one, too: what can be called here can be called on them. Clones are the same.
 #[derive(Debug, Clone)]
 pub struct Messenger {
     process: Process,

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, Read, Write};
 
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::discretion;
@@ -48,10 +48,10 @@ pub(crate) fn decode<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T,
     let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
     deserializer.set_max_depth(DEPTH);
     let value = T::deserialize(&mut deserializer);
-    // Nothing is left when not even a marker can be read.
+    // Nothing is left when not even a marker can be read. Of a boolean there is no more to read than that one.
     let ends = |next| matches!(next, Err(rmp_serde::decode::Error::InvalidMarkerRead(_)));
     match value {
-        Ok(value) if ends(IgnoredAny::deserialize(&mut deserializer)) => Ok(value),
+        Ok(value) if ends(bool::deserialize(&mut deserializer)) => Ok(value),
         // Only a reader knows how far it came.
         _ => decode_from(what, bytes),
     }
@@ -141,6 +141,25 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn whatever_is_left_over_is_an_error(
+            value in any::<(u64, Option<String>, Vec<Option<bool>>)>(),
+            rest in proptest::collection::vec(any::<u8>(), 0..4),
+        ) {
+            type Value = (u64, Option<String>, Vec<Option<bool>>);
+            let whole = encode("a value", &value).unwrap();
+            prop_assert_eq!(&decode::<Value>("a value", &whole).unwrap(), &value);
+            prop_assert_eq!(&decode_from::<Value>("a value", &whole[..]).unwrap(), &value);
+            // Each byte is another marker, also of what is longer than the rest.
+            for marker in 0..=u8::MAX {
+                let bytes = [&whole[..], &[marker], &rest].concat();
+                let error = decode::<Value>("a value", &bytes).map_err(|error| error.to_string());
+                let other = decode_from::<Value>("a value", &bytes[..]).map_err(|error| error.to_string());
+                prop_assert!(error.is_err(), "{marker:#x} is passed over");
+                prop_assert_eq!(error, other);
+            }
+        }
+
         #[test]
         fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
             let _ = decode::<crate::bus::control::Hello>("garbage", &bytes);

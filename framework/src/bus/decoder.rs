@@ -1,21 +1,23 @@
 //! Cuts a stream of bytes into frames, or into runs of messages that go the same way. Pure.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::frame::{self, Frame, FrameError, Kind, MAX_DESCRIPTORS};
+use super::frame::{Frame, FrameError, Kind, MAX_DESCRIPTORS};
 use super::head::{Glimpse, HEAD, Head, LOST, Route, SORT, WAY};
+use super::slice;
 
 /// Up to so many bytes, the memory of what was cut off may serve for what comes next.
 const KEPT: usize = 256 << 10;
 
 /// Messages as they stand on the wire, one after the other, of one sender, topic and receiver, so that they can be
 /// relayed as they are.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Run {
     pub(crate) bytes: Bytes,
     pub(crate) count: u64,
@@ -32,8 +34,15 @@ impl Run {
     }
 }
 
+/// Names topic and sizes, never the payloads: they are the author's.
+impl fmt::Debug for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Run of {} on {:?} ({} bytes)", self.count, self.topic(), self.bytes.len())
+    }
+}
+
 /// One message of a run.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(crate) struct Item<'a> {
     pub(crate) number: u64,
     pub(crate) route: Route,
@@ -131,13 +140,12 @@ impl Parcel {
     pub(crate) fn kept(self) -> Self {
         match self {
             Self::Frame(frame) => Self::Frame(frame.kept()),
-            Self::Run(run) => Self::Run(Run { bytes: frame::kept(&run.bytes), ..run }),
+            Self::Run(run) => Self::Run(Run { bytes: slice::kept(&run.bytes), ..run }),
         }
     }
 }
 
 /// Cuts a stream of bytes into frames.
-#[derive(Debug)]
 pub(crate) struct Decoder {
     limit: usize,
     /// The most descriptors of a frame of each kind.
@@ -287,6 +295,15 @@ impl Decoder {
             return Err(FrameError::MissingDescriptors { announced, came });
         }
         Ok(self.descriptors.drain(..announced).flatten().map(Arc::new).collect())
+    }
+}
+
+/// Tells how much there is of what has begun, never what it is.
+impl fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (bytes, descriptors) = (self.bytes.len(), self.descriptors.len());
+        let mut decoder = f.debug_struct("Decoder");
+        decoder.field("limit", &self.limit).field("bytes", &bytes).field("descriptors", &descriptors).finish()
     }
 }
 

@@ -8,23 +8,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::head::{HEAD, Head, LOST, MEMFD, RECEIPT, Route};
+use super::slice;
 
 pub(crate) use super::head::FrameError;
 pub(crate) use super::kind::{Kind, MAX_ATTACHMENTS, MAX_DESCRIPTORS};
 
 /// The version of the envelope and of the bodies in `control`, said in the hello.
-pub(crate) const PROTOCOL: u32 = 2;
+pub(crate) const PROTOCOL: u32 = 3;
 
 /// The most bytes of topic and payload in one frame.
 pub(crate) const MAX_LENGTH: usize = 64 << 20;
-
-/// What has fewer bytes is copied when it is kept: it would keep the read alive of which it is a slice.
-const SLICE: usize = 64 << 10;
-
-/// `bytes` for whoever keeps them: they keep no more memory than they count.
-pub(super) fn kept(bytes: &Bytes) -> Bytes {
-    if bytes.len() < SLICE { Bytes::copy_from_slice(bytes) } else { bytes.clone() }
-}
 
 /// One frame. Clones share the payload and the descriptors.
 #[derive(Clone)]
@@ -87,7 +80,7 @@ impl Frame {
 
     /// The same for whoever keeps it: it keeps no more memory than it counts.
     pub(crate) fn kept(&self) -> Self {
-        Self { content: kept(&self.content), ..self.clone() }
+        Self { content: slice::kept(&self.content), ..self.clone() }
     }
 
     /// With this way to go.

@@ -12,6 +12,7 @@ use super::decoder::Parcel;
 use super::frame::{Frame, Kind};
 use super::payload::RETAINED;
 use super::peer::Address;
+use super::slice;
 
 pub(crate) use self::piece::Piece;
 
@@ -20,7 +21,8 @@ pub(crate) use self::piece::Piece;
 pub(crate) const LIMIT: usize = 8 << 20;
 
 /// How far beyond the limit the answers of the framework may go: one who does not read what it asked for, and asks on,
-/// is as good as gone.
+/// is as good as gone. One who stands still is not: everybody may give up the questions that wait for it, and the word of
+/// that is almost as long as the smallest of them.
 const ANSWERS: usize = 8 << 20;
 
 /// The most descriptors that may wait with messages: each is one of this process's own for as long as it waits. Who says
@@ -38,12 +40,6 @@ const SMALL: usize = 4 << 10;
 
 /// How large a piece of copies becomes.
 const GATHERED: usize = 32 << 10;
-
-/// From so many waiting bytes on, what is not large is copied: a few bytes of a read would keep all of it alive.
-const CONGESTED: usize = 256 << 10;
-
-/// What is large enough to keep its whole read alive.
-const LARGE: usize = 16 << 10;
 
 /// The frames that wait for one receiver.
 #[derive(Debug)]
@@ -152,7 +148,7 @@ impl Outbox {
 
     fn push_bytes(&mut self, bytes: &Bytes) -> Result<(), Full> {
         self.make_room(bytes.len(), self.limit)?;
-        if bytes.len() <= SMALL || (bytes.len() < LARGE && self.message_bytes > CONGESTED) {
+        if bytes.len() <= SMALL || !slice::may_wait(bytes.len(), self.message_bytes) {
             self.gather(&[bytes]);
         } else {
             self.bytes += bytes.len();

@@ -1,5 +1,6 @@
 //! The payload of a state, in the frame or in sealed memory: how it is made, read and sent is the same for both.
 
+use std::fmt;
 use std::io::BufRead;
 
 use bytes::Bytes;
@@ -14,7 +15,7 @@ use super::memory::{LARGE, MemoryError, Sealed, Sink, Taken};
 pub(crate) const RETAINED: usize = 256 << 20;
 
 /// An encoded value. Clones share it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) enum Payload {
     Bytes(Bytes),
     Sealed(Sealed),
@@ -27,6 +28,16 @@ pub(crate) enum Unfit {
     Codec(#[from] CodecError),
     #[error("{length} bytes, where {limit} are the most")]
     TooLarge { length: u64, limit: u64 },
+}
+
+/// Tells how large it is, never what it is: it is the author's.
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bytes(bytes) => write!(f, "Bytes({} bytes)", bytes.len()),
+            Self::Sealed(sealed) => sealed.fmt(f),
+        }
+    }
 }
 
 impl Payload {

@@ -71,15 +71,17 @@ impl Mail {
 
     fn mailboxes(&self) -> Vec<(Box<str>, Arc<Mailbox>)> {
         let state = self.state();
-        let desks = state.desks.iter();
-        desks
-            .flat_map(|(topic, desk)| desk.subscriptions.iter().map(move |it| (topic.clone(), it.upgrade())))
+        let audiences = state.audiences.iter();
+        audiences
+            .flat_map(|(topic, audience)| {
+                audience.subscriptions.iter().map(move |it| (topic.clone(), it.upgrade()))
+            })
             .filter_map(|(topic, mailbox)| Some((topic, mailbox?)))
             .collect()
     }
 
     fn answerings(&self) -> Vec<Arc<Answering>> {
-        self.state().desks.values().filter_map(|desk| desk.answering.clone()).collect()
+        self.state().audiences.values().filter_map(|audience| audience.answering.clone()).collect()
     }
 }
 

@@ -1,6 +1,7 @@
 //! What arrives: a message or a question as it came, what it costs to keep it, and what a subscription finds.
 //! Where it waits is the mailbox's affair.
 
+use std::fmt;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use crate::bus::frame::Frame;
 use crate::bus::head::Route;
 
 /// A message as it travelled.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Letter {
     pub(crate) payload: Bytes,
     pub(crate) route: Route,
@@ -19,6 +20,14 @@ pub(crate) struct Letter {
     pub(crate) descriptors: Vec<Arc<OwnedFd>>,
     /// Whether it had some, for which there was no place on the way.
     pub(crate) lost_descriptors: bool,
+}
+
+/// Names number and sizes, never the payload: it is the author's.
+impl fmt::Debug for Letter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (bytes, descriptors) = (self.payload.len(), self.descriptors.len());
+        write!(f, "Letter #{} ({bytes} bytes, {descriptors} descriptors)", self.number)
+    }
 }
 
 impl Letter {

@@ -5,18 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::letter::{Arrived, Letter};
 use crate::bus::decoder::Run;
 use crate::bus::frame::Frame;
-
-/// From so many waiting bytes on, small payloads are copied: each would keep all of its read alive.
-const CONGESTED: usize = 256 << 10;
-
-/// What is small in comparison with a read.
-const SMALL: usize = 16 << 10;
+use crate::bus::slice;
 
 /// How many descriptors may wait for one subscription, or for all that are not there yet: each is one of the process's.
 pub(super) const MOST_DESCRIPTORS: usize = 64;
@@ -188,14 +182,12 @@ impl Mailbox {
 
 impl Queue {
     fn put(&mut self, mut letter: Letter, limit: usize) {
-        let (length, descriptors) = (letter.payload.len(), letter.descriptors.len());
+        let descriptors = letter.descriptors.len();
         let is_long = self.bytes > 0 && self.bytes + letter.cost() > limit;
         if is_long || self.descriptors + descriptors > MOST_DESCRIPTORS {
             return self.miss(1);
         }
-        if self.bytes > CONGESTED && length < SMALL {
-            letter.payload = Bytes::copy_from_slice(&letter.payload);
-        }
+        letter.payload = slice::queued(letter.payload, self.bytes);
         self.bytes += letter.cost();
         self.descriptors += descriptors;
         self.letters.push_back(Arrived::Letter(letter));
@@ -206,9 +198,7 @@ impl Queue {
         if self.bytes > 0 && self.bytes + length > limit {
             return self.miss(run.count);
         }
-        if self.bytes > CONGESTED && length < SMALL {
-            run.bytes = Bytes::copy_from_slice(&run.bytes);
-        }
+        run.bytes = slice::queued(run.bytes, self.bytes);
         self.bytes += length;
         self.letters.push_back(Arrived::Run(run));
     }
@@ -354,6 +344,21 @@ mod tests {
         assert_eq!(mailbox.rest(), NOTHING);
         mailbox.end();
         assert!(mailbox.next().now_or_never().is_none());
+    }
+
+    #[test]
+    fn what_waits_is_told_without_its_payload() {
+        let mailbox = Mailbox::new(1000);
+        let _ = mailbox.put(&Frame::about(Kind::Message, "m", 1, b"secret"));
+        let _ = mailbox.put_run(run_of(1));
+        let told = format!("{mailbox:?}");
+        assert!(told.contains("Letter #1 (6 bytes, 0 descriptors)"), "{told}");
+        assert!(told.contains(r#"Run of 1 on "m" (46 bytes)"#), "{told}");
+        for payload in [&b"secret"[..], b"words"] {
+            let raw = format!("{payload:?}");
+            let words = String::from_utf8_lossy(payload);
+            assert!(!told.contains(&*words) && !told.contains(raw.trim_matches(['[', ']'])), "{told}");
+        }
     }
 
     #[tokio::test]

@@ -198,7 +198,7 @@ async fn each_subscription_gets_every_message_and_a_dropped_one_costs_nothing() 
     for _ in 0..1000 {
         drop(post.mail.subscribe("silent"));
     }
-    let subscriptions = post.mail.state().desks["silent"].subscriptions.len();
+    let subscriptions = post.mail.state().audiences["silent"].subscriptions.len();
     assert_eq!(subscriptions, 1, "those on which nothing comes are forgotten, too");
 }
 

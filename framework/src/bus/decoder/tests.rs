@@ -269,3 +269,10 @@ fn what_is_kept_shares_no_memory_with_what_was_read_beside_it() {
         assert_eq!((kept.topic(), kept.wire_length()), ("topic", parcel.wire_length()));
     }
 }
+
+#[test]
+fn what_has_begun_is_told_without_its_bytes() {
+    let mut decoder = Decoder::new(100);
+    decoder.feed(b"secret", []);
+    assert_eq!(format!("{decoder:?}"), "Decoder { limit: 100, bytes: 6, descriptors: 0 }");
+}

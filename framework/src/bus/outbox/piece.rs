@@ -1,12 +1,13 @@
 //! One piece of what waits for a link, and what the kinds of frames mean for its place in the queue. Pure.
 
+use std::fmt;
+
 use bytes::Bytes;
 
 use super::super::frame::{Frame, Kind};
 use super::super::peer::Address;
 
 /// What is written at once.
-#[derive(Debug)]
 pub(crate) enum Piece {
     /// With descriptors, or a state that a newer version may take the place of, or large.
     Frame(Frame),
@@ -42,6 +43,17 @@ impl Piece {
         match self {
             Self::Frame(frame) => attachments(frame),
             _ => 0,
+        }
+    }
+}
+
+/// Names kinds and sizes, never payloads: they are the authors'.
+impl fmt::Debug for Piece {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Frame(frame) => frame.fmt(f),
+            Self::Shared(bytes) => write!(f, "Shared({} bytes)", bytes.len()),
+            Self::Gathered(bytes) => write!(f, "Gathered({} bytes)", bytes.len()),
         }
     }
 }

@@ -243,3 +243,17 @@ proptest! {
         prop_assert_eq!(left, newest);
     }
 }
+
+#[test]
+fn what_waits_is_told_without_its_payload() {
+    let mut outbox = Outbox::new(LIMIT);
+    outbox.push(&Frame::about(Kind::Message, "m", 1, b"secret")).unwrap();
+    outbox.push(&Frame::about(Kind::State, "s", 1, b"secret")).unwrap();
+    outbox.push_bytes(&b"secret".repeat(1000).into()).unwrap();
+    let told = format!("{outbox:?}");
+    for piece in ["Gathered(47 bytes)", r#"State "s" #1 (6 bytes, 0 descriptors)"#, "Shared(6000 bytes)"] {
+        assert!(told.contains(piece), "{piece} is not in {told}");
+    }
+    let raw = format!("{:?}", b"secret");
+    assert!(!told.contains("secret") && !told.contains(raw.trim_matches(['[', ']'])), "{told}");
+}

@@ -9,12 +9,12 @@ use crate::bus::frame::Frame;
 
 /// Who cares for a topic.
 #[derive(Debug, Default)]
-pub(super) struct Desk {
+pub(super) struct Audience {
     pub(super) subscriptions: Vec<Weak<Mailbox>>,
     pub(super) answering: Option<Arc<Answering>>,
 }
 
-impl Desk {
+impl Audience {
     /// Lets a mailbox have what comes from now on.
     pub(super) fn subscribe(&mut self, mailbox: &Arc<Mailbox>) {
         // On a topic of which nothing comes, nothing else would remove those that were dropped.
