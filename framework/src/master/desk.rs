@@ -216,6 +216,7 @@ impl Desk {
             };
             self.hand_seen(connection, seen);
         }
+        self.send_bundles();
     }
 
     /// Hands over by what was seen; what is not known yet is waited for. Returns whether there was anybody.
