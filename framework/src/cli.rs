@@ -151,10 +151,11 @@ fn check(about: &About, location: &Location, options: &Options) -> Outcome {
         let (_, merged) = options::layers(&places, options)?;
         about.sections.encode(&merged)?;
         let groups = start::groups(about, &merged, options)?;
-        start::check_certificates(&merged, &groups, &places.app_dir)?;
-        start::check_accounts(&merged)?;
         let http: HttpSettings = merged.section("http")?;
-        start::check_listeners(&merged, master::doors(&groups, &http, &places.app_dir))?;
+        let doors = || master::doors(&groups, &http, &places.app_dir);
+        start::check_certificates(&merged, doors())?;
+        start::check_accounts(&merged)?;
+        start::check_listeners(&merged, doors())?;
         Ok(places)
     });
     let answer = checked.and_then(|places| {

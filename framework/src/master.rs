@@ -93,6 +93,7 @@ pub(crate) use self::event::Outcome;
 #[cfg(feature = "fuzzing")]
 pub(crate) use self::exchange::fuzzing::drive as fuzz_exchange;
 pub(crate) use self::herald::Herald;
+pub(crate) use self::listeners::is_replaced;
 pub(crate) use self::plan::{Doors, Plan, doors};
 pub(crate) use self::programs::Refresh;
 pub use self::settings::{ClusterSettings, GroupSettings};

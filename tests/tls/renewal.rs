@@ -131,7 +131,7 @@ fn config_check_looks_at_the_certificates() {
     replace(&site.dir().join("shop.key"), "rubbish");
     let output = site.run(&["config", "check"]);
     assert_eq!(output.status.code(), Some(78));
-    let complaint = "error: config/default.toml:3:10: http.listen: shop.key: no private key in it";
+    let complaint = "error: config/default.toml:3:11: http.listen[0]: shop.key: no private key in it";
     assert!(stderr(&output).starts_with(complaint), "{}", stderr(&output));
 }
 

@@ -1,7 +1,6 @@
 //! `start`: from the arguments and the configuration to a running master.
 
 use std::panic::resume_unwind;
-use std::path::Path;
 use std::sync::Arc;
 
 use super::args::{About, Options, Start};
@@ -11,7 +10,7 @@ use super::places::Places;
 use super::words::{failed, with_runtime};
 use crate::config::{ConfigError, Merged};
 use crate::error::Ending;
-use crate::http::{HttpSettings, Listen};
+use crate::http::HttpSettings;
 use crate::identity::{self, Identity};
 use crate::launch::{Body, Group, Launch};
 use crate::log::{Level, LogSettings};
@@ -71,9 +70,8 @@ fn chosen_by(args: &Start) -> ChosenBy {
 
 fn plan(about: &About, args: &Start, inherited: Vec<Inherited>) -> Result<Plan, Outcome> {
     let (plan, merged) = read(about, args, inherited)?;
-    let asked = plan.launch.http.listen.iter().any(|place| place.address.starts_with(systemd::PREFIX));
     // Sockets that take the place of all addresses are good already.
-    let replaced = plan.chosen_by == ChosenBy::Configuration && !plan.inherited.is_empty() && !asked;
+    let replaced = master::is_replaced(plan.doors(), plan.chosen_by, &plan.inherited);
     let doors = plan.doors().filter(|doors| !replaced || doors.group != WEB);
     check_listeners(&merged, doors)?;
     Ok(plan)
@@ -192,29 +190,17 @@ pub(super) fn check_listeners<'a>(
 }
 
 /// Whether the certificates of all listeners could be served, as far as who asks may read them.
-pub(super) fn check_certificates(
+pub(super) fn check_certificates<'a>(
     merged: &Merged,
-    groups: &[(String, GroupSettings)],
-    app_dir: &Path,
+    doors: impl Iterator<Item = Doors<'a>>,
 ) -> Result<(), ConfigError> {
-    for (key, place) in places_of(merged, groups)? {
-        for files in &place.certificates {
-            check_files(app_dir, files).map_err(|error| merged.wrong(&key, &error.to_string()))?;
+    for doors in doors {
+        for (key, place) in doors.keyed() {
+            for files in &place.certificates {
+                let checked = check_files(doors.app_dir, files);
+                checked.map_err(|error| merged.wrong(&key, &error.to_string()))?;
+            }
         }
     }
     Ok(())
-}
-
-/// Every place to listen, behind the key that names it.
-fn places_of(
-    merged: &Merged,
-    groups: &[(String, GroupSettings)],
-) -> Result<Vec<(String, Listen)>, ConfigError> {
-    let http: HttpSettings = merged.section("http")?;
-    let web = http.listen.into_iter().map(|place| ("http.listen".to_owned(), place));
-    let of_group = |(name, settings): &(String, GroupSettings)| {
-        let key = format!("groups.{name}.listen");
-        settings.listen.clone().into_iter().map(move |place| (key.clone(), place))
-    };
-    Ok(web.chain(groups.iter().flat_map(of_group)).collect())
 }

@@ -9,6 +9,9 @@ const LOOK_BACK: usize = 64;
 /// What begins and ends texts of several lines.
 const FENCES: [&str; 2] = ["\"\"\"", "'''"];
 
+/// What serde's words begin with when they quote a value.
+const QUOTES: [&str; 3] = ["invalid type: ", "invalid value: ", "unknown variant "];
+
 /// From which byte of `line` on nothing is shown; `before` is what stands above it in the file.
 pub(super) fn hidden_from(before: &str, line: &str) -> Option<usize> {
     match Reach::of(before) {
@@ -21,8 +24,7 @@ pub(super) fn hidden_from(before: &str, line: &str) -> Option<usize> {
 
 /// Words about a secret value without the value. What the author's type says of it may quote it in any way.
 pub(super) fn without_value(message: &str) -> String {
-    let quotes = ["invalid type: ", "invalid value: ", "unknown variant "];
-    let kept = quotes.iter().find(|quote| message.starts_with(**quote)).and_then(|quote| {
+    let kept = QUOTES.iter().find(|quote| message.starts_with(**quote)).and_then(|quote| {
         let (_, expected) = message.rsplit_once(", expected ")?;
         Some(format!("{quote}{MASK}, expected {expected}"))
     });
@@ -31,7 +33,7 @@ pub(super) fn without_value(message: &str) -> String {
 
 /// Whether words were made by serde, which quotes the value.
 pub(super) fn quotes_value(message: &str) -> bool {
-    ["invalid type: ", "invalid value: ", "unknown variant "].iter().any(|quote| message.starts_with(quote))
+    QUOTES.iter().any(|quote| message.starts_with(quote))
 }
 
 /// How far the secrets above a line reach.

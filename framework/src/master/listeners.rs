@@ -51,6 +51,35 @@ pub(crate) fn open_all<'a>(
     Ok(listeners)
 }
 
+/// Whether inherited sockets take the place of all that `web` names: those that are left to it.
+pub(crate) fn is_replaced<'a>(
+    doors: impl Iterator<Item = Doors<'a>>,
+    chosen_by: ChosenBy,
+    inherited: &[Inherited],
+) -> bool {
+    replaces(doors, chosen_by, inherited.iter().map(|socket| socket.name.clone()).collect())
+}
+
+fn replaces<'a>(doors: impl Iterator<Item = Doors<'a>>, chosen_by: ChosenBy, mut names: Vec<String>) -> bool {
+    let (web, others): (Vec<_>, Vec<_>) = doors.partition(|doors| doors.group == WEB);
+    for doors in others {
+        // What is missing is told by those who open.
+        let addresses = addresses(&doors);
+        let Ok((sources, _)) = choose(&addresses, ChosenBy::CommandLine, &names) else { return false };
+        let taken = |place: &usize| sources.contains(&Source::Inherited(*place));
+        let left = (0..names.len()).filter(|place| !taken(place)).map(|place| names[place].clone());
+        names = left.collect();
+    }
+    web.iter().any(|doors| {
+        let outcome = choose(&addresses(doors), chosen_by, &names).map(|(_, remark)| remark);
+        matches!(outcome, Ok(Some(Remark::Replacing(_))))
+    })
+}
+
+fn addresses(doors: &Doors<'_>) -> Vec<String> {
+    doors.places.iter().map(|place| place.address.clone()).collect()
+}
+
 fn open(
     doors: &Doors<'_>,
     chosen_by: ChosenBy,
@@ -58,7 +87,7 @@ fn open(
     listeners: &mut Vec<Listener>,
 ) -> Result<Option<Remark>, ListenError> {
     let names: Vec<String> = inherited.iter().map(|socket| socket.name.clone()).collect();
-    let addresses: Vec<String> = doors.places.iter().map(|place| place.address.clone()).collect();
+    let addresses = addresses(doors);
     let (sources, remark) = choose(&addresses, chosen_by, &names)?;
     if let (Some(Remark::Replacing(_)), Some(secured)) =
         (&remark, doors.places.iter().find(|place| !place.certificates.is_empty()))
@@ -177,15 +206,25 @@ mod tests {
 
     fn opened_in(app_dir: &Path, addresses: &[&str]) -> Result<Vec<Listener>, ListenError> {
         let places: Vec<Listen> = addresses.iter().map(|address| (*address).into()).collect();
-        let doors = Doors {
-            group: WEB,
-            name: "http",
-            places: &places,
-            app_dir,
-            policy: Policy::Shared,
-            peek_timeout: Duration::ZERO,
-        };
-        open_all(std::iter::once(doors), ChosenBy::Configuration, Vec::new())
+        open_all([doors(WEB, &places, app_dir)].into_iter(), ChosenBy::Configuration, Vec::new())
+    }
+
+    fn doors<'a>(group: &'a str, places: &'a [Listen], app_dir: &'a Path) -> Doors<'a> {
+        let peek_timeout = Duration::ZERO;
+        Doors { group, name: "http", places, app_dir, policy: Policy::Shared, peek_timeout }
+    }
+
+    #[test]
+    fn what_other_groups_take_takes_no_place_of_web() {
+        let web: [Listen; 1] = ["127.0.0.1:0".into()];
+        for (jobs, expected) in [("systemd:jobs", true), ("systemd:", false), ("unix:jobs", true)] {
+            let jobs: [Listen; 1] = [jobs.into()];
+            let doors =
+                || [doors(WEB, &web, Path::new(".")), doors("jobs", &jobs, Path::new("."))].into_iter();
+            let names = ["jobs", "web"].map(str::to_owned).to_vec();
+            assert_eq!(replaces(doors(), ChosenBy::Configuration, names.clone()), expected, "{jobs:?}");
+            assert!(!replaces(doors(), ChosenBy::CommandLine, names));
+        }
     }
 
     #[test]

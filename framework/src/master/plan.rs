@@ -44,6 +44,19 @@ pub(crate) struct Doors<'a> {
     pub(crate) peek_timeout: Duration,
 }
 
+impl Doors<'_> {
+    /// The key that lists the places in the configuration, such as `http.listen`.
+    pub(crate) fn key(&self) -> String {
+        if self.group == WEB { "http.listen".to_owned() } else { format!("groups.{}.listen", self.group) }
+    }
+
+    /// Every place behind the key that names it, such as `http.listen[1]`.
+    pub(crate) fn keyed(&self) -> impl Iterator<Item = (String, &Listen)> {
+        let list = self.key();
+        self.places.iter().enumerate().map(move |(index, place)| (format!("{list}[{index}]"), place))
+    }
+}
+
 /// Where each group listens.
 pub(crate) fn doors<'a>(
     groups: &'a [(String, GroupSettings)],

@@ -39,25 +39,23 @@ enum Spot {
 pub(crate) fn survey<'a>(doors: impl Iterator<Item = Doors<'a>>) -> Result<(), Misplaced> {
     let apart = std::fs::read_to_string("/proc/sys/net/ipv6/bindv6only").is_ok_and(|text| text.trim() == "1");
     let families = if apart { Families::Apart } else { Families::Together };
-    let mut taken: Vec<(Spot, &str)> = Vec::new();
-    for Doors { group, places, app_dir, .. } in doors {
-        let list = if group == WEB { "http.listen".to_owned() } else { format!("groups.{group}.listen") };
-        for (index, place) in places.iter().enumerate() {
-            let failed =
-                |error: BindError| Misplaced { key: format!("{list}[{index}]"), problem: error.to_string() };
-            for spot in spots(place, app_dir).map_err(failed)? {
+    let mut taken: Vec<(Spot, String)> = Vec::new();
+    for doors in doors {
+        for (key, place) in doors.keyed() {
+            let failed = |error: BindError| Misplaced { key: key.clone(), problem: error.to_string() };
+            for spot in spots(place, doors.app_dir).map_err(failed)? {
                 if let Some((_, other)) = taken.iter().find(|(other, _)| clash(other, &spot, families)) {
                     return Err(failed(twice(&place.address, other)));
                 }
-                taken.push((spot, &place.address));
+                taken.push((spot, place.address.clone()));
             }
             if taken.len() > MAX_SOCKETS {
                 return Err(failed(BindError::too_many(&place.address, MAX_SOCKETS)));
             }
         }
-        if group == WEB && places.iter().all(|place| place.address.starts_with(UDP)) {
+        if doors.group == WEB && doors.places.iter().all(|place| place.address.starts_with(UDP)) {
             let problem = "web serves HTTP, and no connection comes by UDP: add an address without udp:";
-            return Err(Misplaced { key: list, problem: problem.to_owned() });
+            return Err(Misplaced { key: doors.key(), problem: problem.to_owned() });
         }
     }
     Ok(())
