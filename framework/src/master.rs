@@ -53,6 +53,7 @@ mod roster;
 mod rules;
 mod scaling;
 mod settings;
+mod shortage;
 mod slots;
 mod snapshot;
 mod spawn;
