@@ -96,6 +96,7 @@ pub(crate) use self::exchange::fuzzing::drive as fuzz_exchange;
 pub(crate) use self::herald::Herald;
 pub(crate) use self::plan::{Doors, Plan, doors};
 pub(crate) use self::programs::Refresh;
+pub(crate) use self::room::begin as make_room_to_begin;
 pub use self::settings::{ClusterSettings, GroupSettings};
 pub(crate) use self::survey::survey;
 

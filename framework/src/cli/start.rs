@@ -23,6 +23,9 @@ use crate::vault::check_files;
 
 /// Starts in the foreground or in the background.
 pub(crate) fn run(about: &About, args: &Start) -> Outcome {
+    if let Err(problem) = master::make_room_to_begin() {
+        return failed(Ending::Config, problem);
+    }
     // Before there is a runtime: what it opens must not be taken for an inherited socket.
     let outcome = match systemd::inherited() {
         Ok(inherited) => begin(about, args, inherited),
