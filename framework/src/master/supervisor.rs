@@ -87,6 +87,7 @@ impl Supervisor {
         let Some((_, occupant)) = self.occupant(id) else { return };
         let reason = explain(&ended, occupant.asked(), occupant.killed_for());
         let said = occupant.last_words.as_ref().map(|failure| failure.reason.clone());
+        let said = said.or_else(|| occupant.cut_off.clone());
         let (status, message) = (ended.status, said.or_else(|| ended.testimony(reason)));
         self.vacate(id, Exit::new(Some(status), reason, message, at), now, actions);
     }

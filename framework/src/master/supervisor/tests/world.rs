@@ -243,6 +243,14 @@ impl World {
             }
         });
     }
+        self.close_link(id, None);
+    }
+
+    pub(super) fn cut_off(&mut self, id: ChildId, why: &str) {
+        self.close_link(id, Some(why.to_owned()));
+    }
+
+    fn close_link(&mut self, id: ChildId, problem: Option<String>) {
 
     pub(super) fn confess(&mut self, id: ChildId, reason: &str, detail: &str) {
         let words = crate::bus::control::Failure { reason: reason.to_owned(), detail: detail.to_owned() };
