@@ -125,7 +125,8 @@ impl Supervisor {
             return self.begin_stop(true, None, outcome, now, actions);
         }
         let retry_in_ms = retry_at
-            .filter(|_| running)
+            // A reload that fails starts no next one of its generation.
+            .filter(|_| running && !(stillborn && member.generation > self.generation))
             .map(|at| u64::try_from(at.saturating_duration_since(now).as_millis()).unwrap_or(u64::MAX));
         report(ClusterEvent::Exited { member, exit, retry_in_ms }, actions);
         if running && gave_up {
