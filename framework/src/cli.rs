@@ -154,7 +154,8 @@ fn check(about: &About, location: &Location, options: &Options) -> Outcome {
         start::check_certificates(&merged, &groups, &places.app_dir)?;
         start::check_accounts(&merged)?;
         let http: HttpSettings = merged.section("http")?;
-        start::check_listeners(&merged, master::doors(&groups, &http, &places.app_dir))?;
+        let doors = master::doors(&groups, &http, &places.app_dir);
+        start::check_listeners(&merged, doors, &[places.run_dir.path(), &places.log_dir])?;
         Ok(places)
     });
     let answer = checked.and_then(|places| {

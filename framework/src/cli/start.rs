@@ -77,8 +77,11 @@ fn plan(about: &About, args: &Start, inherited: Vec<Inherited>) -> Result<Plan, 
     let asked = plan.launch.http.listen.iter().any(|place| place.address.starts_with(systemd::PREFIX));
     // Sockets that take the place of all addresses are good already.
     let replaced = plan.chosen_by == ChosenBy::Configuration && !plan.inherited.is_empty() && !asked;
+    if !replaced {
+        check_certificates(&merged, &plan.groups, &plan.launch.app_dir)?;
+    }
     let doors = plan.doors().filter(|doors| !replaced || doors.group != WEB);
-    check_listeners(&merged, doors)?;
+    check_listeners(&merged, doors, &[plan.run_dir.path(), &plan.launch.log_dir])?;
     Ok(plan)
 }
 
@@ -186,12 +189,13 @@ pub(super) fn check_accounts(merged: &Merged) -> Result<(), ConfigError> {
     found.map(drop).map_err(|error| merged.wrong(error.key, &error.problem))
 }
 
-/// Whether clients could come by these places; a mistake is told with its place.
+/// Whether clients could come by these places, none of which is in a reserved folder; a mistake is told with its place.
 pub(super) fn check_listeners<'a>(
     merged: &Merged,
     doors: impl Iterator<Item = Doors<'a>>,
+    reserved: &[&Path],
 ) -> Result<(), ConfigError> {
-    master::survey(doors).map_err(|error| merged.wrong(&error.key, &error.problem))
+    master::survey(doors, reserved).map_err(|error| merged.wrong(&error.key, &error.problem))
 }
 
 /// Whether the certificates of all listeners could be served, as far as who asks may read them.
