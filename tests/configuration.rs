@@ -134,6 +134,27 @@ fn a_socket_lies_in_no_folder_of_the_framework_and_has_no_odd_letters() {
 }
 
 #[test]
+fn a_password_in_a_value_of_ours_is_in_no_message() {
+    let secret = "postgres://u:HUNTER2@h";
+    for text in [
+        format!("[cluster]\nuser = '{secret}'"),
+        format!("[cluster]\nuser = 'root'\ngroup = '{secret}'"),
+        format!("[http]\nlisten = ['{secret}']"),
+        format!("[http]\nlisten = [{{ address = 'unix:a', owner = '{secret}' }}]"),
+        format!(
+            "[http]\nlisten = [{{ address = '[::1]:0', certificates = [{{ certificate = '{secret}', key = 'k' }}] }}]"
+        ),
+    ] {
+        let site = site(&text);
+        for output in [site.run(&["config", "check"]), Running::as_configured(&site).await_output()] {
+            let words = stderr(&output);
+            assert_eq!(output.status.code(), Some(78), "{text}: {words}");
+            assert!(words.contains("postgres://***@h") && !words.contains("HUNTER2"), "{words}");
+        }
+    }
+}
+
+#[test]
 fn writing_in_place_renaming_and_swapping_a_link_are_all_seen() {
     let cluster = cluster("greeting = 'renamed'");
     let config = cluster.site().dir().join("config");
