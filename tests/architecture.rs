@@ -105,6 +105,7 @@ const PURE: &[&str] = &[
     "master/rules.rs",
     "master/scaling.rs",
     "master/settings.rs",
+    "master/shortage.rs",
     "master/supervisor.rs",
     "master/supervisor/generations.rs",
     "master/supervisor/stopping.rs",

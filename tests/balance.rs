@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use hatchery::status::Status;
 use hatchery::testing::{Answer, Cluster, PATIENCE, Site, eventually, send_signal};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
-use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 
 use crate::harness::{FAST, json, kill, log_lines, site};
 
@@ -202,6 +202,29 @@ fn asking(cluster: &Cluster, count: usize, path: &str) -> Vec<Kept> {
         kept
     };
     std::iter::repeat_with(asking).take(count).collect()
+}
+
+#[test]
+fn a_master_without_free_descriptors_takes_no_connection_back_to_lose_it() {
+    let cluster = start("", "2");
+    let workers = worker_pids(&cluster);
+    workers.iter().for_each(|pid| send_signal(*pid, Signal::STOP));
+    let mut streams: Vec<Kept> = (0..20).map(|_| Kept::open(&cluster)).collect();
+    for stream in &mut streams {
+        write!(stream.0.get_mut(), "GET /whoami HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+    }
+    let master = Pid::from_raw(cluster.pid().cast_signed());
+    let few = Rlimit { current: Some(1), ..getrlimit(Resource::Nofile) };
+    let before = prlimit(master, Resource::Nofile, few).unwrap();
+    // From now on one of them has time for what lies with the other.
+    send_signal(workers[1], Signal::CONT);
+    let told = || log_lines(cluster.site(), "master.log", "they cannot be taken back");
+    eventually("the shortage is logged", || (!told().is_empty()).then_some(()));
+    prlimit(master, Resource::Nofile, before).unwrap();
+    for stream in &mut streams {
+        assert_eq!(json(&Answer::read(&mut stream.0).unwrap().body)["pid"], workers[1]);
+    }
+    send_signal(workers[0], Signal::CONT);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use hatchery::status::ClusterState;
 use hatchery::testing::{Cluster, Site, eventually};
 
-use crate::harness::{FAST, ask_all, cluster, kill, pids, probe, site, stderr, stdout};
+use crate::harness::{FAST, Running, ask_all, cluster, kill, pids, probe, site, stderr, stdout};
 
 fn greetings(cluster: &Cluster) -> Vec<String> {
     let greeting =
@@ -107,6 +107,50 @@ fn values_that_no_server_can_work_with_are_mistakes() {
         let words = stderr(&output);
         assert_eq!(output.status.code(), Some(78), "{text}: {words}");
         assert!(words.starts_with(&format!("error: config/default.toml:{place}: ")), "{words}");
+    }
+}
+
+#[test]
+fn a_socket_lies_in_no_folder_of_the_framework_and_has_no_odd_letters() {
+    for (path, complaint) in [
+        ("run/control.sock", "run is for files of the framework"),
+        ("run/ready", "run is for files of the framework"),
+        ("run/new/web.sock", "run is for files of the framework"),
+        ("logs/web.log", "logs is for files of the framework"),
+        ("a\\u0000b", "the path has a control character"),
+        ("a\\u001bb", "the path has a control character"),
+    ] {
+        let site = site(&format!("[http]\nlisten = [\"unix:{path}\"]"));
+        let [check, start] = [site.run(&["config", "check"]), Running::as_configured(&site).await_output()]
+            .map(|output| {
+                assert_eq!(output.status.code(), Some(78), "{path}: {}", stderr(&output));
+                stderr(&output)
+            });
+        assert_eq!(check, start);
+        assert!(start.starts_with("error: config/default.toml:2:11: http.listen[0]: "), "{start}");
+        assert!(start.contains(complaint), "{start}");
+        assert!(!start.contains(|letter: char| letter.is_control() && letter != '\n'), "{start:?}");
+    }
+}
+
+#[test]
+fn a_password_in_a_value_of_ours_is_in_no_message() {
+    let secret = "postgres://u:HUNTER2@h";
+    for text in [
+        format!("[cluster]\nuser = '{secret}'"),
+        format!("[cluster]\nuser = 'root'\ngroup = '{secret}'"),
+        format!("[http]\nlisten = ['{secret}']"),
+        format!("[http]\nlisten = [{{ address = 'unix:a', owner = '{secret}' }}]"),
+        format!(
+            "[http]\nlisten = [{{ address = '[::1]:0', certificates = [{{ certificate = '{secret}', key = 'k' }}] }}]"
+        ),
+    ] {
+        let site = site(&text);
+        for output in [site.run(&["config", "check"]), Running::as_configured(&site).await_output()] {
+            let words = stderr(&output);
+            assert_eq!(output.status.code(), Some(78), "{text}: {words}");
+            assert!(words.contains("postgres://***@h") && !words.contains("HUNTER2"), "{words}");
+        }
     }
 }
 

@@ -155,10 +155,16 @@ fn a_limit_of_open_files_that_is_too_low_is_raised_or_told_at_the_start() {
     assert_eq!(output.status.code(), Some(78), "{}", stderr(&output));
     assert!(
         stderr(&output)
-            .starts_with("error: the limit of open files is 30, and 1 worker and 1 place to listen need "),
+            .starts_with("error: the limit of open files is 30, and 1 worker and 1 socket to listen need "),
         "{}",
         stderr(&output)
     );
+    for few in [8, 11, 23] {
+        let limit = format!("--nofile={few}:{few}");
+        let output = by(&["prlimit", &limit], &site).output().unwrap();
+        assert_eq!(output.status.code(), Some(78), "{few}: {}", stderr(&output));
+        assert!(stderr(&output).contains("raise it by `ulimit -n`"), "{few}: {}", stderr(&output));
+    }
     let cluster = Cluster::start_by(by(&["prlimit", "--nofile=30:1024"], &site), site);
     assert_eq!(cluster.get("/").code, 200);
     assert_eq!(log_lines(cluster.site(), "master.log", "the limit of open files was 30").len(), 1);

@@ -155,7 +155,7 @@ fn check(about: &About, location: &Location, options: &Options) -> Outcome {
         let doors = || master::doors(&groups, &http, &places.app_dir);
         start::check_certificates(&merged, doors())?;
         start::check_accounts(&merged)?;
-        start::check_listeners(&merged, doors())?;
+        start::check_listeners(&merged, doors(), &[places.run_dir.path(), &places.log_dir])?;
         Ok(places)
     });
     let answer = checked.and_then(|places| {

@@ -72,7 +72,8 @@ pub enum ClusterEvent {
         member: Member,
         /// How.
         exit: Exit,
-        /// When the next one is started, in milliseconds from now, if it is not there already.
+        /// When the next one is started, in milliseconds from now, if it is not there already, and the end of this one does
+        /// not end a reload.
         retry_in_ms: Option<u64>,
     },
     /// A group, or the agent, has spent its budget of restarts; it is tried again, but slowly.

@@ -30,7 +30,8 @@ pub enum Reason {
     NotReady,
     /// The master ended it: it did not leave in time.
     DrainDeadline,
-    /// The master ended it: what it sent made no sense, or its link closed while it lived on.
+    /// The master ended it: what it sent made no sense, what it needs could not be sent to it, or its link closed while it
+    /// lived on.
     LinkLost,
     /// The master ended it: it did not answer in time.
     Hung,
@@ -146,6 +147,7 @@ impl fmt::Display for Exit {
             Reason::Crashed => "crashed",
             Reason::NotReady => "was not ready in time and was killed",
             Reason::DrainDeadline => "did not leave in time and was killed",
+            Reason::LinkLost if self.signal.is_none() => "was cut off",
             Reason::LinkLost => "lost its link and was killed",
             Reason::Hung => "did not answer in time and was killed",
             Reason::Retired => "left, because it wanted to be replaced",

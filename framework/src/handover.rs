@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use rustix::io::Errno;
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recv, recvmsg, sendmsg, socketpair,
@@ -99,8 +99,21 @@ impl Handover {
     }
 
     /// Takes one message back, if one lies there.
-    pub(crate) fn take_back(&self) -> Option<Message> {
-        receive(&self.theirs).ok()
+    ///
+    /// # Errors
+    /// When there are hardly any descriptors free, so that some of what it brings could be lost. Nothing is taken then.
+    pub(crate) fn take_back(&self) -> io::Result<Option<Message>> {
+        let Ok(count) = peek(&self.theirs) else { return Ok(None) };
+        self.check_room(count)?;
+        Ok(receive(&self.theirs).ok())
+    }
+
+    /// Others open descriptors meanwhile, and the worker may take the message that was looked at: so there must be room for
+    /// a bundle more.
+    fn check_room(&self, count: usize) -> io::Result<()> {
+        let spare = (0..count + BUNDLE).map(|_| fcntl_dupfd_cloexec(&self.theirs, 0));
+        spare.collect::<Result<Vec<_>, _>>().map(drop)?;
+        Ok(())
     }
 }
 
@@ -193,10 +206,10 @@ mod tests {
         assert_eq!(way.lying(), 4);
         let end = way.receiving_end();
         assert_eq!(doors(receive(&end).ok()), [0]);
-        assert_eq!(doors(way.take_back()), [1]);
+        assert_eq!(doors(way.take_back().unwrap()), [1]);
         assert_eq!(doors(receive(&end).ok()), [2]);
-        assert!(matches!(way.take_back(), Some(Message::Knock)));
-        assert!(way.take_back().is_none());
+        assert!(matches!(way.take_back(), Ok(Some(Message::Knock))));
+        assert!(matches!(way.take_back(), Ok(None)));
         assert_eq!(receive(&end).unwrap_err().kind(), io::ErrorKind::WouldBlock);
     }
 
@@ -211,7 +224,7 @@ mod tests {
         assert_eq!((way.lying(), peek(&end).unwrap()), (BUNDLE + 2, BUNDLE));
         assert_eq!(doors(receive(&end).ok()), (0..most).collect::<Vec<_>>());
         assert_eq!((way.lying(), peek(&end).unwrap()), (2, 2));
-        assert_eq!(doors(way.take_back()), [0, 1]);
+        assert_eq!(doors(way.take_back().unwrap()), [0, 1]);
         assert_eq!(peek(&end).unwrap_err().kind(), io::ErrorKind::WouldBlock);
         assert!(way.send(&bundle(most + 1)).is_err());
         assert_eq!(way.lying(), 0);

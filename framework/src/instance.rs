@@ -34,6 +34,10 @@ impl RunDir {
         Self { path: path.into() }
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub(crate) fn control_socket(&self) -> PathBuf {
         self.path.join("control.sock")
     }

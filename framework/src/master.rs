@@ -53,6 +53,7 @@ mod roster;
 mod rules;
 mod scaling;
 mod settings;
+mod shortage;
 mod slots;
 mod snapshot;
 mod spawn;
@@ -89,6 +90,7 @@ use crate::role::Slot;
 use crate::systemd::{Notifier, Scene};
 
 pub use self::count::WorkerCount;
+pub(crate) use self::descriptors::begin as make_room_to_begin;
 pub(crate) use self::event::Outcome;
 #[cfg(feature = "fuzzing")]
 pub(crate) use self::exchange::fuzzing::drive as fuzz_exchange;

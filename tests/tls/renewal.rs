@@ -110,17 +110,19 @@ fn a_reload_with_a_bad_certificate_changes_nothing() {
 fn a_start_with_a_bad_certificate_fails_with_78_and_names_the_file() {
     let config = listener("round-robin", "");
     for (name, text, complaint) in [
-        ("shop.pem", None, "error: shop.pem: cannot be read: No such file"),
-        ("shop.key", None, "error: shop.key: cannot be read: No such file"),
-        ("shop.pem", Some("rubbish"), "error: shop.pem: no certificate in it"),
-        ("shop.key", Some("rubbish"), "error: shop.key: no private key in it"),
+        ("shop.pem", None, "shop.pem: cannot be read: No such file"),
+        ("shop.key", None, "shop.key: cannot be read: No such file"),
+        ("shop.pem", Some("rubbish"), "shop.pem: no certificate in it"),
+        ("shop.key", Some("rubbish"), "shop.key: no private key in it"),
     ] {
         let (site, _authority) = secured(&config);
         let file = site.dir().join(name);
         text.map_or_else(|| std::fs::remove_file(&file).unwrap(), |text| replace(&file, text));
         let output = Running::as_configured(&site).await_output();
         assert_eq!(output.status.code(), Some(78), "{}", stderr(&output));
-        assert!(stderr(&output).starts_with(complaint), "{}", stderr(&output));
+        let complaint = format!("error: config/default.toml:3:10: http.listen: {complaint}");
+        assert!(stderr(&output).starts_with(&complaint), "{}", stderr(&output));
+        assert_eq!(stderr(&site.run(&["config", "check"])), stderr(&output), "both say the same");
     }
 }
 

@@ -1,6 +1,7 @@
 //! `start`: from the arguments and the configuration to a running master.
 
 use std::panic::resume_unwind;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::args::{About, Options, Start};
@@ -22,6 +23,9 @@ use crate::vault::check_files;
 
 /// Starts in the foreground or in the background.
 pub(crate) fn run(about: &About, args: &Start) -> Outcome {
+    if let Err(problem) = master::make_room_to_begin() {
+        return failed(Ending::Config, problem);
+    }
     // Before there is a runtime: what it opens must not be taken for an inherited socket.
     let outcome = match systemd::inherited() {
         Ok(inherited) => begin(about, args, inherited),
@@ -72,8 +76,11 @@ fn plan(about: &About, args: &Start, inherited: Vec<Inherited>) -> Result<Plan, 
     let (plan, merged) = read(about, args, inherited)?;
     // Sockets that take the place of all addresses are good already.
     let replaced = master::is_replaced(plan.doors(), plan.chosen_by, &plan.inherited);
+    if !replaced {
+        check_certificates(&merged, plan.doors())?;
+    }
     let doors = plan.doors().filter(|doors| !replaced || doors.group != WEB);
-    check_listeners(&merged, doors)?;
+    check_listeners(&merged, doors, &[plan.run_dir.path(), &plan.launch.log_dir])?;
     Ok(plan)
 }
 
@@ -181,12 +188,13 @@ pub(super) fn check_accounts(merged: &Merged) -> Result<(), ConfigError> {
     found.map(drop).map_err(|error| merged.wrong(error.key, &error.problem))
 }
 
-/// Whether clients could come by these places; a mistake is told with its place.
+/// Whether clients could come by these places, none of which is in a reserved folder; a mistake is told with its place.
 pub(super) fn check_listeners<'a>(
     merged: &Merged,
     doors: impl Iterator<Item = Doors<'a>>,
+    reserved: &[&Path],
 ) -> Result<(), ConfigError> {
-    master::survey(doors).map_err(|error| merged.wrong(&error.key, &error.problem))
+    master::survey(doors, reserved).map_err(|error| merged.wrong(&error.key, &error.problem))
 }
 
 /// Whether the certificates of all listeners could be served, as far as who asks may read them.

@@ -90,7 +90,8 @@ impl Merged {
     /// value.
     #[must_use]
     pub fn wrong(&self, key: &str, problem: &str) -> ConfigError {
-        self.unfit(&KeyPath::of_text(key), problem)
+        let path = KeyPath::of_text(key);
+        self.unfit(&path, &self.discreet(&path, problem))
     }
 
     /// Reads a type from `value`, which is at `base`. `siblings` are keys beside those of the type.

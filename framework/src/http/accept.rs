@@ -157,7 +157,7 @@ fn admit(message: Message, tls: &BTreeMap<u8, Arc<Acceptor>>, house: &Arc<House>
                 }
             }
             if lost > 0 {
-                tracing::error!("{lost} connections were lost: the limit of open files is reached");
+                tracing::error!("connections were lost, because the limit of open files is reached: {lost}");
             }
         }
         Message::Knock | Message::End => {}

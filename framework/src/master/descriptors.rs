@@ -14,8 +14,11 @@ const OWN: u64 = 32;
 /// What it opens for each process: its link, its output, its end twice, and the two ends of the way to it.
 const OF_EACH: u64 = 6;
 
-/// What a process needs to begin, without a single connection.
+/// What any process needs to begin, without a single connection.
 const CHILD: u64 = 24;
+
+/// What an operator can do.
+pub(super) const MORE_FILES: &str = "raise it by `ulimit -n`, or LimitNOFILE= in the unit";
 
 /// The sockets by which clients come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -24,6 +27,21 @@ struct Sockets {
     kept: u64,
     /// Of the worker that has the most.
     of_each: u64,
+}
+
+/// Makes sure that a master can begin at all; how much it needs in the end is known later.
+///
+/// # Errors
+/// In words, when it cannot.
+pub(crate) fn begin() -> Result<(), String> {
+    let limit = getrlimit(Resource::Nofile);
+    let Some(soft) = limit.current.filter(|soft| *soft < CHILD) else { return Ok(()) };
+    let problem =
+        format!("the limit of open files is {soft}, and a master needs {CHILD} to begin: {MORE_FILES}");
+    if limit.maximum.is_some_and(|hard| hard < CHILD) {
+        return Err(problem);
+    }
+    setrlimit(Resource::Nofile, Rlimit { current: Some(CHILD), ..limit }).map_err(|_| problem)
 }
 
 /// Makes sure that the limit of open files lets all workers on so many `processors` start and be replaced; raises it if
@@ -37,16 +55,16 @@ pub(super) fn ensure(plan: &Plan, processors: usize) -> Result<Option<String>, S
     let needed = needed(sockets, u64::from(workers), surge);
     let limit = getrlimit(Resource::Nofile);
     let Some(soft) = limit.current.filter(|soft| *soft < needed) else { return Ok(None) };
-    let advice = "raise it by `ulimit -n`, or LimitNOFILE= in the unit";
     if limit.maximum.is_some_and(|hard| hard < needed) {
         return Err(format!(
-            "the limit of open files is {soft}, and {} and {} need {needed} at least: {advice}",
+            "the limit of open files is {soft}, and {} and {} need {needed} at least: {MORE_FILES}",
             crew(workers),
             places(sockets.kept)
         ));
     }
-    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
-        .map_err(|error| format!("the limit of open files, {soft}, cannot be raised: {error}; {advice}"))?;
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).map_err(|error| {
+        format!("the limit of open files, {soft}, cannot be raised: {error}; {MORE_FILES}")
+    })?;
     let hard = limit.maximum.map_or_else(|| "no limit".to_owned(), |hard| hard.to_string());
     Ok(Some(format!(
         "the limit of open files was {soft}, and {needed} are needed at least: it is {hard} now"

@@ -20,6 +20,7 @@ use super::lobby::Lobby;
 use super::order::Order;
 use super::peeking::Peeking;
 use super::roster::PATIENCE;
+use super::shortage::Shortage;
 use crate::handover::Connection;
 use crate::http::is_passing;
 
@@ -47,6 +48,7 @@ pub(super) struct Desk {
     lobby: Lobby,
     /// Whether descriptors have run out.
     short: bool,
+    shortage: Shortage,
     looked_at: Instant,
 }
 
@@ -61,7 +63,16 @@ impl Desk {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &wake, EventData::new_u64(ORDERS), EventFlags::IN)?;
         let lobby = Lobby::new(doors, Peeking::new(epoll.try_clone()?));
-        Ok(Self { openings, epoll, wake, inbox, lobby, short: false, looked_at: Instant::now() })
+        Ok(Self {
+            openings,
+            epoll,
+            wake,
+            inbox,
+            lobby,
+            short: false,
+            shortage: Shortage::default(),
+            looked_at: Instant::now(),
+        })
     }
 
     /// Works until it is ordered to close.
@@ -166,7 +177,8 @@ impl Desk {
                 }
                 Err(error) if is_passing(&error.into()) => {}
                 Err(error) => {
-                    if !std::mem::replace(&mut self.short, true) {
+                    self.short = true;
+                    if self.shortage.is_news(Instant::now()) {
                         tracing::warn!("cannot accept connections for now: {error}");
                     }
                     return false;

@@ -163,6 +163,10 @@ pub(crate) enum Report {
     Reloading {
         generation: u64,
     },
+    /// The reload has failed, and `generation` gets its slots back.
+    GoingBack {
+        generation: u64,
+    },
 }
 
 /// How the whole run ended.

@@ -17,6 +17,7 @@ pub(crate) fn write_down(report: &Report) {
             tracing::warn!("this master was stopped for {} ms; nobody is blamed for it", nap.as_millis());
         }
         Report::Reloading { generation } => tracing::info!("reloading: generation {generation} begins"),
+        Report::GoingBack { generation } => tracing::warn!("the reload goes back to generation {generation}"),
         Report::SignalRefused { problem } => tracing::warn!("a signal changes nothing: {problem}"),
         Report::ConfigRefused { problem } => {
             tracing::error!("the configuration is refused, the last good one stays: {problem}");

@@ -59,9 +59,8 @@ impl Lobby {
 
     /// A worker has ended.
     pub(super) fn gone(&mut self, id: ChildId) {
-        self.homeless.extend(self.ways.take_back(id));
         self.roster.gone(id);
-        self.ways.gone(id);
+        self.homeless.extend(self.ways.gone(id));
     }
 
     /// The slots in which somebody is ready, by group.
@@ -85,9 +84,9 @@ impl Lobby {
         !crowded && self.roster.can_take(self.group(door))
     }
 
-    /// Whether something may lie with a worker, so that it is to be looked at.
+    /// Whether something may lie with a worker, or with one that has ended, so that it is to be looked at.
     pub(super) fn is_unsettled(&self) -> bool {
-        self.roster.is_unsettled()
+        self.roster.is_unsettled() || self.ways.has_abandoned()
     }
 
     /// Whether connections may lie with a worker.
@@ -109,6 +108,7 @@ impl Lobby {
 
     /// Looks at what lies with the workers, and takes it from those who take too long.
     pub(super) fn look(&mut self, now: Instant) {
+        self.homeless.extend(self.ways.salvage());
         for id in self.roster.unsettled() {
             let slow = self.roster.looked(id, self.ways.lying(id), now);
             if self.roster.is_worth_recalling(id) {
@@ -122,11 +122,16 @@ impl Lobby {
 
     /// Takes from a slow worker what can be with another sooner; those who can wait for it longer are put back.
     fn recall(&mut self, id: ChildId, now: Instant) {
-        let back = self.ways.take_back(id).into_iter();
+        let back = self.ways.take_back(id);
+        let left = self.ways.lying(id);
+        if back.is_empty() && left > 0 {
+            // There is no room for any of it here.
+            return;
+        }
         let (hasty, patient): (Vec<_>, Vec<_>) =
-            back.partition(|one| self.roster.is_slow(id, self.clients(one)));
+            back.into_iter().partition(|one| self.roster.is_slow(id, self.clients(one)));
         self.homeless.extend(hasty);
-        let since = self.roster.recalled(id, now);
+        let since = self.roster.recalled(id, left, now);
         // What a slow worker takes away shows that it has come round.
         if self.ways.knock(id) {
             self.roster.knocked(id, since);
@@ -166,6 +171,7 @@ impl Lobby {
             door.chooser = Chooser::new(Policy::LeastBusy, Vec::new());
         }
         self.roster.hurry();
+        self.homeless.extend(self.ways.salvage());
         self.house_homeless();
         while let Some(connection) = self.peeking.give_up() {
             let door = self.doors.get(usize::from(connection.door));

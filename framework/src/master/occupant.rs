@@ -45,6 +45,8 @@ pub(crate) struct Occupant {
     /// Whether it has taken leave, and gets nothing more that wants a reader.
     has_parted: bool,
     pub(crate) last_words: Option<Failure>,
+    /// Why we closed its link, if we did.
+    pub(crate) cut_off: Option<String>,
     pub(crate) pulse: Pulse,
     pub(crate) wear: Wear,
 }
@@ -73,6 +75,7 @@ impl Occupant {
             stands_by: false,
             has_parted: false,
             last_words: None,
+            cut_off: None,
             pulse: Pulse::default(),
             wear: Wear::new(rules.limits.spread(id.0)),
         }
@@ -113,9 +116,9 @@ impl Occupant {
         self.ready_since.is_some_and(|since| now.saturating_duration_since(since) >= rules.stable_after)
     }
 
-    /// Why we asked it to leave, if we did.
+    /// Why we asked it to leave, or cut it off, if we did.
     pub(crate) fn asked(&self) -> Option<Reason> {
-        self.stage.asked()
+        self.stage.asked().or(self.cut_off.as_ref().map(|_| Reason::LinkLost))
     }
 
     /// Why we killed it, if we did.
@@ -166,6 +169,7 @@ impl Occupant {
         }
         self.stage = Stage::Leaving { until: later(now, LINK_GRACE), asked: None };
         if let Some(problem) = problem {
+            self.cut_off = Some(problem.clone());
             actions.push(Action::Report(Report::LinkLost { slot: slot.clone(), problem }));
             // If what it sent was wrong, it may still hear us.
             let frame = Frame::new(Kind::Shutdown, milliseconds(LINK_GRACE), vec![]);

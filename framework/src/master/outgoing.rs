@@ -1,6 +1,11 @@
 //! What goes out to the children, and what becomes of what does not fit.
 
+use std::io;
+
+use rustix::io::Errno;
+
 use super::Master;
+use super::descriptors::MORE_FILES;
 use super::event::{ChildId, Event};
 use crate::bus::control::ANNOUNCEMENT;
 use crate::bus::decoder::Parcel;
@@ -67,9 +72,17 @@ impl Master {
         match self.entrance.descriptors(to, slot) {
             Ok(descriptors) => self.send(to, welcome.with_descriptors(descriptors)),
             Err(error) => {
-                let problem = Some(format!("no connections can be handed to it: {error}"));
+                let problem = Some(format!("no connections can be handed to it: {}", with_advice(&error)));
                 self.queue.push_back(Event::LinkLost { id: to, problem });
             }
         }
+    }
+}
+
+/// What the master had no descriptor for is no fault of the process.
+fn with_advice(error: &io::Error) -> String {
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::MFILE) => format!("{error}: that is the master's limit; {MORE_FILES}"),
+        _ => error.to_string(),
     }
 }

@@ -136,6 +136,7 @@ impl Reloading {
             Step::Agent | Step::Workers if stillborn.is_some() => {
                 let problem = stillborn.unwrap_or_default();
                 supervisor.retreat(current.from, current.to, now, actions);
+                actions.push(Action::Report(Report::GoingBack { generation: current.from }));
                 tell(&current.wanted, format!("going back: {problem}"), actions);
                 current.step = Step::Retreating { problem, until: later(now, RETREAT) };
             }

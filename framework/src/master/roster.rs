@@ -207,14 +207,14 @@ impl Roster {
             .any(|clients| station.is_slow(clients) && station.holds(clients) && self.has_better(id, clients))
     }
 
-    /// Everything was taken back from it. Returns since when the oldest of it lay there: what is put back counts as lying
-    /// there since then.
-    pub(super) fn recalled(&mut self, id: ChildId, now: Instant) -> Instant {
+    /// All but the last `left` was taken back from it. Returns since when the oldest of it lay there: what is put back counts
+    /// as lying there since then.
+    pub(super) fn recalled(&mut self, id: ChildId, left: usize, now: Instant) -> Instant {
         let Some(station) = self.get_mut(id) else { return now };
-        let connections = station.lying.iter().filter(|one| one.what != What::Knock).count();
-        station.load = station.load.saturating_sub(connections as u64);
         let oldest = station.lying.front().map_or(now, |one| one.since);
-        station.lying.clear();
+        let back = station.lying.drain(..station.lying.len().saturating_sub(left));
+        let connections = back.filter(|one| one.what != What::Knock).count();
+        station.load = station.load.saturating_sub(connections as u64);
         oldest
     }
 
@@ -324,7 +324,7 @@ mod tests {
         assert!(roster.looked(A, 1, now + PATIENCE));
         assert_eq!(turns(&roster, 2), [B, B]);
         assert!(roster.is_worth_recalling(A) && !roster.is_worth_recalling(B));
-        let since = roster.recalled(A, now + PATIENCE);
+        let since = roster.recalled(A, 0, now + PATIENCE);
         assert_eq!(since, now);
         roster.knocked(A, since);
         assert!(roster.looked(A, 1, now + PATIENCE) && !roster.is_worth_recalling(A));
@@ -340,7 +340,7 @@ mod tests {
         roster.handed(A, Clients::Free, now);
         assert!(roster.looked(A, 2, now + PATIENCE) && roster.is_worth_recalling(A));
         assert!(roster.is_slow(A, Clients::Free) && !roster.is_slow(A, Clients::Bound));
-        let since = roster.recalled(A, now + PATIENCE);
+        let since = roster.recalled(A, 0, now + PATIENCE);
         roster.knocked(A, since);
         roster.handed(A, Clients::Bound, since);
         assert_eq!(turns(&roster, 2), [B, B]);
@@ -359,7 +359,7 @@ mod tests {
         roster.handed(A, Clients::Bound, now);
         roster.hurry();
         assert!(roster.is_owed() && roster.looked(A, 1, now + PATIENCE) && roster.is_worth_recalling(A));
-        let since = roster.recalled(A, now + PATIENCE);
+        let since = roster.recalled(A, 0, now + PATIENCE);
         roster.knocked(A, since);
         assert!(roster.is_unsettled() && !roster.is_owed(), "a knock is nobody's connection");
     }

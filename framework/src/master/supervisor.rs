@@ -87,6 +87,7 @@ impl Supervisor {
         let Some((_, occupant)) = self.occupant(id) else { return };
         let reason = explain(&ended, occupant.asked(), occupant.killed_for());
         let said = occupant.last_words.as_ref().map(|failure| failure.reason.clone());
+        let said = said.or_else(|| occupant.cut_off.clone());
         let (status, message) = (ended.status, said.or_else(|| ended.testimony(reason)));
         self.vacate(id, Exit::new(Some(status), reason, message, at), now, actions);
     }
@@ -124,7 +125,8 @@ impl Supervisor {
             return self.begin_stop(true, None, outcome, now, actions);
         }
         let retry_in_ms = retry_at
-            .filter(|_| running)
+            // A reload that fails starts no next one of its generation.
+            .filter(|_| running && !(stillborn && member.generation > self.generation))
             .map(|at| u64::try_from(at.saturating_duration_since(now).as_millis()).unwrap_or(u64::MAX));
         report(ClusterEvent::Exited { member, exit, retry_in_ms }, actions);
         if running && gave_up {

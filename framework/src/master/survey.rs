@@ -32,18 +32,22 @@ enum Spot {
     File(u64, u64, OsString),
 }
 
-/// Looks at all places, and binds none. Sockets that are handed down are not known yet, and left out.
+/// Looks at all places, and binds none. Sockets that are handed down are not known yet, and left out. In the `reserved`
+/// folders are our own files.
 ///
 /// # Errors
 /// The first place that cannot work, by itself or beside those before it.
-pub(crate) fn survey<'a>(doors: impl Iterator<Item = Doors<'a>>) -> Result<(), Misplaced> {
+pub(crate) fn survey<'a>(
+    doors: impl Iterator<Item = Doors<'a>>,
+    reserved: &[&Path],
+) -> Result<(), Misplaced> {
     let apart = std::fs::read_to_string("/proc/sys/net/ipv6/bindv6only").is_ok_and(|text| text.trim() == "1");
     let families = if apart { Families::Apart } else { Families::Together };
     let mut taken: Vec<(Spot, String)> = Vec::new();
     for doors in doors {
         for (key, place) in doors.keyed() {
             let failed = |error: BindError| Misplaced { key: key.clone(), problem: error.to_string() };
-            for spot in spots(place, doors.app_dir).map_err(failed)? {
+            for spot in spots(place, doors.app_dir, reserved).map_err(failed)? {
                 if let Some((_, other)) = taken.iter().find(|(other, _)| clash(other, &spot, families)) {
                     return Err(failed(twice(&place.address, other)));
                 }
@@ -70,12 +74,17 @@ fn twice(address: &str, other: &str) -> BindError {
     BindError::new(address, problem)
 }
 
-fn spots(place: &Listen, app_dir: &Path) -> Result<Vec<Spot>, BindError> {
+fn spots(place: &Listen, app_dir: &Path, reserved: &[&Path]) -> Result<Vec<Spot>, BindError> {
     if place.address.starts_with(PREFIX) {
         return Ok(Vec::new());
     }
     if let Some(path) = place.address.strip_prefix(UNIX) {
         let path = unix::within(app_dir, Path::new(path));
+        if let Some(folder) = reserved.iter().find(|folder| lies_in(&path, folder)) {
+            let advice = "choose a folder that is not for the run files or the logs";
+            let problem = format!("{} is for files of the framework: {advice}", folder.display());
+            return Err(BindError::new(&place.address, problem));
+        }
         unix::check(place, &path)?;
         return Ok(file(&path).into_iter().collect());
     }
@@ -83,6 +92,19 @@ fn spots(place: &Listen, app_dir: &Path) -> Result<Vec<Spot>, BindError> {
         Some(text) => Ok(bind::reachable(text)?.into_iter().map(Spot::Udp).collect()),
         None => Ok(bind::reachable(&place.address)?.into_iter().map(Spot::Tcp).collect()),
     }
+}
+
+/// Whether a path is in a folder, or in one below it, by whatever names; either may not be there yet.
+fn lies_in(path: &Path, folder: &Path) -> bool {
+    let real = |path: &Path| {
+        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let there = absolute.ancestors().find_map(|above| Some((above, above.canonicalize().ok()?)));
+        match there {
+            Some((above, real)) => real.join(absolute.strip_prefix(above).unwrap_or(Path::new(""))),
+            None => absolute,
+        }
+    };
+    path.parent().is_some_and(|parent| real(parent).starts_with(real(folder)))
 }
 
 /// Two names of one folder are one folder.
@@ -133,6 +155,28 @@ mod tests {
 
     fn tcp(address: &str) -> Spot {
         Spot::Tcp(address.parse().unwrap())
+    }
+
+    #[test]
+    fn a_file_in_a_folder_is_known_by_any_name_of_the_folder() {
+        let base = tempfile::tempdir().unwrap();
+        let run = base.path().join("run");
+        for there in [false, true] {
+            for (path, inside) in [
+                ("run/a.sock", true),
+                ("run/below/a.sock", true),
+                ("./run/a.sock", true),
+                ("a.sock", false),
+                ("runs/a.sock", false),
+            ] {
+                assert_eq!(lies_in(&base.path().join(path), &run), inside, "{path}");
+            }
+            if !there {
+                std::fs::create_dir(&run).unwrap();
+                std::os::unix::fs::symlink(&run, base.path().join("link")).unwrap();
+            }
+        }
+        assert!(lies_in(&base.path().join("link/a.sock"), &run));
     }
 
     #[test]

@@ -63,6 +63,9 @@ pub(super) fn check(place: &Listen, path: &Path) -> Result<Owners, BindError> {
         let advice = format!("{MAX_PATH} are the most: choose a shorter one, or a relative one");
         return Err(failed(format!("the path has {length} bytes, and {advice}")));
     }
+    if path.to_string_lossy().contains(char::is_control) {
+        return Err(failed("the path has a control character: leave it out".to_owned()));
+    }
     let owner = place.owner.as_ref().map(user_id).transpose().map_err(failed)?;
     let group = place.group.as_ref().map(group_id).transpose().map_err(failed)?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -39,7 +39,7 @@ async fn what_fits_is_taken_up_when_the_master_makes_less_of_a_bundle_that_does_
     // Long enough for the worker to look at it; nothing waits for this.
     tokio::time::sleep(SHORT).await;
     assert_eq!(way.lying(), BUNDLE);
-    while way.take_back().is_some() {}
+    while way.take_back().unwrap().is_some() {}
     bundle.iter().for_each(|one| way.send(std::slice::from_ref(one)).unwrap());
     for client in &mut clients[..ROOM] {
         assert_eq!(ask(client, GET).await.1, "hello\n");

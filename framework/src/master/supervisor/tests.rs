@@ -274,6 +274,15 @@ fn a_process_without_its_link_is_killed_after_a_moment() {
 }
 
 #[test]
+fn the_end_of_one_that_was_cut_off_tells_why() {
+    let mut world = World::up(1);
+    let id = world.id("web.0");
+    world.cut_off(id, "nothing is left for it");
+    world.exit("web.0", Status::Code(0));
+    assert_eq!(world.last_exit("web.0").to_string(), "was cut off: nothing is left for it");
+}
+
+#[test]
 fn a_stop_during_the_start_ends_it() {
     let mut world = World::new(2);
     world.stop(false);

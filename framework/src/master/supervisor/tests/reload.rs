@@ -94,6 +94,17 @@ fn a_worker_that_fails_takes_everything_new_down_again() {
 }
 
 #[test]
+fn only_where_a_next_one_comes_it_is_announced() {
+    let mut world = World::up(2);
+    world.reload(false);
+    world.prepared(Ok(false));
+    world.exit("web.1", KILLED);
+    assert!(world.retries.pop().unwrap().is_some(), "one of the generation in force");
+    world.exit_of(world.newest("web.0"), FAILED);
+    assert_eq!(world.retries.pop().unwrap(), None, "the reload goes back");
+}
+
+#[test]
 fn a_program_that_cannot_be_opened_changes_nothing() {
     let mut world = World::up(1);
     world.reload(false);

@@ -49,6 +49,8 @@ pub(super) struct World {
     agent_was_ready: bool,
     stopping: bool,
     pub(super) seen: Vec<String>,
+    /// When the next one of each that has ended was said to be started.
+    pub(super) retries: Vec<Option<u64>>,
     pub(super) outcome: Option<Outcome>,
 }
 
@@ -71,6 +73,7 @@ impl World {
             agent_was_ready: false,
             stopping: false,
             seen: Vec::new(),
+            retries: Vec::new(),
             outcome: None,
         };
         world.step(|_, _, _| {});
@@ -137,6 +140,9 @@ impl World {
             Action::CloseListeners => self.seen.push("close".to_owned()),
             Action::Report(Report::Event(ClusterEvent::GaveUp { group, .. })) => {
                 self.seen.push(format!("gave up {group}"));
+            }
+            Action::Report(Report::Event(ClusterEvent::Exited { retry_in_ms, .. })) => {
+                self.retries.push(retry_in_ms);
             }
             Action::Finish(outcome) => {
                 assert!(self.alive.is_empty(), "somebody outlives the end");
@@ -237,9 +243,17 @@ impl World {
     }
 
     pub(super) fn lose_link(&mut self, id: ChildId) {
+        self.close_link(id, None);
+    }
+
+    pub(super) fn cut_off(&mut self, id: ChildId, why: &str) {
+        self.close_link(id, Some(why.to_owned()));
+    }
+
+    fn close_link(&mut self, id: ChildId, problem: Option<String>) {
         self.step(|supervisor, now, actions| {
             if let Some((slot, occupant)) = supervisor.occupant(id) {
-                occupant.link_lost(&slot, None, now, actions);
+                occupant.link_lost(&slot, problem, now, actions);
             }
         });
     }
