@@ -14,7 +14,7 @@ use hatchery::testing::{Answer, Cluster, PATIENCE, Site, eventually, send_signal
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 
-use crate::harness::{FAST, json, kill, log_lines, site};
+use crate::harness::{FAST, json, kill, log_lines, site, unaccepted};
 
 fn start(config: &str, workers: &str) -> Cluster {
     Cluster::start_at(site(config), &[&["--workers", workers], FAST].concat())
@@ -213,6 +213,7 @@ fn a_master_without_free_descriptors_takes_no_connection_back_to_lose_it() {
     for stream in &mut streams {
         write!(stream.0.get_mut(), "GET /whoami HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
     }
+    eventually("all are accepted", || (unaccepted(cluster.address()) == 0).then_some(()));
     let master = Pid::from_raw(cluster.pid().cast_signed());
     let few = Rlimit { current: Some(1), ..getrlimit(Resource::Nofile) };
     let before = prlimit(master, Resource::Nofile, few).unwrap();

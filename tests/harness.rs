@@ -207,6 +207,18 @@ pub(crate) fn connected(address: &str) -> usize {
     fields.filter(|line| line.len() > 3 && line[2].ends_with(&to_port) && line[3] == "01").count()
 }
 
+/// How many clients wait in the kernel's queue of the listener at `address`.
+pub(crate) fn unaccepted(address: &str) -> usize {
+    let port: u16 = address.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
+    let table = fs::read_to_string("/proc/net/tcp").expect("the table of connections");
+    let listener = table
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .find(|line| line.len() > 4 && line[1].ends_with(&format!(":{port:04X}")) && line[3] == "0A");
+    let waiting = listener.and_then(|line| line[4].split_once(':')).expect("a listener").1;
+    usize::from_str_radix(waiting, 16).expect("a number")
+}
+
 /// The lines of a log file, and of what it was before it was rotated, that contain `word`.
 pub(crate) fn log_lines(site: &Site, name: &str, word: &str) -> Vec<String> {
     let entries = fs::read_dir(site.dir().join("logs")).expect("the log folder");

@@ -195,7 +195,7 @@ fn a_command_that_talks_nonsense_loses_its_own_link_alone() {
         let status = successor_of(&cluster, pid);
         let exit = py(&status).process.last_exit.clone().unwrap();
         assert!(matches!(exit.reason, Reason::Left | Reason::LinkLost), "{question}: {exit:?}");
-        assert_eq!(log_lines(cluster.site(), "master.log", words).len(), 1, "{question}");
+        assert!(!log_lines(cluster.site(), "master.log", words).is_empty(), "{question}");
         assert_eq!(others(&status), others(&before));
         assert_eq!(ask(&cluster, "what is 1 times 1").body, "1");
     }

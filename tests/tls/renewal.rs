@@ -120,7 +120,7 @@ fn a_start_with_a_bad_certificate_fails_with_78_and_names_the_file() {
         text.map_or_else(|| std::fs::remove_file(&file).unwrap(), |text| replace(&file, text));
         let output = Running::as_configured(&site).await_output();
         assert_eq!(output.status.code(), Some(78), "{}", stderr(&output));
-        let complaint = format!("error: config/default.toml:3:10: http.listen: {complaint}");
+        let complaint = format!("error: config/default.toml:3:11: http.listen[0]: {complaint}");
         assert!(stderr(&output).starts_with(&complaint), "{}", stderr(&output));
         assert_eq!(stderr(&site.run(&["config", "check"])), stderr(&output), "both say the same");
     }
