@@ -38,11 +38,11 @@ fn pid_of(cluster: &Cluster, group: &str) -> u32 {
     workers.iter().find(|worker| worker.group == group).unwrap().process.pid.unwrap()
 }
 
-/// A cluster with a second to stop, whose worker `jobs.0` was asked to leave while it has a message in hand, for a second;
-/// its pid.
+/// A cluster with a second to stop, whose worker `jobs.0` was asked to leave while it has a message in hand, and whose
+/// master was stopped then; its pid.
 fn asked_while_it_works() -> (Cluster, u32) {
     let cluster = journalists("1s");
-    write(&cluster, "pause", "1000");
+    write(&cluster, "pause", "until this is gone");
     let pid = pid_of(&cluster, "jobs");
     assert_eq!(send(&cluster, "web.0", "jobs.0", "work", 1), 1);
     eventually("it is at work", || lines(&cluster, "taken").first().cloned());
@@ -50,13 +50,19 @@ fn asked_while_it_works() -> (Cluster, u32) {
     eventually("it is asked to leave", || {
         lines(&cluster, "asked").contains(&"jobs.0".to_owned()).then_some(())
     });
+    cluster.signal(Signal::STOP);
     (cluster, pid)
+}
+
+/// What is in hand is done.
+fn end_the_work(cluster: &Cluster) {
+    fs::remove_file(cluster.site().dir().join("pause")).unwrap();
 }
 
 #[test]
 fn a_worker_whose_master_stands_still_leaves_by_itself() {
     let (mut cluster, pid) = asked_while_it_works();
-    cluster.signal(Signal::STOP);
+    end_the_work(&cluster);
     eventually("it leaves without a farewell", || (!is_running(pid)).then_some(()));
     assert_eq!(journal(&cluster, pid), ["work 0"]);
     cluster.signal(Signal::CONT);
@@ -66,7 +72,7 @@ fn a_worker_whose_master_stands_still_leaves_by_itself() {
 #[test]
 fn a_worker_that_stands_still_before_its_farewell_holds_no_stop_up() {
     let (mut cluster, pid) = asked_while_it_works();
-    cluster.signal(Signal::STOP);
+    end_the_work(&cluster);
     eventually("it has done its work, and says so", || journal(&cluster, pid).first().cloned());
     send_signal(pid, Signal::STOP);
     cluster.signal(Signal::CONT);

@@ -246,10 +246,16 @@ async fn work(worker: Worker) -> hatchery::Result {
     Ok(())
 }
 
-/// Takes as many milliseconds as a file says, if there is one.
+/// Takes as many milliseconds as a file says, if there is one; for as long as it is there, if it does not say how many.
 async fn pause(file: &str) {
-    if let Some(ms) = std::fs::read_to_string(file).ok().and_then(|text| text.trim().parse().ok()) {
-        sleep(Duration::from_millis(ms)).await;
+    let Ok(text) = std::fs::read_to_string(file) else { return };
+    match text.trim().parse() {
+        Ok(ms) => sleep(Duration::from_millis(ms)).await,
+        Err(_) => {
+            while Path::new(file).exists() {
+                sleep(Duration::from_millis(5)).await;
+            }
+        }
     }
 }
 
@@ -518,7 +524,8 @@ fn journal(message: &Value) {
 
 fn note(path: &str, text: &str) {
     if let Ok(mut file) = OpenOptions::new().append(true).create(true).open(path) {
-        let _ = writeln!(file, "{text}");
+        // In one write: several processes may write to one file at the same time.
+        let _ = file.write_all(format!("{text}\n").as_bytes());
     }
 }
 
