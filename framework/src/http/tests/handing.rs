@@ -31,13 +31,13 @@ fn clients(count: usize) -> (Vec<UnixStream>, Vec<Connection>) {
 async fn what_fits_is_taken_up_when_the_master_makes_less_of_a_bundle_that_does_not() {
     const ROOM: usize = 3;
     let (served, way) = start(HttpSettings { max_connections: BUNDLE.try_into().unwrap(), ..patient() });
-    let (_kept, before) = clients(BUNDLE - ROOM);
+    let (mut kept, before) = clients(BUNDLE - ROOM);
     way.send(&before).unwrap();
     served.until_accepted(before.len() as u64).await;
     let (mut clients, bundle) = clients(BUNDLE);
     way.send(&bundle).unwrap();
-    // Long enough for the worker to look at it; nothing waits for this.
-    tokio::time::sleep(SHORT).await;
+    // What came after the bundle is answered by the same thread, so that the bundle was looked at.
+    assert_eq!(ask(&mut kept[0], GET).await.1, "hello\n");
     assert_eq!(way.lying(), BUNDLE);
     while way.take_back().unwrap().is_some() {}
     bundle.iter().for_each(|one| way.send(std::slice::from_ref(one)).unwrap());

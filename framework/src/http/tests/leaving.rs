@@ -18,8 +18,7 @@ async fn with_a_successor_an_idle_client_may_ask_once_more() {
     ask(&mut asked, GET).await;
     ask(&mut served.connect().await, GET).await;
     served.drain.begin(Occasion::Succession, None);
-    // Beyond the time that a stop leaves to idle clients.
-    tokio::time::sleep(Duration::from_millis(2200)).await;
+    until_a_stop_is_over().await;
     for client in [&mut asked, &mut fresh] {
         let (head, body) = ask(client, GET).await;
         assert!(head.contains("connection: close\r\n"), "{head}");
@@ -64,6 +63,20 @@ async fn clients_that_never_ask_again_are_let_go_one_by_one_before_the_deadline(
     assert!(closed[0] >= SHORT, "{closed:?}");
     assert_eq!(served.drained().await, Drained { cut: 0 });
     assert_eq!(gauges.timed_out(), 0, "leaving is not the client's fault");
+}
+
+/// Waits until a server that stops now has let the last of its idle clients go.
+async fn until_a_stop_is_over() {
+    let stopping = Served::start(patient()).await;
+    let mut idle = Vec::new();
+    // The last of so many is let go near the end of the time that a stop leaves them.
+    for _ in 0..8 {
+        let mut client = stopping.connect().await;
+        ask(&mut client, GET).await;
+        idle.push(client);
+    }
+    stopping.drain.begin(Occasion::Stop, None);
+    assert_eq!(stopping.drained().await, Drained { cut: 0 });
 }
 
 /// Asks without a pause, on a connection for as long as the server keeps it, until told to stop.
