@@ -113,6 +113,7 @@ const PURE: &[&str] = &[
     "number.rs",
     "master/trace.rs",
     "secret.rs",
+    "secret/quotes.rs",
     "status.rs",
     "status/bus.rs",
     "status/tls.rs",

@@ -1,5 +1,9 @@
 //! What is a secret: told by the names of keys, and by the look of texts. Pure. Errs on the side of hiding.
 
+mod quotes;
+
+pub(crate) use self::quotes::{quotes_value, unquoted};
+
 /// What stands for a secret.
 pub(crate) const MASK: &str = "***";
 

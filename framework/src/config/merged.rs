@@ -14,7 +14,7 @@ use super::key_path::{KeyPath, Step};
 use super::lenient::Lenient;
 use super::refusal::{Refusal, Strangers, nearest};
 use super::spots::{Part, Spots};
-use crate::secret::{is_secret, without_secrets};
+use crate::secret::{is_secret, quotes_value, without_secrets};
 
 /// The merged layers.
 ///
@@ -133,7 +133,7 @@ impl Merged {
     /// The words about the value at `path`, without secrets. Where serde buffers, the path ends before the value.
     fn discreet(&self, path: &KeyPath, message: &str) -> String {
         let settled = self.spots.settle(path);
-        if settled.is_secret() || (hush::quotes_value(message) && self.spots.holds_secret(&settled)) {
+        if settled.is_secret() || (quotes_value(message) && self.spots.holds_secret(&settled)) {
             return hush::without_value(message);
         }
         without_secrets(message)

@@ -183,7 +183,7 @@ fn a_line_that_is_no_toml_is_told_without_its_secret() {
 #[test]
 fn a_mistake_at_a_secret_quotes_nothing_of_it() {
     for (text, line) in [
-        ("named.key.body = 'hunter2'", "1:18: named.key.body: invalid type: ***, expected u32"),
+        ("named.key.body = 'hunter2'", "1:18: named.key.body: invalid type: string, expected u32"),
         (
             "named.key.body = 99999999999999999999999999999999999999999",
             "1:18: the number *** is out of range: ",
