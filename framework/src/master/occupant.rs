@@ -17,6 +17,7 @@ use crate::bus::peer::Address;
 use crate::events::{ClusterEvent, Member};
 use crate::exit::Reason;
 use crate::role::Slot;
+use crate::status::ProcessState;
 
 pub(crate) use self::stage::Stage;
 
@@ -87,6 +88,15 @@ impl Occupant {
 
     pub(crate) fn is_ready(&self) -> bool {
         self.stage == Stage::Ready
+    }
+
+    /// What the status says of it. Who takes leave does no more work, although nobody asked it to leave.
+    pub(crate) fn state(&self) -> ProcessState {
+        match self.stage {
+            Stage::Starting { .. } => ProcessState::Starting,
+            Stage::Ready if !self.has_parted => ProcessState::Ready,
+            _ => ProcessState::Draining,
+        }
     }
 
     /// Its place in `slot` for those who send to it; none for one that is as good as gone.

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::crew::Crew;
 use super::exchange::Exchange;
-use super::occupant::{Occupant, Stage};
+use super::occupant::Occupant;
 use super::post::Post;
 use super::relay::Relay;
 use super::supervisor::Supervisor;
@@ -38,7 +38,7 @@ impl Overview<'_> {
         let group = |crew: &Crew| GroupStatus {
             name: crew.name.clone(),
             wanted: crew.wanted(),
-            ready: crew.ready(),
+            ready: count_ready(crew),
             gave_up: crew.posts.iter().any(|post| post.gave_up),
         };
         self.supervisor.groups().iter().map(group).collect()
@@ -82,7 +82,7 @@ impl Overview<'_> {
             occupant.map(|occupant| self.now.saturating_duration_since(occupant.since)).unwrap_or_default();
         ProcessStatus {
             pid: occupant.and_then(|occupant| occupant.pid),
-            state: occupant.map_or_else(|| post.empty_state(retrying), state_of),
+            state: occupant.map_or_else(|| post.empty_state(retrying), Occupant::state),
             generation: occupant.map_or(self.supervisor.generation(), |occupant| occupant.generation),
             restarts: post.restarts,
             uptime_ms: u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX),
@@ -98,10 +98,8 @@ impl Overview<'_> {
     }
 }
 
-fn state_of(occupant: &Occupant) -> ProcessState {
-    match occupant.stage {
-        Stage::Starting { .. } => ProcessState::Starting,
-        Stage::Ready => ProcessState::Ready,
-        Stage::Leaving { .. } | Stage::Aborting { .. } | Stage::Dying { .. } => ProcessState::Draining,
-    }
+/// In how many slots somebody is said to be ready.
+fn count_ready(crew: &Crew) -> u32 {
+    let is_ready = |post: &&Post| post.occupants.iter().any(|one| one.state() == ProcessState::Ready);
+    u32::try_from(crew.posts.iter().filter(is_ready).count()).unwrap_or(u32::MAX)
 }

@@ -341,3 +341,13 @@ fn a_process_gets_one_farewell_however_often_it_takes_leave() {
     }
     assert_eq!(world.happened(), ["Farewell web.0"]);
 }
+
+#[test]
+fn the_status_says_of_one_that_takes_leave_unasked_that_it_drains() {
+    let mut world = World::up(1);
+    let id = world.id("web.0");
+    let state = |world: &mut World| world.supervisor.occupant(id).unwrap().1.state();
+    assert_eq!(state(&mut world), ProcessState::Ready);
+    world.step(|supervisor, _, actions| supervisor.occupant(id).unwrap().1.part(actions));
+    assert_eq!(state(&mut world), ProcessState::Draining);
+}
