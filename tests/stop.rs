@@ -2,13 +2,14 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use hatchery::status::Status;
 use hatchery::testing::{Answer, Cluster, PATIENCE, eventually, is_running, send_signal};
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 
 use crate::harness::{FAST, cluster, json, log_lines, pids, processes_in, site, stdout};
 
@@ -224,5 +225,28 @@ fn a_websocket_hears_1001_when_the_worker_leaves() {
     assert_eq!((frame[0], &frame[2..]), (0x88, &1001_u16.to_be_bytes()[..]));
     // The same, masked with zeros, as a client's answer.
     socket.get_mut().write_all(&[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe9]).unwrap();
+    assert_eq!(cluster.wait().code(), Some(0));
+}
+
+/// Lets a process open no more descriptors than it has.
+fn leave_no_descriptor(pid: u32) {
+    let is_open = |number: &u64| Path::new(&format!("/proc/{pid}/fd/{number}")).exists();
+    // At one of many looks nothing is open for a moment only.
+    let current = (0..100).filter_map(|_| (0..).find(|number| !is_open(number))).min();
+    let pid = Pid::from_raw(pid.cast_signed());
+    prlimit(pid, Resource::Nofile, Rlimit { current, ..getrlimit(Resource::Nofile) }).unwrap();
+}
+
+#[test]
+fn a_master_without_free_descriptors_is_reached_again_and_again() {
+    let mut cluster = cluster("");
+    leave_no_descriptor(cluster.pid());
+    for _ in 0..3 {
+        assert_eq!(cluster.site().run(&["status"]).status.code(), Some(0));
+    }
+    let told = || log_lines(cluster.site(), "master.log", "on the control socket has the last descriptor");
+    let told = eventually("it is logged", || told().first().cloned());
+    assert!(told.contains("raise it by `ulimit -n`"), "{told}");
+    assert_eq!(cluster.site().run(&["stop"]).status.code(), Some(0));
     assert_eq!(cluster.wait().code(), Some(0));
 }

@@ -49,6 +49,7 @@ mod recycling;
 mod relay;
 mod reload;
 mod reopening;
+mod reserve;
 mod roster;
 mod rules;
 mod scaling;

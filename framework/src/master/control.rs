@@ -1,7 +1,7 @@
 //! The control socket: who may ask, and the way of a question to the loop and back.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +11,11 @@ use interprocess::local_socket::{GenericFilePath, ListenerOptions, tokio::Listen
 use interprocess::os::unix::local_socket::ListenerOptionsExt;
 use tokio::net::UnixStream;
 use tokio::sync::{Semaphore, mpsc};
+use tokio::time::timeout;
 
+use super::descriptors::MORE_FILES;
 use super::event::{Event, Reply};
+use super::reserve::Reserve;
 use crate::bus::codec;
 use crate::bus::control::{Answer, Request};
 use crate::bus::frame::{Frame, Kind};
@@ -20,6 +23,9 @@ use crate::bus::link::{self, Receiver, Sender};
 
 /// How long a caller may take to say what it wants.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long nobody is accepted after it failed, and how often it is tried to keep a descriptor in reserve.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// How many answers may wait for one caller; what is more than that of news on the way is left out.
 const ANSWERS: usize = 256;
@@ -37,14 +43,16 @@ pub(crate) fn listen(path: &Path) -> io::Result<Listener> {
         .create_tokio()
 }
 
-/// Takes callers until the process ends.
+/// Takes callers until the process ends. One at a time is heard also when there is no descriptor left: a master that has
+/// none must be reached by those who would stop it.
 pub(crate) async fn serve(listener: Listener, events: mpsc::Sender<Event>) {
     let places = Arc::new(Semaphore::new(CALLERS));
+    let mut reserve = Reserve::default();
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else {
             return;
         };
-        match listener.accept().await {
+        match accept(&listener, &mut reserve).await {
             Ok(stream) => {
                 let events = events.clone();
                 tokio::spawn(async move {
@@ -56,8 +64,25 @@ pub(crate) async fn serve(listener: Listener, events: mpsc::Sender<Event>) {
             }
             Err(error) => {
                 tracing::warn!("the control socket cannot accept: {error}");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                tokio::time::sleep(AGAIN).await;
             }
+        }
+    }
+}
+
+/// The next caller. A descriptor is kept in reserve while nobody comes.
+async fn accept(listener: &Listener, reserve: &mut Reserve) -> io::Result<Stream> {
+    loop {
+        let patience = if reserve.keep() { Duration::MAX } else { AGAIN };
+        match timeout(patience, listener.accept()).await {
+            Ok(Err(error)) if reserve.helps(&error) => {
+                tracing::warn!(
+                    "{error}: a caller on the control socket has the last descriptor; {MORE_FILES}"
+                );
+                return listener.accept().await;
+            }
+            Ok(outcome) => return outcome,
+            Err(_) => {}
         }
     }
 }
@@ -65,9 +90,9 @@ pub(crate) async fn serve(listener: Listener, events: mpsc::Sender<Event>) {
 async fn converse(stream: Stream, events: mpsc::Sender<Event>) -> Result<(), String> {
     let Stream::UdSocket(stream) = stream;
     let socket = OwnedFd::try_from(stream).map_err(|error| error.to_string())?;
-    admit(&socket)?;
+    let socket = admit(socket)?;
     let (mut receiver, sender) = link::open_short(socket).map_err(|error| error.to_string())?;
-    let request = tokio::time::timeout(PATIENCE, receive(&mut receiver)).await;
+    let request = timeout(PATIENCE, receive(&mut receiver)).await;
     let request = match request.map_err(|_| format!("it asked nothing for {PATIENCE:?}"))? {
         Ok(request) => request,
         Err(problem) => {
@@ -97,15 +122,14 @@ async fn converse(stream: Stream, events: mpsc::Sender<Event>) -> Result<(), Str
     Ok(())
 }
 
-/// Only the same user and root may control an instance.
-fn admit(socket: &impl AsFd) -> Result<(), String> {
+/// Only the same user and root may control an instance. Opens nothing: there may be no descriptor left.
+fn admit(socket: OwnedFd) -> Result<OwnedFd, String> {
     let ours = rustix::process::geteuid().as_raw();
-    let socket = socket.as_fd().try_clone_to_owned().map_err(|error| error.to_string())?;
     let stream = UnixStream::from_std(socket.into()).map_err(|error| error.to_string())?;
     // A caller from outside of our pid namespace has no number here, but is a user all the same.
     let peer = stream.peer_cred().map_err(|error| error.to_string())?;
     if peer.uid() == ours || peer.uid() == 0 {
-        return Ok(());
+        return stream.into_std().map(OwnedFd::from).map_err(|error| error.to_string());
     }
     let process = peer.pid().map_or_else(|| "a process".to_owned(), |pid| format!("process {pid}"));
     Err(format!("{process} of user {} may not control this instance", peer.uid()))
