@@ -1,6 +1,7 @@
 //! The app of the end-to-end tests: like any app, with faults that its configuration can switch on.
 
 mod endless;
+mod tick;
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
 use crate::ProbeConfig;
+use crate::tick::Tick;
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -30,17 +31,6 @@ pub(crate) struct States {
     bulk_rounds: u64,
     /// Each worker contributes its index, and the agent gathers them.
     contribute: bool,
-}
-
-/// What an upstream feeds: how often it has, and who.
-#[derive(Debug, Serialize, Deserialize)]
-struct Tick {
-    count: u64,
-    pid: u32,
-}
-
-impl Topic for Tick {
-    const NAME: &'static str = "tick";
 }
 
 #[derive(Debug, Serialize, Deserialize)]
