@@ -1,6 +1,9 @@
 //! The exchange against a model: processes come and go, write, ask, answer and get stuck in any order, and whatever they
 //! do, each question ends once, order is kept, the figures add up, and nothing is left behind.
 
+mod mail;
+mod steps;
+
 use std::collections::HashMap;
 
 use proptest::prelude::*;
@@ -8,6 +11,8 @@ use proptest::prelude::*;
 use super::tests::{JOBS, WEB, frame, numbers, reply, run, worker};
 use super::*;
 use crate::bus::peer::Form;
+
+use self::steps::{Step, steps};
 
 const SLOTS: usize = 5;
 
@@ -19,78 +24,7 @@ fn slot(place: usize) -> Address {
 /// is another sender. Questions are not: the numbers of two askers with one process id are the same.
 const MESSAGES: u64 = 1 << 32;
 
-const TOPICS: [&str; 2] = ["words", "orders"];
-
 const STANDINGS: [Standing; 4] = [Standing::Ready, Standing::Starting, Standing::Leaving, Standing::Parted];
-
-#[derive(Debug, Clone)]
-enum Step {
-    Join(usize),
-    Leave(usize),
-    Stand(usize, usize),
-    Close(usize),
-    Open(usize),
-    Send {
-        from: usize,
-        to: usize,
-        topic: usize,
-        receipt: bool,
-    },
-    SendRun {
-        from: usize,
-        to: usize,
-        topic: usize,
-        count: u64,
-    },
-    Ask {
-        from: usize,
-        to: usize,
-    },
-    Answer {
-        by: usize,
-        which: usize,
-    },
-    /// An answer to what it was never asked.
-    Invent {
-        by: usize,
-        to: usize,
-        number: u64,
-    },
-    Cancel {
-        by: usize,
-        which: usize,
-    },
-    /// It takes nothing any more.
-    Stop(usize),
-    Continue(usize),
-    /// Its link is closed, of which the master hears later.
-    Shut(usize),
-}
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let (who, which) = (0usize..8, 0usize..16);
-    let to = 0usize..15;
-    let topic = 0usize..2;
-    let step = prop_oneof![
-        3 => (0..SLOTS).prop_map(Step::Join),
-        2 => who.clone().prop_map(Step::Leave),
-        2 => (who.clone(), 0usize..4).prop_map(|(who, standing)| Step::Stand(who, standing)),
-        1 => (0..SLOTS).prop_map(Step::Close),
-        1 => (0..SLOTS).prop_map(Step::Open),
-        6 => (who.clone(), to.clone(), topic.clone(), any::<bool>())
-            .prop_map(|(from, to, topic, receipt)| Step::Send { from, to, topic, receipt }),
-        3 => (who.clone(), to.clone(), topic, 1u64..5)
-            .prop_map(|(from, to, topic, count)| Step::SendRun { from, to, topic, count }),
-        6 => (who.clone(), to).prop_map(|(from, to)| Step::Ask { from, to }),
-        5 => (who.clone(), which.clone()).prop_map(|(by, which)| Step::Answer { by, which }),
-        1 => (who.clone(), 0usize..8, 0u64..10).prop_map(|(by, to, number)| Step::Invent { by, to, number }),
-        2 => (who.clone(), which).prop_map(|(by, which)| Step::Cancel { by, which }),
-        1 => who.clone().prop_map(Step::Stop),
-        2 => who.clone().prop_map(Step::Continue),
-        1 => who.prop_map(Step::Shut),
-    ];
-    prop::collection::vec(step, 1..150)
-}
 
 /// How a question can end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,35 +88,6 @@ impl World {
         self.seats.get(who % self.seats.len().max(1)).copied()
     }
 
-    fn address(&self, to: usize) -> Address {
-        let group = u8::try_from(to % 3).unwrap_or_default();
-        match to {
-            0..=4 => slot(to),
-            5 => Address::to(Form::Everyone),
-            6 => Address::to(Form::Others),
-            7 | 8 => Address { group, ..Address::to(Form::Group) },
-            9 | 10 => Address { group, ..Address::to(Form::Any) },
-            11 | 12 => Address { group, ..Address::to(Form::Next) },
-            13 => Address::process(self.pick(to).map_or(9, |seat| seat.address.pid)),
-            _ => Address::default(),
-        }
-    }
-
-    /// For how many a message counts, delivered or not.
-    fn receivers(&self, to: Address, from: Seat) -> u64 {
-        let is_shut = |seat: &&Seat| self.processes[&seat.id].link == Link::KnownShut;
-        let reachable = || {
-            self.seats.iter().filter(|seat| seat.standing != Standing::Parted).filter(|seat| !is_shut(seat))
-        };
-        let here = |wanted: &dyn Fn(&Seat) -> bool| reachable().filter(|seat| wanted(seat)).count() as u64;
-        match to.form {
-            Form::Everyone => here(&|_| true),
-            Form::Others => here(&|seat| seat.id != from.id),
-            Form::Group => here(&|seat| (seat.address.form, seat.address.group) == (Form::Worker, to.group)),
-            _ => 1,
-        }
-    }
-
     fn next_number(&mut self, id: ChildId) -> u64 {
         let process = self.processes.get_mut(&id).expect("it is there");
         process.last_number += 1;
@@ -236,79 +141,6 @@ impl World {
     fn at(&mut self, who: usize, act: impl FnOnce(&mut Process)) {
         if let Some(process) = self.pick(who).and_then(|seat| self.processes.get_mut(&seat.id)) {
             act(process);
-        }
-    }
-
-    /// What is sent without being asked for.
-    fn send(&mut self, step: Step) {
-        match step {
-            Step::Send { from, to, topic, receipt } => {
-                let (Some(from), to) = (self.pick(from), self.address(to)) else { return };
-                let number = from.id.0 * MESSAGES + self.next_number(from.id);
-                let frame = frame(Kind::Message, from, to, TOPICS[topic], number);
-                self.expected += self.receivers(to, from);
-                let frame = if receipt { frame.with_receipt() } else { frame };
-                if receipt {
-                    self.processes.get_mut(&from.id).expect("it is there").receipts.insert(number);
-                }
-                self.take(from, Parcel::Frame(frame));
-                let process = &self.processes[&from.id];
-                assert!(process.receipts.is_empty(), "each receipt comes at once: {process:?}");
-            }
-            Step::SendRun { from, to, topic, count } => {
-                let (Some(from), to) = (self.pick(from), self.address(to)) else { return };
-                let first = from.id.0 * MESSAGES + self.next_number(from.id);
-                self.processes.get_mut(&from.id).expect("it is there").last_number += count - 1;
-                self.expected += count * self.receivers(to, from);
-                self.take(from, run(from, to, TOPICS[topic], first..first + count));
-            }
-            Step::Ask { from, to } => {
-                let (Some(from), to) = (self.pick(from), self.address(to)) else { return };
-                let number = self.next_number(from.id);
-                self.expected += 1;
-                self.ends.insert((from.id, number), Vec::new());
-                self.processes.get_mut(&from.id).expect("it is there").open.push(number);
-                self.take(from, Parcel::Frame(frame(Kind::Ask, from, to, "questions", number)));
-            }
-            step => self.respond(step),
-        }
-    }
-
-    /// What follows a question.
-    fn respond(&mut self, step: Step) {
-        match step {
-            Step::Answer { by, which } => {
-                let Some(by) = self.pick(by) else { return };
-                let process = self.processes.get_mut(&by.id).expect("it is there");
-                if process.asked.is_empty() || process.stopped {
-                    return;
-                }
-                let (asker, number) = process.asked.swap_remove(which % process.asked.len());
-                self.expected += 1;
-                let before = self.arrived_and_dropped();
-                self.take(by, reply(by, asker, number));
-                assert_eq!(self.arrived_and_dropped(), before + 1, "an answer that is awaited arrives");
-            }
-            Step::Invent { by, to, number } => {
-                let (Some(by), Some(to)) = (self.pick(by), self.pick(to)) else { return };
-                let process = &self.processes[&by.id];
-                let was_asked = process.asked.contains(&(to.address, number));
-                // What came back from one that is shut counts as asked until its end is known.
-                if !was_asked && process.link == Link::Open {
-                    self.take(by, reply(by, to.address, number));
-                }
-            }
-            Step::Cancel { by, which } => {
-                let Some(by) = self.pick(by) else { return };
-                let process = self.processes.get_mut(&by.id).expect("it is there");
-                if process.open.is_empty() {
-                    return;
-                }
-                let number = process.open.swap_remove(which % process.open.len());
-                self.end(by.id, number, End::Cancelled);
-                self.take(by, Parcel::Frame(frame(Kind::Cancel, by, Address::default(), "", number)));
-            }
-            _ => {}
         }
     }
 

@@ -1,0 +1,110 @@
+//! What processes send, and what has to come of it.
+
+use super::steps::Step;
+use super::*;
+
+const TOPICS: [&str; 2] = ["words", "orders"];
+
+impl World {
+    fn address(&self, to: usize) -> Address {
+        let group = u8::try_from(to % 3).unwrap_or_default();
+        match to {
+            0..=4 => slot(to),
+            5 => Address::to(Form::Everyone),
+            6 => Address::to(Form::Others),
+            7 | 8 => Address { group, ..Address::to(Form::Group) },
+            9 | 10 => Address { group, ..Address::to(Form::Any) },
+            11 | 12 => Address { group, ..Address::to(Form::Next) },
+            13 => Address::process(self.pick(to).map_or(9, |seat| seat.address.pid)),
+            _ => Address::default(),
+        }
+    }
+
+    /// For how many a message counts, delivered or not.
+    fn receivers(&self, to: Address, from: Seat) -> u64 {
+        let is_shut = |seat: &&Seat| self.processes[&seat.id].link == Link::KnownShut;
+        let reachable = || {
+            self.seats.iter().filter(|seat| seat.standing != Standing::Parted).filter(|seat| !is_shut(seat))
+        };
+        let here = |wanted: &dyn Fn(&Seat) -> bool| reachable().filter(|seat| wanted(seat)).count() as u64;
+        match to.form {
+            Form::Everyone => here(&|_| true),
+            Form::Others => here(&|seat| seat.id != from.id),
+            Form::Group => here(&|seat| (seat.address.form, seat.address.group) == (Form::Worker, to.group)),
+            _ => 1,
+        }
+    }
+
+    /// What is sent without being asked for.
+    pub(super) fn send(&mut self, step: Step) {
+        match step {
+            Step::Send { from, to, topic, receipt } => {
+                let (Some(from), to) = (self.pick(from), self.address(to)) else { return };
+                let number = from.id.0 * MESSAGES + self.next_number(from.id);
+                let frame = frame(Kind::Message, from, to, TOPICS[topic], number);
+                self.expected += self.receivers(to, from);
+                let frame = if receipt { frame.with_receipt() } else { frame };
+                if receipt {
+                    self.processes.get_mut(&from.id).expect("it is there").receipts.insert(number);
+                }
+                self.take(from, Parcel::Frame(frame));
+                let process = &self.processes[&from.id];
+                assert!(process.receipts.is_empty(), "each receipt comes at once: {process:?}");
+            }
+            Step::SendRun { from, to, topic, count } => {
+                let (Some(from), to) = (self.pick(from), self.address(to)) else { return };
+                let first = from.id.0 * MESSAGES + self.next_number(from.id);
+                self.processes.get_mut(&from.id).expect("it is there").last_number += count - 1;
+                self.expected += count * self.receivers(to, from);
+                self.take(from, run(from, to, TOPICS[topic], first..first + count));
+            }
+            Step::Ask { from, to } => {
+                let (Some(from), to) = (self.pick(from), self.address(to)) else { return };
+                let number = self.next_number(from.id);
+                self.expected += 1;
+                self.ends.insert((from.id, number), Vec::new());
+                self.processes.get_mut(&from.id).expect("it is there").open.push(number);
+                self.take(from, Parcel::Frame(frame(Kind::Ask, from, to, "questions", number)));
+            }
+            step => self.respond(step),
+        }
+    }
+
+    /// What follows a question.
+    fn respond(&mut self, step: Step) {
+        match step {
+            Step::Answer { by, which } => {
+                let Some(by) = self.pick(by) else { return };
+                let process = self.processes.get_mut(&by.id).expect("it is there");
+                if process.asked.is_empty() || process.stopped {
+                    return;
+                }
+                let (asker, number) = process.asked.swap_remove(which % process.asked.len());
+                self.expected += 1;
+                let before = self.arrived_and_dropped();
+                self.take(by, reply(by, asker, number));
+                assert_eq!(self.arrived_and_dropped(), before + 1, "an answer that is awaited arrives");
+            }
+            Step::Invent { by, to, number } => {
+                let (Some(by), Some(to)) = (self.pick(by), self.pick(to)) else { return };
+                let process = &self.processes[&by.id];
+                let was_asked = process.asked.contains(&(to.address, number));
+                // What came back from one that is shut counts as asked until its end is known.
+                if !was_asked && process.link == Link::Open {
+                    self.take(by, reply(by, to.address, number));
+                }
+            }
+            Step::Cancel { by, which } => {
+                let Some(by) = self.pick(by) else { return };
+                let process = self.processes.get_mut(&by.id).expect("it is there");
+                if process.open.is_empty() {
+                    return;
+                }
+                let number = process.open.swap_remove(which % process.open.len());
+                self.end(by.id, number, End::Cancelled);
+                self.take(by, Parcel::Frame(frame(Kind::Cancel, by, Address::default(), "", number)));
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What finds no room or no link: what its sender hears, and who gets it instead.
+
+use super::*;
+
+#[test]
+fn a_receipt_tells_who_got_it_who_did_not_and_when_there_is_room() {
+    let mut world = World::new();
+    let everyone = Address::to(Form::Everyone);
+    let sent = world.send_receipted(web(0), everyone, 5);
+    let gets = |id| format!("{id} gets Message [5]");
+    assert_eq!(sent, [gets(1), gets(2), gets(3), gets(4), "confirm 5 of 2".to_owned()]);
+    let parcel = || Parcel::Frame(frame(Kind::Message, web(0), everyone, "words", 5).with_receipt());
+    assert_eq!(world.undelivered(3, parcel()), ["await room at 3"]);
+    assert_eq!(world.confirm(web(0), 5), ["2 hears of 5: 3 [103] false"]);
+    world.send_receipted(AGENT, worker(WEB, 1), 6);
+    let parcel = || Parcel::Frame(frame(Kind::Message, AGENT, worker(WEB, 1), "words", 6).with_receipt());
+    assert!(world.undelivered(3, parcel()).is_empty(), "room is awaited already");
+    assert_eq!(world.confirm(AGENT, 6), ["1 hears of 6: 0 [103] false"]);
+    let told = world.with(|exchange, actions| exchange.has_room(ChildId(3), actions));
+    assert_eq!(told, ["1 hears Room 0", "2 hears Room 0"]);
+    assert_eq!(world.topic("words"), (2, 3, 2));
+    assert_eq!(world.send_receipted(AGENT, Address::process(9), 7), ["confirm 7 of 1"]);
+    assert_eq!(world.confirm(AGENT, 7), ["1 hears of 7: 0 [] true"]);
+}
+
+#[test]
+fn who_waits_for_room_at_one_that_is_gone_tries_again() {
+    let parcel = || Parcel::Frame(frame(Kind::Message, AGENT, worker(WEB, 1), "words", 6).with_receipt());
+    let mut world = World::new();
+    world.take(AGENT, parcel());
+    world.undelivered(3, parcel());
+    world.confirm(AGENT, 6);
+    assert_eq!(world.leave(3), ["1 hears Room 0"]);
+    // It can be gone before it is known that the message did not fit.
+    let mut world = World::new();
+    world.take(AGENT, parcel());
+    world.leave(3);
+    assert_eq!(world.undelivered(3, parcel()), ["1 hears Room 0"]);
+    assert_eq!(world.confirm(AGENT, 6), ["1 hears of 6: 0 [] false"]);
+    assert_eq!(world.exchange.traffic.peers(), 0, "one that is gone is not counted again");
+}
+
+#[test]
+fn what_meets_a_closed_link_waits_for_the_next_in_the_slot_or_its_sender_is_told() {
+    let mut world = World::new();
+    let to = worker(WEB, 1);
+    let parcel = || Parcel::Frame(frame(Kind::Message, AGENT, to, "words", 6).with_receipt());
+    world.take(AGENT, parcel());
+    let back = world.with(|exchange, actions| exchange.returned(ChildId(3), &parcel(), actions));
+    assert!(back.is_empty(), "{back:?}");
+    assert_eq!(world.confirm(AGENT, 6), ["1 hears of 6: 1 [] false"]);
+    assert_eq!(world.topic("words"), (1, 0, 0));
+    world.leave(3);
+    assert_eq!(world.join(seat(9, to, 109, Standing::Ready)), ["9 gets Message [6]"]);
+    assert_eq!(world.topic("words"), (1, 1, 0));
+    // One that is for the process alone has nobody else to go to.
+    let parcel =
+        || Parcel::Frame(frame(Kind::Message, AGENT, Address::process(109), "words", 7).with_receipt());
+    world.take(AGENT, parcel());
+    world.with(|exchange, actions| exchange.returned(ChildId(9), &parcel(), actions));
+    assert_eq!(world.confirm(AGENT, 7), ["1 hears of 7: 0 [109] false"]);
+    assert_eq!(world.leave(9), ["1 hears Room 0"]);
+    assert_eq!(world.topic("words"), (2, 1, 1));
+}
+
+#[test]
+fn what_meets_a_closed_link_goes_to_the_successor_and_never_back() {
+    let mut world = World::new();
+    let to = worker(WEB, 1);
+    let parcel = || Parcel::Frame(frame(Kind::Message, AGENT, to, "words", 6));
+    world.join(seat(9, to, 109, Standing::Starting));
+    world.take(AGENT, parcel());
+    let passed_on = |world: &mut World, id| {
+        world.with(|exchange, actions| exchange.returned(ChildId(id), &parcel(), actions))
+    };
+    assert_eq!(passed_on(&mut world, 3), ["9 gets Message [6]"]);
+    assert_eq!(world.send(AGENT, to, 7), ["9 gets Message [7]"], "what comes now does not try it again");
+    assert!(passed_on(&mut world, 9).is_empty());
+    assert_eq!(world.exchange.backlogs.len(), 1);
+}
+
+#[test]
+fn what_was_for_any_of_a_group_and_meets_a_closed_link_goes_to_another_of_it_at_once() {
+    let mut world = World::new();
+    world.leave(4);
+    let to = Address { group: WEB, ..Address::to(Form::Next) };
+    let parcel = |number| Parcel::Frame(frame(Kind::Message, AGENT, to, "words", number).with_receipt());
+    let passed_on = |world: &mut World, id, number| {
+        world.with(|exchange, actions| exchange.returned(ChildId(id), &parcel(number), actions))
+    };
+    assert_eq!(world.take(AGENT, parcel(6)), ["2 gets Message [6]", "confirm 6 of 1"]);
+    assert_eq!(passed_on(&mut world, 2, 6), ["3 gets Message [6]"]);
+    assert!(passed_on(&mut world, 3, 6).is_empty(), "it waits for whoever comes to the group");
+    world.leave(2);
+    assert_eq!(world.join(seat(9, worker(WEB, 0), 109, Standing::Starting)), ["9 gets Message [6]"]);
+    // Nobody comes any more in a stop: its sender hears so.
+    world.take(AGENT, parcel(7));
+    let seats = world.seats.clone();
+    world.with(|exchange, actions| exchange.follow(vec![], seats, actions));
+    assert!(passed_on(&mut world, 9, 7).is_empty());
+    assert_eq!(world.confirm(AGENT, 7), ["1 hears of 7: 0 [109] false"]);
+    assert_eq!(world.topic("words").2, 1);
+}
+
+#[test]
+fn a_sender_that_is_gone_hears_nothing() {
+    let mut world = World::new();
+    world.send_receipted(web(1), worker(WEB, 0), 6);
+    let parcel = Parcel::Frame(frame(Kind::Message, web(1), worker(WEB, 0), "words", 6).with_receipt());
+    assert_eq!(world.undelivered(2, parcel), ["await room at 2"]);
+    assert!(world.leave(3).is_empty());
+    assert!(world.confirm(web(1), 6).is_empty());
+    assert!(world.with(|exchange, actions| exchange.has_room(ChildId(2), actions)).is_empty());
+    assert!(world.send(web(1), Address::AGENT, 7).is_empty(), "nor is anything taken of it");
+}
