@@ -102,6 +102,7 @@ const PURE: &[&str] = &[
     "master/reload.rs",
     "master/reopening.rs",
     "master/roster.rs",
+    "master/roster/station.rs",
     "master/rules.rs",
     "master/scaling.rs",
     "master/settings.rs",

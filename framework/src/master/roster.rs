@@ -1,91 +1,16 @@
-//! Who can be handed connections: which workers are ready, what each has not taken up yet, and who takes too long for
-//! it. Pure; the lobby hands over and looks.
+//! Who can be handed connections: which workers are ready, who gets the next connection, and who takes so long that
+//! others are better. What one of them has is its station's. Pure; the lobby hands over and looks.
 
-use std::collections::{BTreeSet, VecDeque};
-use std::time::{Duration, Instant};
+mod station;
 
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use self::station::{Stage, Station};
 use super::event::ChildId;
 use crate::balance::{Candidate, Chooser};
 
-/// How long a connection may lie with a worker that does not take it up, while another could.
-pub(super) const PATIENCE: Duration = Duration::from_millis(10);
-
-/// The same, where clients should come back to their worker: it is worth waiting for.
-const STICKY_PATIENCE: Duration = Duration::from_secs(1);
-
-/// How many connections may lie with one worker.
-const LIMIT: usize = 128;
-
-/// A worker as the dispatcher sees it.
-#[derive(Debug)]
-struct Station {
-    id: ChildId,
-    group: String,
-    index: u32,
-    stage: Stage,
-    /// What was handed over and may not have been taken up, the oldest first.
-    lying: VecDeque<Lying>,
-    /// How long the oldest of it had lain there when that was looked at.
-    lain: Duration,
-    /// Its connections as it said last, and what it was handed since.
-    load: u64,
-}
-
-impl Station {
-    fn can_take(&self, group: &str) -> bool {
-        self.stage == Stage::Ready && self.lying.len() < LIMIT && self.group == group
-    }
-
-    /// Whether it takes too long for such clients, and has not come round since.
-    fn is_slow(&self, clients: Clients) -> bool {
-        !self.lying.is_empty() && self.lain >= clients.patience()
-    }
-
-    fn holds(&self, clients: Clients) -> bool {
-        self.lying.iter().any(|one| one.what == What::Connection(clients))
-    }
-}
-
-#[derive(Debug)]
-struct Lying {
-    since: Instant,
-    what: What,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum What {
-    Connection(Clients),
-    /// Only to see whether the worker comes round.
-    Knock,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    Starting,
-    Ready,
-    Leaving,
-}
-
-/// Whether the clients of a listener should come back to the worker that they had.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Clients {
-    Free,
-    Bound,
-}
-
-impl Clients {
-    /// Those for whom `chooser` chooses.
-    pub(super) fn of(chooser: &Chooser) -> Self {
-        if chooser.binds_clients() { Self::Bound } else { Self::Free }
-    }
-
-    fn patience(self) -> Duration {
-        match self {
-            Self::Free => PATIENCE,
-            Self::Bound => STICKY_PATIENCE,
-        }
-    }
-}
+pub(super) use self::station::{Clients, PATIENCE};
 
 /// All workers that connections are handed to, by index; of two in one slot, the younger comes last.
 #[derive(Debug, Default)]
@@ -94,25 +19,18 @@ pub(super) struct Roster(Vec<Station>);
 impl Roster {
     /// A worker was started.
     pub(super) fn join(&mut self, id: ChildId, group: String, index: u32) {
-        let (stage, lying, lain) = (Stage::Starting, VecDeque::new(), Duration::ZERO);
         let place = self.0.partition_point(|station| (station.index, station.id) < (index, id));
-        self.0.insert(place, Station { id, group, index, stage, lying, lain, load: 0 });
+        self.0.insert(place, Station::new(id, group, index));
     }
 
     /// It can take connections from now on.
     pub(super) fn ready(&mut self, id: ChildId) {
-        self.advance(id, Stage::Ready);
+        self.with(id, |station| station.advance(Stage::Ready));
     }
 
     /// It should get no more connections.
     pub(super) fn leave(&mut self, id: ChildId) {
-        self.advance(id, Stage::Leaving);
-    }
-
-    fn advance(&mut self, id: ChildId, stage: Stage) {
-        if let Some(station) = self.get_mut(id).filter(|station| station.stage != Stage::Leaving) {
-            station.stage = stage;
-        }
+        self.with(id, |station| station.advance(Stage::Leaving));
     }
 
     pub(super) fn gone(&mut self, id: ChildId) {
@@ -121,17 +39,16 @@ impl Roster {
 
     /// It has so many connections.
     pub(super) fn reported(&mut self, id: ChildId, load: u64) {
-        if let Some(station) = self.get_mut(id) {
-            station.load = load;
-        }
+        self.with(id, |station| station.load = load);
     }
 
     fn get(&self, id: ChildId) -> Option<&Station> {
         self.0.iter().find(|station| station.id == id)
     }
 
-    fn get_mut(&mut self, id: ChildId) -> Option<&mut Station> {
-        self.0.iter_mut().find(|station| station.id == id)
+    /// What `act` says of this worker, if it is there.
+    fn with<T>(&mut self, id: ChildId, act: impl FnOnce(&mut Station) -> T) -> Option<T> {
+        self.0.iter_mut().find(|station| station.id == id).map(act)
     }
 
     /// Who gets the next connection with this key, if anybody can take it: who takes long only if all do.
@@ -141,8 +58,7 @@ impl Roster {
         if candidates.is_empty() {
             candidates = self.candidates(group, |_| true);
         }
-        let face = |station: &&Station| Candidate { index: station.index, load: station.load };
-        let faces: Vec<Candidate> = candidates.iter().map(face).collect();
+        let faces: Vec<Candidate> = candidates.iter().map(|station| station.face()).collect();
         chooser.choose(&faces, key).map(|place| candidates[place].id)
     }
 
@@ -166,32 +82,18 @@ impl Roster {
 
     /// A connection of such clients was handed to it, and lies there since then.
     pub(super) fn handed(&mut self, id: ChildId, clients: Clients, since: Instant) {
-        if let Some(station) = self.get_mut(id) {
-            station.lying.push_back(Lying { since, what: What::Connection(clients) });
-            station.load += 1;
-        }
+        self.with(id, |station| station.handed(clients, since));
     }
 
     /// The last so many could not be handed to it.
     pub(super) fn kept(&mut self, id: ChildId, count: usize) {
-        if let Some(station) = self.get_mut(id) {
-            station.lying.truncate(station.lying.len().saturating_sub(count));
-            station.load = station.load.saturating_sub(count as u64);
-        }
+        self.with(id, |station| station.kept(count));
     }
 
     /// So much of it still lies there; what was handed over first was taken up first. Returns whether some of it lies too
     /// long.
     pub(super) fn looked(&mut self, id: ChildId, lying: usize, now: Instant) -> bool {
-        let Some(station) = self.get_mut(id) else { return false };
-        let taken = station.lying.len().saturating_sub(lying);
-        station.lying.drain(..taken);
-        let oldest = station.lying.front();
-        station.lain = oldest.map_or(Duration::ZERO, |one| now.saturating_duration_since(one.since));
-        station.lying.iter().any(|one| match one.what {
-            What::Connection(clients) => station.is_slow(clients),
-            What::Knock => station.is_slow(Clients::Free),
-        })
+        self.with(id, |station| station.looked(lying, now)).unwrap_or_default()
     }
 
     /// Whether it takes too long for such clients.
@@ -204,50 +106,39 @@ impl Roster {
         let Some(station) = self.get(id) else { return false };
         [Clients::Free, Clients::Bound]
             .into_iter()
-            .any(|clients| station.is_slow(clients) && station.holds(clients) && self.has_better(id, clients))
+            .any(|clients| station.keeps_waiting(clients) && self.has_better(id, clients))
     }
 
     /// All but the last `left` was taken back from it. Returns since when the oldest of it lay there: what is put back counts
     /// as lying there since then.
     pub(super) fn recalled(&mut self, id: ChildId, left: usize, now: Instant) -> Instant {
-        let Some(station) = self.get_mut(id) else { return now };
-        let oldest = station.lying.front().map_or(now, |one| one.since);
-        let back = station.lying.drain(..station.lying.len().saturating_sub(left));
-        let connections = back.filter(|one| one.what != What::Knock).count();
-        station.load = station.load.saturating_sub(connections as u64);
-        oldest
+        self.with(id, |station| station.recalled(left, now)).unwrap_or(now)
     }
 
     /// A knock was left with it.
     pub(super) fn knocked(&mut self, id: ChildId, since: Instant) {
-        if let Some(station) = self.get_mut(id) {
-            station.lying.push_back(Lying { since, what: What::Knock });
-        }
+        self.with(id, |station| station.knocked(since));
     }
 
     /// It is the end: clients will come back to nobody, so that nobody is given more time for their sake.
     pub(super) fn hurry(&mut self) {
-        for one in self.0.iter_mut().flat_map(|station| &mut station.lying) {
-            if let What::Connection(clients) = &mut one.what {
-                *clients = Clients::Free;
-            }
-        }
+        self.0.iter_mut().for_each(Station::hurry);
     }
 
     /// Whether connections may lie with anybody.
     pub(super) fn is_owed(&self) -> bool {
-        self.0.iter().flat_map(|station| &station.lying).any(|one| one.what != What::Knock)
+        self.0.iter().any(Station::is_owed)
     }
 
     /// The slots in which somebody is ready.
     pub(super) fn manned(&self) -> BTreeSet<(&str, u32)> {
-        let ready = self.0.iter().filter(|station| station.stage == Stage::Ready);
+        let ready = self.0.iter().filter(|station| station.is_ready());
         ready.map(|station| (station.group.as_str(), station.index)).collect()
     }
 
     /// Whether anybody of this group is ready.
     pub(super) fn has_ready(&self, group: &str) -> bool {
-        self.0.iter().any(|station| station.group == group && station.stage == Stage::Ready)
+        self.0.iter().any(|station| station.group == group && station.is_ready())
     }
 
     /// Whether anybody of this group can take a connection.
@@ -257,17 +148,18 @@ impl Roster {
 
     /// Whether something may lie with anybody.
     pub(super) fn is_unsettled(&self) -> bool {
-        self.0.iter().any(|station| !station.lying.is_empty())
+        self.0.iter().any(Station::is_unsettled)
     }
 
     /// The workers with whom something may lie.
     pub(super) fn unsettled(&self) -> Vec<ChildId> {
-        self.0.iter().filter(|station| !station.lying.is_empty()).map(|station| station.id).collect()
+        self.0.iter().filter(|station| station.is_unsettled()).map(|station| station.id).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::station::{LIMIT, STICKY_PATIENCE};
     use super::*;
     use crate::balance::Policy;
 
