@@ -80,15 +80,23 @@ fn a_worker_that_stands_still_before_its_farewell_holds_no_stop_up() {
     assert_eq!(processes_in(cluster.site().dir()), [0; 0]);
 }
 
+/// A cluster that has stopped, with all the time for it, after the worker of a group got three messages, for each of which
+/// it takes as long as a file says; and what the worker has heard.
+fn stopped_with_three_messages(group: &str, (file, pause): (&str, &str), to: &str) -> (Cluster, Vec<String>) {
+    let mut cluster = journalists("30s");
+    write(&cluster, file, pause);
+    let pid = pid_of(&cluster, group);
+    assert_eq!(send(&cluster, "agent", to, "work", 3), 3);
+    assert_eq!(cluster.stop().code(), Some(0));
+    let heard = journal(&cluster, pid);
+    (cluster, heard)
+}
+
 #[test]
 fn a_subscription_that_is_slow_but_goes_on_is_waited_for_and_hears_of_the_end() {
-    let mut cluster = journalists("30s");
     // Longer than a subscription is waited for that takes nothing; and they come together.
-    write(&cluster, "slow", "1500");
-    let pid = pid_of(&cluster, "web");
-    assert_eq!(send(&cluster, "agent", "web.0", "take", 3), 3);
-    assert_eq!(cluster.stop().code(), Some(0));
-    assert_eq!(journal(&cluster, pid).len(), 3);
+    let (cluster, heard) = stopped_with_three_messages("web", ("slow", "1500"), "web.0");
+    assert_eq!(heard.len(), 3);
     assert!(lines(&cluster, "left").contains(&"web.0".to_owned()), "{:?}", lines(&cluster, "left"));
     assert!(log_lines(cluster.site(), "web.log", "did not take").is_empty());
 }
@@ -137,11 +145,7 @@ fn a_worker_that_returns_unasked_has_a_moment_for_its_questions_and_is_replaced(
 
 #[test]
 fn a_worker_that_lives_by_messages_carries_out_all_that_waits_for_it() {
-    let mut cluster = journalists("30s");
     // Longer than any subscription is waited for that does nothing.
-    write(&cluster, "pause", "1300");
-    let pid = pid_of(&cluster, "jobs");
-    assert_eq!(send(&cluster, "agent", "next:jobs", "work", 3), 3);
-    assert_eq!(cluster.stop().code(), Some(0));
-    assert_eq!(journal(&cluster, pid), ["work 0", "work 1", "work 2"]);
+    let (_, heard) = stopped_with_three_messages("jobs", ("pause", "1300"), "next:jobs");
+    assert_eq!(heard, ["work 0", "work 1", "work 2"]);
 }

@@ -29,12 +29,17 @@ fn site(files: &[(&str, &str)]) -> Site {
     site
 }
 
-fn cluster() -> Cluster {
-    Cluster::start_at(site(&[("worker.py", WORKER)]), QUICK)
+/// None where there is no Python to run them.
+fn runnable(files: &[(&str, &str)]) -> Option<Site> {
+    (!missing("python3")).then(|| site(files))
 }
 
-fn improper_cluster() -> Cluster {
-    Cluster::start_at(site(&[("worker.py", IMPROPER), ("proper.py", WORKER)]), QUICK)
+fn cluster() -> Option<Cluster> {
+    runnable(&[("worker.py", WORKER)]).map(|site| Cluster::start_at(site, QUICK))
+}
+
+fn improper_cluster() -> Option<Cluster> {
+    runnable(&[("worker.py", IMPROPER), ("proper.py", WORKER)]).map(|site| Cluster::start_at(site, QUICK))
 }
 
 fn py(status: &Status) -> &WorkerStatus {
@@ -55,10 +60,7 @@ fn successor_of(cluster: &Cluster, pid: Option<u32>) -> Status {
 
 #[test]
 fn a_worker_in_python_answers_a_worker_in_rust() {
-    if missing("python3") {
-        return;
-    }
-    let mut cluster = cluster();
+    let Some(mut cluster) = cluster() else { return };
     assert_eq!(ask(&cluster, "what is 6 times 7").body, "42");
     assert_eq!(cluster.get("/say/good%20day").body, "py.0 has heard: good day");
     let refused = ask(&cluster, "what is love");
@@ -70,10 +72,7 @@ fn a_worker_in_python_answers_a_worker_in_rust() {
 
 #[test]
 fn a_worker_in_python_passes_over_what_it_cannot_read() {
-    if missing("python3") {
-        return;
-    }
-    let cluster = cluster();
+    let Some(cluster) = cluster() else { return };
     let pid = py(&cluster.status()).process.pid;
     for payload in ["1", "[]", "{}", "null", "'a text'"] {
         let sent = cluster.site().run(&["send", "words", &payload.replace('\'', "\""), "--to", "py.0"]);
@@ -85,10 +84,7 @@ fn a_worker_in_python_passes_over_what_it_cannot_read() {
 
 #[test]
 fn a_worker_in_python_follows_the_configuration() {
-    if missing("python3") {
-        return;
-    }
-    let cluster = cluster();
+    let Some(cluster) = cluster() else { return };
     assert_eq!(ask(&cluster, "how do you greet").body, "hello");
     cluster.site().configure("default.toml", "greeting = 'moin'");
     let status = cluster.wait_for("the change is everywhere", |status| {
@@ -101,10 +97,7 @@ fn a_worker_in_python_follows_the_configuration() {
 
 #[test]
 fn a_worker_in_python_is_replaced_like_any_other() {
-    if missing("python3") {
-        return;
-    }
-    let cluster = cluster();
+    let Some(cluster) = cluster() else { return };
     let first = py(&cluster.status()).process.pid;
     kill(first.unwrap());
     // Who has begun to live is asked before it knows its own address.
@@ -133,10 +126,7 @@ fn a_worker_in_python_is_replaced_like_any_other() {
 
 #[test]
 fn a_reload_to_a_broken_command_changes_nothing() {
-    if missing("python3") {
-        return;
-    }
-    let cluster = cluster();
+    let Some(cluster) = cluster() else { return };
     let pid = py(&cluster.status()).process.pid;
     fs::write(cluster.site().dir().join("worker.py"), "raise SystemExit('the new one is broken')").unwrap();
     let reloaded = cluster.site().run(&["reload"]);
@@ -149,10 +139,7 @@ fn a_reload_to_a_broken_command_changes_nothing() {
 
 #[test]
 fn a_command_serves_by_the_descriptors_of_its_welcome() {
-    if missing("python3") {
-        return;
-    }
-    let site = site(&[("worker.py", HOSPITABLE), ("proper.py", WORKER)]);
+    let Some(site) = runnable(&[("worker.py", HOSPITABLE), ("proper.py", WORKER)]) else { return };
     let shared = "{ address = '127.0.0.1:0', name = 'shared', policy = 'shared' }";
     let handed = "{ address = '127.0.0.1:0', name = 'handed' }";
     site.configure("default.toml", &format!("[groups.py]\nlisten = [{shared}, {handed}]"));
@@ -168,10 +155,7 @@ fn a_command_serves_by_the_descriptors_of_its_welcome() {
 
 #[test]
 fn a_group_of_commands_grows_and_shrinks() {
-    if missing("python3") {
-        return;
-    }
-    let cluster = cluster();
+    let Some(cluster) = cluster() else { return };
     let count = |status: &Status| status.workers.iter().filter(|worker| worker.group == "py").count();
     for wanted in [3, 1] {
         let scaled = cluster.site().run(&["scale", &format!("py={wanted}")]);
@@ -182,10 +166,7 @@ fn a_group_of_commands_grows_and_shrinks() {
 
 #[test]
 fn a_command_that_talks_nonsense_loses_its_own_link_alone() {
-    if missing("python3") {
-        return;
-    }
-    let cluster = improper_cluster();
+    let Some(cluster) = improper_cluster() else { return };
     let others =
         |status: &Status| (status.agent.process.pid, status.workers[0].process.pid, status.master.pid);
     let before = cluster.status();
@@ -203,10 +184,7 @@ fn a_command_that_talks_nonsense_loses_its_own_link_alone() {
 
 #[test]
 fn a_command_that_fails_is_heard_to_the_end() {
-    if missing("python3") {
-        return;
-    }
-    let cluster = improper_cluster();
+    let Some(cluster) = improper_cluster() else { return };
     let pid = py(&cluster.status()).process.pid;
     assert_eq!(ask(&cluster, "fail").code, 502);
     let exit = py(&successor_of(&cluster, pid)).process.last_exit.clone().unwrap();
@@ -216,10 +194,7 @@ fn a_command_that_fails_is_heard_to_the_end() {
 
 #[test]
 fn a_command_has_a_session_and_what_it_leaves_behind_ends_with_it() {
-    if missing("python3") {
-        return;
-    }
-    let cluster = improper_cluster();
+    let Some(cluster) = improper_cluster() else { return };
     let pid = py(&cluster.status()).process.pid.unwrap();
     let as_pid = Pid::from_raw(i32::try_from(pid).unwrap());
     assert_eq!(getsid(as_pid).ok(), as_pid);
@@ -233,10 +208,7 @@ fn a_command_has_a_session_and_what_it_leaves_behind_ends_with_it() {
 
 #[test]
 fn a_stopped_command_does_not_outlive_its_master() {
-    if missing("python3") {
-        return;
-    }
-    let mut cluster = cluster();
+    let Some(mut cluster) = cluster() else { return };
     send_signal(py(&cluster.status()).process.pid.unwrap(), Signal::STOP);
     kill(cluster.pid());
     cluster.wait();
