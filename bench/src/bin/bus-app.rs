@@ -1,4 +1,4 @@
-//! The app whose bus is measured. `BUS_TASK` says what: `typed`, `untyped`, `state`, `state-owned`, `ask` or
+//! The app whose bus is measured. `BUS_TASK` says what: `typed`, `untyped`, `state`, `state-read`, `state-owned`, `ask` or
 //! `ask-many`, then `COUNT SIZE PAUSE_US`. A state is published anew when every worker has it.
 
 use std::ops::Deref;
@@ -101,7 +101,7 @@ async fn send(agent: Agent) -> hatchery::Result {
         return Ok(());
     }
     match &*kind {
-        "state" => return publish::<Shared>(&agent, task).await,
+        "state" | "state-read" => return publish::<Shared>(&agent, task).await,
         "state-owned" => return publish::<Blob>(&agent, task).await,
         _ => {}
     }
@@ -123,6 +123,9 @@ async fn send(agent: Agent) -> hatchery::Result {
     tell_sender("end")?;
     Ok(())
 }
+
+/// The bytes of a page of memory.
+const PAGE: usize = 4096;
 
 /// This version is there before anything is measured.
 const UNMEASURED: u64 = 1;
@@ -158,11 +161,15 @@ async fn receive(worker: Worker) -> hatchery::Result {
         }
         "state" => {
             worker.ready().await?;
-            follow::<Shared>(worker.observe().await?, &mut notes).await;
+            follow::<Shared>(worker.observe().await?, &mut notes, sent_at).await;
+        }
+        "state-read" => {
+            worker.ready().await?;
+            follow::<Shared>(worker.observe().await?, &mut notes, sent_at_and_read).await;
         }
         "state-owned" => {
             worker.ready().await?;
-            follow::<Blob>(worker.observe().await?, &mut notes).await;
+            follow::<Blob>(worker.observe().await?, &mut notes, sent_at).await;
         }
         _ => {
             worker.ready().await?;
@@ -175,15 +182,24 @@ async fn receive(worker: Worker) -> hatchery::Result {
     Ok(())
 }
 
+/// When it was sent, after a look at every page.
+fn sent_at_and_read(payload: &[u8]) -> u64 {
+    std::hint::black_box(payload.iter().step_by(PAGE).fold(0, |all, byte| all ^ byte));
+    sent_at(payload)
+}
+
 /// Notes each version up to the last. One that the observer was too late for counts as received all the same: this
 /// process acknowledged each before the next was published, and only the observer had its turn later.
-async fn follow<T: Deref<Target = [u8]>>(mut blob: Observed<T>, notes: &mut Notes) {
+async fn follow<T>(mut blob: Observed<T>, notes: &mut Notes, look: fn(&[u8]) -> u64)
+where
+    T: Deref<Target = [u8]>,
+{
     let (mut noted, mut latest) = (UNMEASURED, blob.get());
     loop {
         if latest.version() > noted {
             notes.pass(latest.version() - noted - 1);
             noted = latest.version();
-            if notes.take(sent_at(&latest)) {
+            if notes.take(look(&latest)) {
                 return;
             }
         }
