@@ -138,6 +138,11 @@ impl Payload {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use rustix::fs::{MemfdFlags, fcntl_add_seals, ftruncate, memfd_create};
+
+    use super::super::sealed::SEALS;
     use super::*;
 
     #[test]
@@ -154,6 +159,22 @@ mod tests {
             assert_eq!(arrived.length(), bytes.len() as u64);
             assert!(Payload::of_bytes(bytes.clone()).is(&bytes));
         }
+    }
+
+    #[test]
+    fn memory_of_more_than_all_states_may_be_is_refused_by_its_size_alone() {
+        let sealed = |length: u64| {
+            let memory = memfd_create("vast", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();
+            ftruncate(&memory, length).unwrap();
+            fcntl_add_seals(&memory, SEALS).unwrap();
+            Payload::of_frame(&Frame::about(Kind::State, "s", 1, &[]).with_memory(Arc::new(memory), 0))
+        };
+        let (most, vast) = (RETAINED as u64, 200 << 30);
+        assert_eq!(sealed(most).unwrap().length(), most);
+        let refused = sealed(vast);
+        assert!(
+            matches!(refused, Err(MemoryError::TooLarge { length, limit }) if (length, limit) == (vast, most))
+        );
     }
 
     #[test]
