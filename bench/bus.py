@@ -21,7 +21,8 @@ from processes import Failed, Server, free_port
 from script import at_least_one, machine, rotated, run
 from table import figure, ratio, render, spread
 
-TYPED, UNTYPED, STATE, RELAY, FRAMED = "typed", "untyped", "state", "bare relay", "framed relay"
+TYPED, UNTYPED, RELAY, FRAMED = "typed", "untyped", "bare relay", "framed relay"
+STATE, READ, OWNED = "state", "state, read", "state, owned"
 NODE, REDIS, NATS = "node", "redis", "nats"
 
 SIZES = {64: 400_000, 1024: 200_000, 65536: 8_000, 1 << 20: 400}
@@ -162,7 +163,7 @@ def start_clients(group, programs, name, place, receivers, task):
 
 
 def starter(name):
-    apps = {TYPED: "typed", UNTYPED: "untyped", STATE: "state"}
+    apps = {TYPED: "typed", UNTYPED: "untyped", STATE: "state", READ: "state-read", OWNED: "state-owned"}
     if name in apps:
         return lambda group, programs, *rest: start_app(group, programs, apps[name], *rest)
     peers = {RELAY: start_relay, FRAMED: start_framed, NODE: start_node, REDIS: start_redis, NATS: start_nats}
@@ -214,7 +215,7 @@ def present():
 
 
 def able(names, size):
-    return [name for name in names if name != STATE or size >= STATES_FROM]
+    return [name for name in names if name not in [STATE, READ, OWNED] or size >= STATES_FROM]
 
 
 def measure(names, programs, arguments):
@@ -264,7 +265,7 @@ def main():
     parser.add_argument("--only", nargs="+", help="measure these ways alone")
     arguments = at_least_one(parser, parser.parse_args())
     programs = build()
-    names = [TYPED, UNTYPED, STATE, RELAY, FRAMED, *present()]
+    names = [TYPED, UNTYPED, STATE, READ, OWNED, RELAY, FRAMED, *present()]
     names = [name for name in names if not arguments.only or name in [*arguments.only, RELAY, FRAMED]]
     print(f"{machine()}; {arguments.rounds} rounds\n")
     for key, by_name in measure(names, programs, arguments).items():

@@ -1,10 +1,12 @@
 //! States in sealed memory: one copy for all, stopped workers, and when a version is everywhere.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use hatchery::status::Status;
 use hatchery::testing::{Cluster, eventually, send_signal};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
+use serde_json::Value;
 
 use crate::harness::{FAST, ask_all, kill, log_lines, pids, site};
 
@@ -91,6 +93,44 @@ fn a_stopped_worker_costs_nothing_and_has_the_newest_version_when_it_goes_on() {
     await_file(&cluster, "everywhere-101");
     await_round(&cluster, 101, 4 * MIB);
     assert_eq!(cluster.status().workers[1].process.pid, Some(stopped));
+}
+
+/// The inodes of the sealed memory that a process has mapped.
+fn mapped(pid: u64) -> BTreeSet<u64> {
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let ours = maps.lines().filter(|line| line.contains("/memfd:hatchery"));
+    ours.map(|line| line.split_whitespace().nth(4).unwrap().parse().unwrap()).collect()
+}
+
+/// Waits until each worker has the picture of `round` whole and has the first one, and maps `count` memories; these.
+fn await_picture(cluster: &Cluster, round: u64, count: usize) -> BTreeSet<u64> {
+    eventually("every worker maps what it should", || {
+        let answers = ask_all(cluster, "/states/picture");
+        let has =
+            |answer: &Value| answer["round"] == round && answer["newest"] == round && answer["kept"] == 1;
+        let maps: Vec<_> = answers.iter().map(|answer| mapped(answer["pid"].as_u64().unwrap())).collect();
+        let same = maps.iter().all(|one| *one == maps[0] && one.len() == count);
+        (same && answers.iter().all(has)).then(|| maps[0].clone())
+    })
+}
+
+#[test]
+fn shared_bytes_are_in_one_memory_for_all_workers_and_stay_while_somebody_holds_them() {
+    let config = |rounds| format!("[states]\npicture_bytes = {}\nbulk_rounds = {rounds}", 4 * MIB);
+    let options = [FAST, &["--workers", "8"]].concat();
+    let cluster = Cluster::start_at(site(&config(1)), &options);
+    let first = await_picture(&cluster, 1, 1);
+    cluster.site().configure("default.toml", &config(7));
+    let both = await_picture(&cluster, 7, 2);
+    assert!(both.is_superset(&first), "the first is kept, those between are gone: {first:?} {both:?}");
+    // The next agent publishes anew, from the first round on.
+    let agent = cluster.status().agent.process.pid.unwrap();
+    kill(agent);
+    let is_next = |status: &Status| status.agent.process.pid.is_some_and(|pid| pid != agent);
+    let _ = cluster.wait_for("the next agent", is_next);
+    cluster.site().configure("default.toml", &config(9));
+    let last = await_picture(&cluster, 9, 2);
+    assert!(last.is_superset(&first) && last != both, "{first:?} {both:?} {last:?}");
 }
 
 /// All of the machine's; others use it, too, so that it is shown and not judged.

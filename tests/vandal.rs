@@ -1,5 +1,8 @@
-//! An app whose workers of the group `jobs` speak on their links by themselves: they say hello and ready as any process
+//! An app whose workers of the group `jobs`, and whose agent if `VANDAL_AGENT` is set, speak on their links by themselves: they say hello and ready as any process
 //! does, and then, when a test says so by a file, what no process should. Nothing of the framework's framing is used.
+
+#[path = "vandal/memory.rs"]
+mod memory;
 
 use std::fs;
 use std::io::{IoSlice, Read, Write};
@@ -56,6 +59,13 @@ async fn idle(worker: Worker) -> hatchery::Result {
 }
 
 async fn serve(worker: Worker) -> hatchery::Result {
+    let observer = worker.clone();
+    tokio::spawn(async move {
+        while let Err(problem) = observer.observe::<Words>().await {
+            tracing::warn!("{problem}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
     let name = json!({ "pid": std::process::id(), "generation": worker.generation() });
     Ok(worker.serve(Router::new().route("/whoami", get(async move || Json(name)))).await?)
 }
@@ -64,6 +74,7 @@ async fn serve(worker: Worker) -> hatchery::Result {
 const HELLO: u8 = 1;
 const WELCOME: u8 = 2;
 const READY: u8 = 3;
+const PUBLISH: u8 = 7;
 const FAILED: u8 = 6;
 const PULSE: u8 = 13;
 const MESSAGE: u8 = 23;
@@ -110,12 +121,16 @@ fn address(form: u8, group: u8, index: u8, pid: u32) -> [u8; 8] {
     [form, group, index, 0, a, b, c, d]
 }
 
+/// The index that stands for the agent.
+const AGENTS: u8 = 99;
+
 /// A map with one unknown field, which is a list of a list of a list …
 fn nested(depth: usize) -> Vec<u8> {
     [&[0x81, 0xa1, b'x'][..], &vec![0x91; depth]].concat()
 }
 
 struct Vandal {
+    /// Of the agent, one that no worker has.
     index: u8,
     generation: String,
     link: UnixStream,
@@ -125,9 +140,11 @@ struct Vandal {
 }
 
 impl Vandal {
-    /// The vandal of a role such as `jobs.0@1`.
+    /// The vandal of a role such as `jobs.0@1`, or `agent@1`.
     fn of(role: &str) -> Option<Self> {
-        let (index, generation) = role.strip_prefix("jobs.")?.split_once('@')?;
+        let is_bad = std::env::var_os("VANDAL_AGENT").is_some();
+        let agent = role.strip_prefix("agent@").filter(|_| is_bad).map(|generation| ("99", generation));
+        let (index, generation) = agent.or_else(|| role.strip_prefix("jobs.")?.split_once('@'))?;
         let link = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned().ok()?);
         link.set_nonblocking(false).ok()?;
         Some(Self {
@@ -161,13 +178,16 @@ impl Vandal {
         let word = |text: &str| [&[0xd9, u8::try_from(text.len()).unwrap_or(255)], text.as_bytes()].concat();
         let facts = fs::metadata("/proc/self/exe").ok();
         let build = facts.map(|facts| format!("{:x}-{:x}", facts.dev(), facts.ino())).unwrap_or_default();
-        let slot =
-            [&[0x81][..], &word("worker"), &[0x82], &word("group"), &word("jobs"), &word("index")].concat();
+        let worker = [&[0x81][..], &word("worker"), &[0x82], &word("group"), &word("jobs"), &word("index")];
+        let slot = match self.index {
+            AGENTS => word("agent"),
+            index => [&worker.concat()[..], &[index]].concat(),
+        };
         let generation = self.generation.parse().unwrap_or(1);
         let fields = [
             [word("protocol"), vec![3]].concat(),
             [word("build"), word(&build)].concat(),
-            [word("slot"), slot, vec![self.index]].concat(),
+            [word("slot"), slot].concat(),
             [word("generation"), vec![generation]].concat(),
         ];
         body(HELLO, &[vec![0x84], fields.concat()].concat())
@@ -265,6 +285,7 @@ impl Vandal {
                 self.say(&body(PULSE, &[0x80])[..20]);
                 std::process::abort();
             }
+            "memory" => self.publish_everything(),
             harmless => self.annoy(harmless, nobody),
         }
     }

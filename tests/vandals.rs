@@ -1,6 +1,7 @@
 //! Children that say what no child should: the link of such a one is closed and it is replaced, and nobody else notices.
 
 use std::fs;
+use std::process::{Command, Stdio};
 
 use hatchery::Reason;
 use hatchery::status::{ClusterState, ProcessStatus, Status};
@@ -134,4 +135,39 @@ fn a_process_that_floods_the_master_costs_nobody_anything() {
         "nobody ended"
     );
     assert_eq!(last.state, ClusterState::Running);
+}
+
+/// How many mappings of memory files a process has.
+fn mapped(pid: u32) -> usize {
+    fs::read_to_string(format!("/proc/{pid}/maps")).unwrap().matches("/memfd:").count()
+}
+
+#[test]
+fn an_agent_that_publishes_what_is_no_sealed_memory_harms_nobody() {
+    let site = Site::new(env!("CARGO_BIN_EXE_vandal"));
+    site.configure("default.toml", "");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vandal"));
+    command.args(["start", "--listen", "127.0.0.1:0", "--workers", "2"]).args(FAST);
+    command.args(["--set", "cluster.heartbeat_timeout=0s"]).env("VANDAL_AGENT", "1");
+    command.current_dir(site.dir()).stdin(Stdio::null());
+    let cluster = Cluster::start_by(command, site);
+    let (first, files) = (cluster.status(), open_files(cluster.pid()));
+    let peak_before = peak(&cluster);
+    fs::write(cluster.site().dir().join("order"), "memory").unwrap();
+    fs::rename(cluster.site().dir().join("order"), cluster.site().dir().join("deed.99")).unwrap();
+    eventually("the deed", || cluster.site().dir().join("done.99").exists().then_some(()));
+    let last = cluster.wait_for("all is published that can be", |status| {
+        status.states.iter().any(|state| state.name == "words" && state.version == 20)
+    });
+    assert!(last.states.iter().all(|state| ["words", "config"].contains(&&*state.name)), "{:?}", last.states);
+    let problem = "the state `words` cannot be decoded as `vandal::Words`: invalid type: integer";
+    eventually(problem, || (!log_lines(cluster.site(), "web", problem).is_empty()).then_some(()));
+    let pids = |status: &Status| status.workers.iter().map(|worker| worker.process.pid).collect::<Vec<_>>();
+    assert_eq!((pids(&first), first.agent.process.pid), (pids(&last), last.agent.process.pid));
+    for worker in pids(&last).into_iter().flatten() {
+        assert_eq!(mapped(worker), 0);
+    }
+    // The newest version stays with the master.
+    eventually("no descriptor stays open", || (open_files(cluster.pid()) <= files + 2).then_some(()));
+    assert!(peak(&cluster) < peak_before + (32 << 20), "the master had {} bytes", peak(&cluster));
 }

@@ -87,7 +87,7 @@ impl<T: fmt::Debug> fmt::Debug for Gathered<T> {
 
 /// A set whose type only those who gather it know.
 trait Feed: Any + Send + Sync {
-    fn put(&self, what: &str, from: Address, origin: Origin, payload: &[u8]) -> Result<(), CodecError>;
+    fn put(&self, what: &str, from: Address, origin: Origin, payload: &Bytes) -> Result<(), CodecError>;
     fn remove(&self, from: Address);
 }
 
@@ -109,8 +109,8 @@ impl<T> Cell<T> {
 }
 
 impl<T: DeserializeOwned + Send + Sync + 'static> Feed for Cell<T> {
-    fn put(&self, what: &str, from: Address, origin: Origin, payload: &[u8]) -> Result<(), CodecError> {
-        let value = Arc::new(codec::decode(what, payload)?);
+    fn put(&self, what: &str, from: Address, origin: Origin, payload: &Bytes) -> Result<(), CodecError> {
+        let value = Arc::new(codec::decode_shared(what, payload)?);
         self.change(|values| drop(values.insert(from, Contributed { origin, value })));
         Ok(())
     }
@@ -164,7 +164,7 @@ impl Contributions {
         }
         entry.values.insert(from, (number, frame.shared_payload()));
         if let (Some(feed), Some(origin)) = (&entry.feed, self.roll.origin(from)) {
-            feed.put(&describe(frame.topic(), &origin), from, origin, frame.payload())?;
+            feed.put(&describe(frame.topic(), &origin), from, origin, &frame.shared_payload())?;
         }
         entry.changes.send_replace(());
         Ok(())

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::routing::get;
 use axum::{Json, Router};
-use hatchery::{Agent, KeyFeed, Observed, Topic, Worker};
+use hatchery::{Agent, KeyFeed, Observed, SharedBytes, Topic, Worker};
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
@@ -29,6 +29,8 @@ pub(crate) struct States {
     bulk_bytes: usize,
     /// How often it is published, counted from the start.
     bulk_rounds: u64,
+    /// How large the picture is, which is published with the large state; none at 0.
+    picture_bytes: usize,
     /// Each worker contributes its index, and the agent gathers them.
     contribute: bool,
 }
@@ -112,6 +114,23 @@ impl<'de> Deserialize<'de> for Bulk {
     }
 }
 
+/// Bytes that are all the round's number.
+#[derive(Debug, Serialize, Deserialize)]
+struct Picture {
+    round: u64,
+    pixels: SharedBytes,
+}
+
+impl Topic for Picture {
+    const NAME: &'static str = "picture";
+}
+
+impl Picture {
+    fn of(round: u64, bytes: usize) -> Self {
+        Self { round, pixels: vec![round as u8; bytes].into() }
+    }
+}
+
 /// What the agent does.
 pub(crate) async fn lead(agent: &Agent, config: &Observed<ProbeConfig>) -> hatchery::Result {
     let states = config.get().states.clone();
@@ -120,6 +139,9 @@ pub(crate) async fn lead(agent: &Agent, config: &Observed<ProbeConfig>) -> hatch
     assert!(agent.publish_keyed(|feed: KeyFeed<Tick>| feed_key(feed)).is_err(), "one publisher");
     if states.bulk_bytes > 0 {
         tokio::spawn(publish_bulk(agent.clone(), config.clone()));
+    }
+    if states.picture_bytes > 0 {
+        tokio::spawn(publish_picture(agent.clone(), config.clone()));
     }
     if states.contribute {
         tokio::spawn(gather(agent.clone()));
@@ -175,6 +197,19 @@ async fn publish_bulk(agent: Agent, mut config: Observed<ProbeConfig>) -> hatche
     }
 }
 
+async fn publish_picture(agent: Agent, mut config: Observed<ProbeConfig>) -> hatchery::Result {
+    let bytes = config.get().states.picture_bytes;
+    let mut round = 1;
+    let picture = agent.publish(Picture::of(round, bytes)).await?;
+    loop {
+        while round < config.get().states.bulk_rounds {
+            round += 1;
+            picture.set(Picture::of(round, bytes)).await?;
+        }
+        config.changed().await;
+    }
+}
+
 /// Writes down each set.
 async fn gather(agent: Agent) -> hatchery::Result {
     let mut loads = agent.gather::<Load>()?;
@@ -206,6 +241,16 @@ pub(crate) async fn pages(worker: Worker, config: Observed<ProbeConfig>) -> hatc
             *bulk.lock().unwrap_or_else(|error| error.into_inner()) = observed;
         }
     });
+    let picture = Arc::<Mutex<Option<(SharedBytes, Observed<Picture>)>>>::default();
+    tokio::spawn({
+        let (worker, picture) = (worker.clone(), Arc::clone(&picture));
+        async move {
+            let observed = worker.observe::<Picture>().await.ok();
+            // The pixels that came first are kept.
+            *picture.lock().unwrap_or_else(|error| error.into_inner()) =
+                observed.map(|observed| (observed.get().pixels.clone(), observed));
+        }
+    });
     let index = worker.index();
     let keys = async move || -> Json<Value> {
         let seen = seen.lock().unwrap_or_else(|error| error.into_inner());
@@ -216,7 +261,23 @@ pub(crate) async fn pages(worker: Worker, config: Observed<ProbeConfig>) -> hatc
         let (round, bytes) = bulk.map(|bulk| bulk.get()).map_or((0, 0), |bulk| (bulk.round, bulk.bytes));
         Json(json!({ "index": index, "round": round, "bytes": bytes }))
     };
-    Ok(Router::new().route("/states/keys", get(keys)).route("/states/large", get(large)))
+    let picture = async move || -> Json<Value> {
+        let picture = picture.lock().unwrap_or_else(|error| error.into_inner()).clone();
+        let (kept, round, newest) = picture.map_or_else(Default::default, |(kept, picture)| {
+            let newest = picture.get();
+            (colour(&kept), newest.round, colour(&newest.pixels))
+        });
+        let pid = std::process::id();
+        Json(json!({ "index": index, "pid": pid, "kept": kept, "round": round, "newest": newest }))
+    };
+    let router = Router::new().route("/states/keys", get(keys)).route("/states/large", get(large));
+    Ok(router.route("/states/picture", get(picture)))
+}
+
+/// What all of these bytes are; none if they are not all the same.
+fn colour(pixels: &[u8]) -> Option<u8> {
+    let first = *pixels.first()?;
+    pixels.iter().all(|pixel| *pixel == first).then_some(first)
 }
 
 /// Observes the keys that the configuration names, each in a task that ends with its name there.

@@ -1,11 +1,12 @@
-//! The app whose bus is measured. `BUS_TASK` says what: `typed`, `untyped`, `state`, `ask` or `ask-many`, then
-//! `COUNT SIZE PAUSE_US`. A state is published anew when every worker has it.
+//! The app whose bus is measured. `BUS_TASK` says what: `typed`, `untyped`, `state`, `state-read`, `state-owned`, `ask` or
+//! `ask-many`, then `COUNT SIZE PAUSE_US`. A state is published anew when every worker has it.
 
+use std::ops::Deref;
 use std::process::ExitCode;
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
-use hatchery::{Agent, App, Observed, Peer, Request, Topic, Worker};
+use hatchery::{Agent, App, Observed, Peer, Request, SharedBytes, Topic, Worker};
 use hatchery_bench::bus::{Notes, Task, now, sent_at, tell_sender};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
@@ -29,6 +30,43 @@ struct Blob(ByteBuf);
 
 impl Topic for Blob {
     const NAME: &'static str = "blob";
+}
+
+/// The same without a copy in each process.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+struct Shared(SharedBytes);
+
+impl Topic for Shared {
+    const NAME: &'static str = "shared";
+}
+
+impl From<Vec<u8>> for Blob {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes.into())
+    }
+}
+
+impl From<Vec<u8>> for Shared {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes.into())
+    }
+}
+
+impl Deref for Blob {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Deref for Shared {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -62,8 +100,10 @@ async fn send(agent: Agent) -> hatchery::Result {
     if kind.starts_with("ask") {
         return Ok(());
     }
-    if kind == "state" {
-        return publish(&agent, task).await;
+    match &*kind {
+        "state" | "state-read" => return publish::<Shared>(&agent, task).await,
+        "state-owned" => return publish::<Blob>(&agent, task).await,
+        _ => {}
     }
     tell_sender("begin")?;
     // The number, the names and the time take their share of the size.
@@ -74,7 +114,7 @@ async fn send(agent: Agent) -> hatchery::Result {
                 let tick = Tick { sent_at: now(), number, symbol: symbol.clone() };
                 agent.broadcast_to("web", &tick).await?;
             }
-            _ => agent.broadcast_to("web", &Blob(ByteBuf::from(task.payload()))).await?,
+            _ => agent.broadcast_to("web", &Blob::from(task.payload())).await?,
         }
         if !task.pause.is_zero() {
             tokio::time::sleep(task.pause).await;
@@ -84,15 +124,18 @@ async fn send(agent: Agent) -> hatchery::Result {
     Ok(())
 }
 
+/// The bytes of a page of memory.
+const PAGE: usize = 4096;
+
 /// This version is there before anything is measured.
 const UNMEASURED: u64 = 1;
 
-async fn publish(agent: &Agent, task: Task) -> hatchery::Result {
-    let state = agent.publish(Blob(ByteBuf::new())).await?;
+async fn publish<T: Topic + From<Vec<u8>>>(agent: &Agent, task: Task) -> hatchery::Result {
+    let state = agent.publish(T::from(Vec::new())).await?;
     state.until_everywhere(UNMEASURED).await?;
     tell_sender("begin")?;
     for _ in 0..task.count {
-        let version = state.set(Blob(ByteBuf::from(task.payload()))).await?;
+        let version = state.set(T::from(task.payload())).await?;
         state.until_everywhere(version).await?;
         if !task.pause.is_zero() {
             tokio::time::sleep(task.pause).await;
@@ -114,11 +157,19 @@ async fn receive(worker: Worker) -> hatchery::Result {
         "untyped" => {
             let mut blobs = worker.subscribe::<Blob>()?;
             worker.ready().await?;
-            while !notes.take(sent_at(&blobs.next().await?.0)) {}
+            while !notes.take(sent_at(&blobs.next().await?)) {}
         }
         "state" => {
             worker.ready().await?;
-            follow(worker.observe().await?, &mut notes).await;
+            follow::<Shared>(worker.observe().await?, &mut notes, sent_at).await;
+        }
+        "state-read" => {
+            worker.ready().await?;
+            follow::<Shared>(worker.observe().await?, &mut notes, sent_at_and_read).await;
+        }
+        "state-owned" => {
+            worker.ready().await?;
+            follow::<Blob>(worker.observe().await?, &mut notes, sent_at).await;
         }
         _ => {
             worker.ready().await?;
@@ -131,15 +182,24 @@ async fn receive(worker: Worker) -> hatchery::Result {
     Ok(())
 }
 
+/// When it was sent, after a look at every page.
+fn sent_at_and_read(payload: &[u8]) -> u64 {
+    std::hint::black_box(payload.iter().step_by(PAGE).fold(0, |all, byte| all ^ byte));
+    sent_at(payload)
+}
+
 /// Notes each version up to the last. One that the observer was too late for counts as received all the same: this
 /// process acknowledged each before the next was published, and only the observer had its turn later.
-async fn follow(mut blob: Observed<Blob>, notes: &mut Notes) {
+async fn follow<T>(mut blob: Observed<T>, notes: &mut Notes, look: fn(&[u8]) -> u64)
+where
+    T: Deref<Target = [u8]>,
+{
     let (mut noted, mut latest) = (UNMEASURED, blob.get());
     loop {
         if latest.version() > noted {
             notes.pass(latest.version() - noted - 1);
             noted = latest.version();
-            if notes.take(sent_at(&latest.0)) {
+            if notes.take(look(&latest)) {
                 return;
             }
         }

@@ -1,11 +1,12 @@
 //! Payloads: MessagePack with named fields, so that an older or newer program can read what it knows.
 
-use std::io::{self, BufRead, Read, Write};
+use std::io::{self, Write};
 
+use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::discretion;
+use super::{discretion, shared};
 
 /// How deeply a payload may be nested. Each level takes stack, also of what is passed over as unknown.
 const DEPTH: usize = 128;
@@ -43,6 +44,25 @@ pub(crate) fn unwritable<T>(what: &str, error: &io::Error) -> CodecError {
     failed::<T>(what, "encoded", error.to_string())
 }
 
+/// What cannot be had to be decoded.
+pub(crate) fn unreadable<T>(what: &str, error: &io::Error) -> CodecError {
+    failed::<T>(what, "decoded", error.to_string())
+}
+
+/// Decodes all of `source`, of which the value may keep slices.
+pub(crate) fn decode_shared<T: DeserializeOwned>(what: &str, source: &Bytes) -> Result<T, CodecError> {
+    decode_within(what, source, source)
+}
+
+/// Decodes all of `bytes`, which are a part of `source`. The value may keep slices of that.
+pub(crate) fn decode_within<T: DeserializeOwned>(
+    what: &str,
+    bytes: &[u8],
+    source: &Bytes,
+) -> Result<T, CodecError> {
+    shared::within(source, bytes.len(), || decode(what, bytes))
+}
+
 /// Decodes all of `bytes`; what is left over is an error, which the decoder itself would pass over.
 pub(crate) fn decode<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, CodecError> {
     let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
@@ -52,38 +72,23 @@ pub(crate) fn decode<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T,
     let ends = |next| matches!(next, Err(rmp_serde::decode::Error::InvalidMarkerRead(_)));
     match value {
         Ok(value) if ends(bool::deserialize(&mut deserializer)) => Ok(value),
-        // Only a reader knows how far it came.
-        _ => decode_from(what, bytes),
+        _ => explain(what, bytes),
     }
 }
 
-/// Decodes all that `source` has, piece by piece.
-pub(crate) fn decode_from<T: DeserializeOwned>(what: &str, source: impl BufRead) -> Result<T, CodecError> {
-    let mut source = Counted { source, at: 0 };
-    let mut deserializer = rmp_serde::Deserializer::new(&mut source);
+/// Decodes once more to say how far it came, which only a reader knows.
+fn explain<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, CodecError> {
+    let mut rest = bytes;
+    let mut deserializer = rmp_serde::Deserializer::new(&mut rest);
     deserializer.set_max_depth(DEPTH);
     let value = T::deserialize(&mut deserializer).map_err(|error| discretion::of_decoding(&error));
     drop(deserializer);
+    let at = bytes.len() - rest.len();
     let wrong = |problem: String| failed::<T>(what, "decoded", problem);
-    let value = value.map_err(|problem| wrong(format!("{problem}, before byte {}", source.at)))?;
-    match source.source.fill_buf() {
-        Ok([]) => Ok(value),
-        Ok(_) => Err(wrong(format!("bytes are left over from byte {} on", source.at))),
-        Err(error) => Err(wrong(error.to_string())),
-    }
-}
-
-/// Knows how much was read from it.
-struct Counted<R> {
-    source: R,
-    at: u64,
-}
-
-impl<R: Read> Read for Counted<R> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let count = self.source.read(into)?;
-        self.at += count as u64;
-        Ok(count)
+    match value {
+        Ok(value) if rest.is_empty() => Ok(value),
+        Ok(_) => Err(wrong(format!("bytes are left over from byte {at} on"))),
+        Err(problem) => Err(wrong(format!("{problem}, before byte {at}"))),
     }
 }
 
@@ -129,10 +134,10 @@ mod tests {
             (&[0x81, 0xa1, b'x', 0xc6, 0xff, 0xff, 0xff, 0xff][..], ""),
             (&[0x81, 0xdb, 0xff, 0xff, 0xff, 0xff][..], ""),
         ] {
-            // What a child decodes, and what the master does.
+            // By either decoder.
             let error = decode::<Known>("a bomb", bytes).unwrap_err().to_string();
             assert!(error.contains(problem), "{error}");
-            let error = decode_from::<Known>("a bomb in memory", bytes).unwrap_err().to_string();
+            let error = explain::<Known>("a bomb", bytes).unwrap_err().to_string();
             assert!(error.contains(problem), "{error}");
             assert!(decode::<crate::bus::control::Pulse>("a bomb", bytes).is_err());
             assert!(decode::<Vec<crate::status::DutyStatus>>("a bomb", bytes).is_err());
@@ -149,12 +154,12 @@ mod tests {
             type Value = (u64, Option<String>, Vec<Option<bool>>);
             let whole = encode("a value", &value).unwrap();
             prop_assert_eq!(&decode::<Value>("a value", &whole).unwrap(), &value);
-            prop_assert_eq!(&decode_from::<Value>("a value", &whole[..]).unwrap(), &value);
+            prop_assert_eq!(&explain::<Value>("a value", &whole).unwrap(), &value);
             // Each byte is another marker, also of what is longer than the rest.
             for marker in 0..=u8::MAX {
                 let bytes = [&whole[..], &[marker], &rest].concat();
                 let error = decode::<Value>("a value", &bytes).map_err(|error| error.to_string());
-                let other = decode_from::<Value>("a value", &bytes[..]).map_err(|error| error.to_string());
+                let other = explain::<Value>("a value", &bytes).map_err(|error| error.to_string());
                 prop_assert!(error.is_err(), "{marker:#x} is passed over");
                 prop_assert_eq!(error, other);
             }

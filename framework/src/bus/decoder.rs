@@ -47,6 +47,8 @@ pub(crate) struct Item<'a> {
     pub(crate) number: u64,
     pub(crate) route: Route,
     pub(crate) payload: &'a [u8],
+    /// What the payload is a part of.
+    pub(crate) source: &'a Bytes,
 }
 
 /// A run on the way to its reader, who takes one message after the other.
@@ -68,7 +70,7 @@ impl Unrolled {
         let Glimpse { length, number, time } = Glimpse::of(rest)?;
         let payload = rest.get(HEAD + usize::from(self.run.topic_length)..length)?;
         self.at += length;
-        Some(Item { number, route: Route { time, ..self.run.route }, payload })
+        Some(Item { number, route: Route { time, ..self.run.route }, payload, source: &self.run.bytes })
     }
 
     /// The next message as a frame of its own.

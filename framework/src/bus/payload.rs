@@ -1,7 +1,6 @@
 //! The payload of a state, in the frame or in sealed memory: how it is made, read and sent is the same for both.
 
 use std::fmt;
-use std::io::BufRead;
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -9,7 +8,8 @@ use serde::de::DeserializeOwned;
 
 use super::codec::{self, CodecError};
 use super::frame::{Frame, Kind, MAX_LENGTH};
-use super::memory::{LARGE, MemoryError, Sealed, Sink, Taken};
+use super::memory::{LARGE, Sink, Taken};
+use super::sealed::{MemoryError, Sealed};
 
 /// The most bytes of all retained states together, and so of one.
 pub(crate) const RETAINED: usize = 256 << 20;
@@ -77,12 +77,16 @@ impl Payload {
         Self::Bytes(bytes.into())
     }
 
-    /// What a frame carries.
+    /// What a frame carries. What is more than all states may be is not even looked into.
     pub(crate) fn of_frame(frame: &Frame) -> Result<Self, MemoryError> {
-        if frame.is_in_memory() {
-            return Sealed::carried_by(frame).map(Self::Sealed);
+        if !frame.is_in_memory() {
+            return Ok(Self::Bytes(frame.shared_payload()));
         }
-        Ok(Self::Bytes(frame.shared_payload()))
+        let sealed = Sealed::carried_by(frame)?;
+        match (sealed.length(), RETAINED as u64) {
+            (length, limit) if length > limit => Err(MemoryError::TooLarge { length, limit }),
+            _ => Ok(Self::Sealed(sealed)),
+        }
     }
 
     /// A frame that carries it.
@@ -95,21 +99,24 @@ impl Payload {
         }
     }
 
+    /// Decodes it. What is large in it stays where it is, if its type can share it.
     pub(crate) fn decode<T: DeserializeOwned>(&self, what: &str) -> Result<T, CodecError> {
         match self {
-            Self::Bytes(bytes) => codec::decode(what, bytes),
-            Self::Sealed(sealed) => match sealed.whole() {
-                Some(bytes) => codec::decode(what, &bytes),
-                None => codec::decode_from(what, sealed.reader()),
-            },
+            Self::Bytes(bytes) => codec::decode_shared(what, bytes),
+            Self::Sealed(sealed) => {
+                let bytes = sealed.bytes().map_err(|error| codec::unreadable::<T>(what, &error))?;
+                codec::decode_shared(what, &bytes)
+            }
         }
     }
 
-    /// Whether these are its bytes.
+    /// Whether these are its bytes; what cannot be read does not have them.
     pub(crate) fn is(&self, bytes: &[u8]) -> bool {
         match self {
             Self::Bytes(own) => own == bytes,
-            Self::Sealed(sealed) => sealed.length() == bytes.len() as u64 && reads(sealed.reader(), bytes),
+            Self::Sealed(sealed) => {
+                sealed.length() == bytes.len() as u64 && sealed.bytes().is_ok_and(|own| own == bytes)
+            }
         }
     }
 
@@ -129,25 +136,13 @@ impl Payload {
     }
 }
 
-/// Whether `source` has exactly these bytes; what cannot be read does not.
-fn reads(mut source: impl BufRead, bytes: &[u8]) -> bool {
-    let mut rest = bytes;
-    loop {
-        match source.fill_buf() {
-            Ok([]) => return rest.is_empty(),
-            Ok(piece) => {
-                let Some(after) = rest.strip_prefix(piece) else { return false };
-                rest = after;
-                let count = piece.len();
-                source.consume(count);
-            }
-            Err(_) => return false,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use rustix::fs::{MemfdFlags, fcntl_add_seals, ftruncate, memfd_create};
+
+    use super::super::sealed::SEALS;
     use super::*;
 
     #[test]
@@ -164,6 +159,22 @@ mod tests {
             assert_eq!(arrived.length(), bytes.len() as u64);
             assert!(Payload::of_bytes(bytes.clone()).is(&bytes));
         }
+    }
+
+    #[test]
+    fn memory_of_more_than_all_states_may_be_is_refused_by_its_size_alone() {
+        let sealed = |length: u64| {
+            let memory = memfd_create("vast", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();
+            ftruncate(&memory, length).unwrap();
+            fcntl_add_seals(&memory, SEALS).unwrap();
+            Payload::of_frame(&Frame::about(Kind::State, "s", 1, &[]).with_memory(Arc::new(memory), 0))
+        };
+        let (most, vast) = (RETAINED as u64, 200 << 30);
+        assert_eq!(sealed(most).unwrap().length(), most);
+        let refused = sealed(vast);
+        assert!(
+            matches!(refused, Err(MemoryError::TooLarge { length, limit }) if (length, limit) == (vast, most))
+        );
     }
 
     #[test]

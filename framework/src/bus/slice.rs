@@ -13,7 +13,12 @@ const SMALL: usize = 16 << 10;
 
 /// `bytes` for whoever keeps them: they keep no more memory than they count.
 pub(crate) fn kept(bytes: &Bytes) -> Bytes {
-    if bytes.len() < KEPT { Bytes::copy_from_slice(bytes) } else { bytes.clone() }
+    if may_be_kept(bytes.len()) { bytes.clone() } else { Bytes::copy_from_slice(bytes) }
+}
+
+/// Whether a slice of `length` bytes may be kept as it is, without an end in sight.
+pub(super) fn may_be_kept(length: usize) -> bool {
+    length >= KEPT
 }
 
 /// `bytes` for a queue in which `waiting` bytes wait already.

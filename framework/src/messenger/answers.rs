@@ -67,7 +67,7 @@ impl Messenger {
         let limit = self.process.launch().bus.message_bytes();
         let process = self.process.clone();
         let handler: Handler = Box::new(move |Letter { payload, route, number, .. }| {
-            let answering = codec::decode::<Q>(Q::NAME, &payload).map(&answer);
+            let answering = codec::decode_shared::<Q>(Q::NAME, &payload).map(&answer);
             let process = process.clone();
             Box::pin(async move {
                 let outcome = match answering {

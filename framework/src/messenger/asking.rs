@@ -121,7 +121,7 @@ impl Messenger {
         given_up.is_answered = true;
         tracer.got_answer(topic, question, peer, outcome.as_ref().ok().map(Bytes::len));
         match outcome {
-            Ok(answer) => Ok(codec::decode(topic, &answer)?),
+            Ok(answer) => Ok(codec::decode_shared(topic, &answer)?),
             Err(problem) => Err(explain(problem, peer.clone(), topic)),
         }
     }

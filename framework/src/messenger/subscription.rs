@@ -111,7 +111,11 @@ impl<T: Topic> Subscription<T> {
                 Arrived::Letter(mut letter) => {
                     let attachments = Attachments::of(&mut letter);
                     let Letter { payload, route, number, .. } = letter;
-                    return read(&self.process, Item { number, route, payload: &payload }, attachments);
+                    return read(
+                        &self.process,
+                        Item { number, route, payload: &payload, source: &payload },
+                        attachments,
+                    );
                 }
                 Arrived::Missed(count) => {
                     self.process.mail().losses().note_missed(count);
@@ -155,9 +159,9 @@ fn read<T: Topic>(
     item: Item<'_>,
     attachments: Attachments,
 ) -> Result<Received<T>, ReceiveError> {
-    let Item { number, route, payload } = item;
-    let message =
-        codec::decode(T::NAME, payload).inspect_err(|_| process.mail().losses().note_unreadable())?;
+    let Item { number, route, payload, source } = item;
+    let message = codec::decode_within(T::NAME, payload, source)
+        .inspect_err(|_| process.mail().losses().note_unreadable())?;
     let id = MessageId { pid: route.from.pid, number };
     Ok(Received { message, origin: process.roll().origin(route.from), sent_at: route.time, id, attachments })
 }
