@@ -1,9 +1,10 @@
 //! Payloads: MessagePack with named fields, so that an older or newer program can read what it knows.
 
+use std::fmt;
 use std::io::{self, BufRead, Read, Write};
 
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::de::{DeserializeOwned, Visitor};
+use serde::{Deserializer, Serialize};
 
 use super::discretion;
 
@@ -25,9 +26,15 @@ pub(crate) fn encode<T: Serialize>(what: &str, value: &T) -> Result<Vec<u8>, Cod
     rmp_serde::to_vec_named(value).map_err(|error| unencoded::<T>(what, &error))
 }
 
-/// Encodes `value` behind the name of its topic, which also names it in the error.
-pub(crate) fn encode_behind<T: Serialize>(topic: &str, value: &T) -> Result<Vec<u8>, CodecError> {
-    let mut content = topic.as_bytes().to_vec();
+/// Encodes `value` behind the name of its topic, which also names it in the error. What takes `room` bytes altogether is
+/// written without moving what was written before.
+pub(crate) fn encode_behind<T: Serialize>(
+    topic: &str,
+    value: &T,
+    room: usize,
+) -> Result<Vec<u8>, CodecError> {
+    let mut content = Vec::with_capacity(room.max(topic.len()));
+    content.extend_from_slice(topic.as_bytes());
     rmp_serde::encode::write_named(&mut content, value).map_err(|error| unencoded::<T>(topic, &error))?;
     Ok(content)
 }
@@ -47,14 +54,41 @@ pub(crate) fn unwritable<T>(what: &str, error: &io::Error) -> CodecError {
 pub(crate) fn decode<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, CodecError> {
     let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
     deserializer.set_max_depth(DEPTH);
-    let value = T::deserialize(&mut deserializer);
-    // Nothing is left when not even a marker can be read. Of a boolean there is no more to read than that one.
-    let ends = |next| matches!(next, Err(rmp_serde::decode::Error::InvalidMarkerRead(_)));
-    match value {
-        Ok(value) if ends(bool::deserialize(&mut deserializer)) => Ok(value),
-        // Only a reader knows how far it came.
-        _ => decode_from(what, bytes),
+    match T::deserialize(&mut deserializer) {
+        Ok(value) if ends(&mut deserializer) => Ok(value),
+        _ => decode_again(what, bytes),
     }
+}
+
+/// Whether not even a marker can be read any more.
+fn ends<'de>(deserializer: impl Deserializer<'de, Error = rmp_serde::decode::Error>) -> bool {
+    matches!(deserializer.deserialize_option(OneMarker), Err(rmp_serde::decode::Error::InvalidMarkerRead(_)))
+}
+
+/// Reads one marker and nothing behind it.
+struct OneMarker;
+
+impl<'de> Visitor<'de> for OneMarker {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a marker")
+    }
+
+    fn visit_none<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, _: D) -> Result<(), D::Error> {
+        Ok(())
+    }
+}
+
+/// Only a reader knows how far it came, and it is slower.
+#[cold]
+#[inline(never)]
+fn decode_again<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, CodecError> {
+    decode_from(what, bytes)
 }
 
 /// Decodes all that `source` has, piece by piece.

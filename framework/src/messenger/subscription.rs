@@ -33,7 +33,8 @@ pub struct Received<T> {
     origin: Option<Origin>,
     sent_at: u64,
     id: MessageId,
-    attachments: Attachments,
+    /// Apart, because few messages have any and every message is moved.
+    attachments: Option<Box<Attachments>>,
 }
 
 /// What no two messages have in common while their senders live.
@@ -104,7 +105,7 @@ impl<T: Topic> Subscription<T> {
         loop {
             if let Some(item) = self.unrolled.as_mut().and_then(Unrolled::next) {
                 self.mailbox.unroll_one();
-                return read(&self.process, item, Attachments::default());
+                return read(&self.process, item, None);
             }
             match self.mailbox.next().await {
                 Arrived::Run(run) => self.unrolled = Some(Unrolled::new(run)),
@@ -153,7 +154,7 @@ impl<T> Drop for Subscription<T> {
 fn read<T: Topic>(
     process: &Process,
     item: Item<'_>,
-    attachments: Attachments,
+    attachments: Option<Box<Attachments>>,
 ) -> Result<Received<T>, ReceiveError> {
     let Item { number, route, payload } = item;
     let message =
@@ -185,7 +186,7 @@ impl<T> Received<T> {
     /// How many attachments came with it and were not taken out yet; those are closed with the message.
     #[must_use]
     pub fn attachments(&self) -> usize {
-        self.attachments.count()
+        self.attachments.as_ref().map_or(0, |attachments| attachments.count())
     }
 
     /// Takes out the next attachment, in the order in which they were sent. One that is of another kind stays, and can be
@@ -194,7 +195,7 @@ impl<T> Received<T> {
     /// # Errors
     /// When there is none, it is something else, or it was lost because a process had no free descriptor.
     pub fn take<A: Attach>(&mut self) -> Result<A, TakeError> {
-        self.attachments.take()
+        self.attachments.as_mut().ok_or(TakeError::Nothing)?.take()
     }
 
     /// The message alone.
