@@ -51,13 +51,23 @@ pub(crate) fn unwritable<T>(what: &str, error: &io::Error) -> CodecError {
 }
 
 /// Decodes all of `bytes`; what is left over is an error, which the decoder itself would pass over.
+#[inline]
 pub(crate) fn decode<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, CodecError> {
+    match decode_whole(bytes) {
+        Ok(value) => Ok(value),
+        Err(_) => decode_again(what, bytes),
+    }
+}
+
+/// The value that takes all of `bytes`, made where it stays: a copy just after it was written costs more than the rest.
+fn decode_whole<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, rmp_serde::decode::Error> {
     let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
     deserializer.set_max_depth(DEPTH);
-    match T::deserialize(&mut deserializer) {
-        Ok(value) if ends(&mut deserializer) => Ok(value),
-        _ => decode_again(what, bytes),
+    let value = T::deserialize(&mut deserializer);
+    if value.is_ok() && !ends(&mut deserializer) {
+        return Err(rmp_serde::decode::Error::OutOfRange);
     }
+    value
 }
 
 /// Whether not even a marker can be read any more.
