@@ -45,6 +45,8 @@ const PURE: &[&str] = &[
     "bus/link/queue.rs",
     "bus/outbox.rs",
     "bus/outbox/piece.rs",
+    "bus/packed.rs",
+    "bus/parcel.rs",
     "bus/pattern.rs",
     "bus/peer.rs",
     "bus/settings.rs",

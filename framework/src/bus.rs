@@ -19,6 +19,8 @@ pub(crate) mod kind;
 pub(crate) mod link;
 pub(crate) mod memory;
 pub(crate) mod outbox;
+mod packed;
+mod parcel;
 pub(crate) mod pattern;
 pub(crate) mod payload;
 pub(crate) mod peer;

@@ -112,8 +112,13 @@ async fn be_welcomed(
     mut receiver: Receiver,
     sender: Sender,
 ) -> Result<Option<Welcomed>> {
-    let hello =
-        Hello { protocol: PROTOCOL, build: build?, slot: role.slot.clone(), generation: role.generation };
+    let hello = Hello {
+        protocol: PROTOCOL,
+        build: build?,
+        slot: role.slot.clone(),
+        generation: role.generation,
+        packed: true,
+    };
     sender.send(Frame::new(Kind::Hello, 0, codec::encode("the hello", &hello)?)).await?;
     let mut states = Vec::new();
     let welcome = loop {

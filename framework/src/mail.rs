@@ -8,13 +8,14 @@ mod early;
 mod finish;
 mod letter;
 mod losses;
+mod made;
 mod mailbox;
 mod office;
 mod tracer;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -28,12 +29,13 @@ use crate::bus::link::Sender;
 use crate::bus::peer::Address;
 
 use answering::Begin;
-pub(crate) use answering::{Answering, Handler};
+pub(crate) use answering::{Answering, Handler, Taken};
 use audience::Audience;
 use awaited::Awaited;
 use early::Early;
 pub(crate) use letter::{Arrived, Letter};
 use losses::Losses;
+use made::Made;
 pub(crate) use mailbox::Mailbox;
 use office::Office;
 pub(crate) use tracer::{Tracer, now};
@@ -52,7 +54,7 @@ pub(crate) struct Mail {
     state: Mutex<State>,
     answers: Awaited<Answered>,
     receipts: Awaited<Receipt>,
-    last_number: AtomicU64,
+    made: Made,
     /// The questions that began since everything else had its turn.
     begun: AtomicU32,
     losses: Losses,
@@ -71,10 +73,6 @@ struct State {
     ended: bool,
 }
 
-/// The topic has an answering function already.
-#[derive(Debug)]
-pub(crate) struct Taken;
-
 impl Mail {
     pub(crate) fn new(address: Address, sender: Sender, limit: usize) -> Self {
         let early = Some(Early::default());
@@ -85,7 +83,7 @@ impl Mail {
             state: Mutex::new(state),
             answers: Awaited::default(),
             receipts: Awaited::default(),
-            last_number: AtomicU64::new(0),
+            made: Made::default(),
             begun: AtomicU32::new(0),
             losses: Losses::default(),
             tracer: Tracer::default(),
@@ -107,9 +105,9 @@ impl Mail {
         &self.tracer
     }
 
-    /// A number that no other message or question of this process has.
-    pub(crate) fn next_number(&self) -> u64 {
-        self.last_number.fetch_add(1, Ordering::Relaxed) + 1
+    /// What it knows of the messages and questions that it has made.
+    pub(crate) fn made(&self) -> &Made {
+        &self.made
     }
 
     /// What was lost of the mail that came.

@@ -197,6 +197,7 @@ impl Master {
             Action::Deliver { to, parcel } => self.deliver(to, parcel),
             Action::Confirm { to, number } => self.queue.push_back(Event::Confirm { to, number }),
             Action::AwaitRoom { id } => self.await_room(id),
+            Action::Pack { to } => self.pack(to),
             Action::Welcome { to, slot, generation, replaces } => {
                 self.welcome(to, &slot, generation, replaces)
             }

@@ -219,15 +219,16 @@ impl Messenger {
 
     /// A frame of this process's own with a new number.
     fn frame<T: Topic>(&self, kind: Kind, to: Address, value: &T) -> Result<Frame, SendError> {
-        topic::check(T::NAME)?;
-        let content = codec::encode_behind(T::NAME, value)?;
+        topic::check_of::<T>()?;
+        let mail = self.process.mail();
+        let content = codec::encode_behind(T::NAME, value, mail.made().likely_length())?;
+        mail.made().note_length(content.len());
         let limit = self.process.launch().bus.message_bytes();
         if content.len() > limit {
             return Err(SendError::TooLarge { topic: T::NAME, length: content.len(), limit });
         }
-        let mail = self.process.mail();
         let route = Route { to, from: mail.address(), time: now() };
-        Ok(Frame::of_content(kind, T::NAME, mail.next_number(), content).on(route))
+        Ok(Frame::of_content(kind, T::NAME, mail.made().next_number(), content).on(route))
     }
 }
 

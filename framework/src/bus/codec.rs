@@ -1,10 +1,11 @@
 //! Payloads: MessagePack with named fields, so that an older or newer program can read what it knows.
 
+use std::fmt;
 use std::io::{self, Write};
 
 use bytes::Bytes;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::de::{DeserializeOwned, Visitor};
+use serde::{Deserializer, Serialize};
 
 use super::{discretion, shared};
 
@@ -26,9 +27,15 @@ pub(crate) fn encode<T: Serialize>(what: &str, value: &T) -> Result<Vec<u8>, Cod
     rmp_serde::to_vec_named(value).map_err(|error| unencoded::<T>(what, &error))
 }
 
-/// Encodes `value` behind the name of its topic, which also names it in the error.
-pub(crate) fn encode_behind<T: Serialize>(topic: &str, value: &T) -> Result<Vec<u8>, CodecError> {
-    let mut content = topic.as_bytes().to_vec();
+/// Encodes `value` behind the name of its topic, which also names it in the error. What takes `room` bytes altogether is
+/// written without moving what was written before.
+pub(crate) fn encode_behind<T: Serialize>(
+    topic: &str,
+    value: &T,
+    room: usize,
+) -> Result<Vec<u8>, CodecError> {
+    let mut content = Vec::with_capacity(room.max(topic.len()));
+    content.extend_from_slice(topic.as_bytes());
     rmp_serde::encode::write_named(&mut content, value).map_err(|error| unencoded::<T>(topic, &error))?;
     Ok(content)
 }
@@ -64,19 +71,52 @@ pub(crate) fn decode_within<T: DeserializeOwned>(
 }
 
 /// Decodes all of `bytes`; what is left over is an error, which the decoder itself would pass over.
+#[inline]
 pub(crate) fn decode<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, CodecError> {
+    match decode_whole(bytes) {
+        Ok(value) => Ok(value),
+        Err(_) => explain(what, bytes),
+    }
+}
+
+/// The value that takes all of `bytes`, made where it stays: a copy just after it was written costs more than the rest.
+fn decode_whole<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, rmp_serde::decode::Error> {
     let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
     deserializer.set_max_depth(DEPTH);
     let value = T::deserialize(&mut deserializer);
-    // Nothing is left when not even a marker can be read. Of a boolean there is no more to read than that one.
-    let ends = |next| matches!(next, Err(rmp_serde::decode::Error::InvalidMarkerRead(_)));
-    match value {
-        Ok(value) if ends(bool::deserialize(&mut deserializer)) => Ok(value),
-        _ => explain(what, bytes),
+    if value.is_ok() && !ends(&mut deserializer) {
+        return Err(rmp_serde::decode::Error::OutOfRange);
+    }
+    value
+}
+
+/// Whether not even a marker can be read any more.
+fn ends<'de>(deserializer: impl Deserializer<'de, Error = rmp_serde::decode::Error>) -> bool {
+    matches!(deserializer.deserialize_option(OneMarker), Err(rmp_serde::decode::Error::InvalidMarkerRead(_)))
+}
+
+/// Reads one marker and nothing behind it.
+struct OneMarker;
+
+impl<'de> Visitor<'de> for OneMarker {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a marker")
+    }
+
+    fn visit_none<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, _: D) -> Result<(), D::Error> {
+        Ok(())
     }
 }
 
 /// Decodes once more to say how far it came, which only a reader knows.
+#[cold]
+#[inline(never)]
 fn explain<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, CodecError> {
     let mut rest = bytes;
     let mut deserializer = rmp_serde::Deserializer::new(&mut rest);

@@ -20,6 +20,9 @@ pub(crate) struct Hello {
     pub(crate) slot: Slot,
     /// The generation that spawned it.
     pub(crate) generation: u64,
+    /// Whether it takes many messages in one frame.
+    #[serde(default)]
+    pub(crate) packed: bool,
 }
 
 /// The body of an order to leave when others serve on; at a stop there is none.

@@ -9,149 +9,20 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::frame::{Frame, FrameError, Kind, MAX_DESCRIPTORS};
-use super::head::{Glimpse, HEAD, Head, LOST, Route, SORT, WAY};
-use super::slice;
+use super::head::{Glimpse, HEAD, Head, LOST, SORT, WAY};
+
+pub(crate) use super::parcel::{Item, Parcel, Run, Unrolled};
 
 /// Up to so many bytes, the memory of what was cut off may serve for what comes next.
 const KEPT: usize = 256 << 10;
-
-/// Messages as they stand on the wire, one after the other, of one sender, topic and receiver, so that they can be
-/// relayed as they are.
-#[derive(Clone)]
-pub(crate) struct Run {
-    pub(crate) bytes: Bytes,
-    pub(crate) count: u64,
-    /// Of the first.
-    pub(crate) route: Route,
-    topic_length: u8,
-}
-
-impl Run {
-    /// The topic of all of them. The decoder checked that it is UTF-8.
-    pub(crate) fn topic(&self) -> &str {
-        let topic = self.bytes.get(HEAD..HEAD + usize::from(self.topic_length)).unwrap_or_default();
-        std::str::from_utf8(topic).unwrap_or_default()
-    }
-}
-
-/// Names topic and sizes, never the payloads: they are the author's.
-impl fmt::Debug for Run {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Run of {} on {:?} ({} bytes)", self.count, self.topic(), self.bytes.len())
-    }
-}
-
-/// One message of a run.
-#[derive(Clone, Copy)]
-pub(crate) struct Item<'a> {
-    pub(crate) number: u64,
-    pub(crate) route: Route,
-    pub(crate) payload: &'a [u8],
-    /// What the payload is a part of.
-    pub(crate) source: &'a Bytes,
-}
-
-/// A run on the way to its reader, who takes one message after the other.
-#[derive(Debug)]
-pub(crate) struct Unrolled {
-    run: Run,
-    at: usize,
-}
-
-impl Unrolled {
-    pub(crate) fn new(run: Run) -> Self {
-        Self { run, at: 0 }
-    }
-
-    /// The next message.
-    pub(crate) fn next(&mut self) -> Option<Item<'_>> {
-        // All but the length, the number and the time is that of the first.
-        let rest = self.run.bytes.get(self.at..)?;
-        let Glimpse { length, number, time } = Glimpse::of(rest)?;
-        let payload = rest.get(HEAD + usize::from(self.run.topic_length)..length)?;
-        self.at += length;
-        Some(Item { number, route: Route { time, ..self.run.route }, payload, source: &self.run.bytes })
-    }
-
-    /// The next message as a frame of its own.
-    pub(crate) fn next_frame(&mut self) -> Option<Frame> {
-        let begin = self.at;
-        let Item { number, route, .. } = self.next()?;
-        let content = self.run.bytes.slice(begin + HEAD..self.at);
-        let topic_length = self.run.topic_length;
-        let length = u32::try_from(content.len()).unwrap_or(u32::MAX);
-        let head =
-            Head { length, kind: Kind::Message, topic_length, descriptors: 0, flags: 0, number, route };
-        Some(Frame::from_wire(&head, content, Vec::new()))
-    }
-}
-
-/// What is relayed at once.
-#[derive(Debug, Clone)]
-pub(crate) enum Parcel {
-    Frame(Frame),
-    Run(Run),
-}
-
-impl Parcel {
-    pub(crate) fn kind(&self) -> Kind {
-        match self {
-            Self::Frame(frame) => frame.kind(),
-            Self::Run(_) => Kind::Message,
-        }
-    }
-
-    pub(crate) fn route(&self) -> Route {
-        match self {
-            Self::Frame(frame) => frame.route(),
-            Self::Run(run) => run.route,
-        }
-    }
-
-    pub(crate) fn topic(&self) -> &str {
-        match self {
-            Self::Frame(frame) => frame.topic(),
-            Self::Run(run) => run.topic(),
-        }
-    }
-
-    /// How many frames it is.
-    pub(crate) fn count(&self) -> u64 {
-        match self {
-            Self::Frame(_) => 1,
-            Self::Run(run) => run.count,
-        }
-    }
-
-    /// How many descriptors it carries.
-    pub(crate) fn descriptors(&self) -> usize {
-        match self {
-            Self::Frame(frame) => frame.descriptors().len(),
-            Self::Run(_) => 0,
-        }
-    }
-
-    pub(crate) fn wire_length(&self) -> usize {
-        match self {
-            Self::Frame(frame) => frame.wire_length(),
-            Self::Run(run) => run.bytes.len(),
-        }
-    }
-
-    /// The same for whoever keeps it: it keeps no more memory than it counts.
-    pub(crate) fn kept(self) -> Self {
-        match self {
-            Self::Frame(frame) => Self::Frame(frame.kept()),
-            Self::Run(run) => Self::Run(Run { bytes: slice::kept(&run.bytes), ..run }),
-        }
-    }
-}
 
 /// Cuts a stream of bytes into frames.
 pub(crate) struct Decoder {
     limit: usize,
     /// The most descriptors of a frame of each kind.
     carries: fn(Kind) -> usize,
+    /// Whether many messages in one frame are a run; only the master makes such frames.
+    unpacks: bool,
     bytes: BytesMut,
     /// `None` stands for all those of one frame, which were lost.
     descriptors: VecDeque<Option<OwnedFd>>,
@@ -160,17 +31,18 @@ pub(crate) struct Decoder {
 impl Decoder {
     /// Frames of more than `limit` bytes are errors.
     pub(crate) fn new(limit: usize) -> Self {
-        Self { limit, carries: Kind::most_descriptors, bytes: BytesMut::new(), descriptors: VecDeque::new() }
+        let (bytes, descriptors) = (BytesMut::new(), VecDeque::new());
+        Self { limit, carries: Kind::most_descriptors, unpacks: true, bytes, descriptors }
     }
 
     /// The same for what a child sends, who may send fewer descriptors than the master.
     pub(crate) fn of_child(limit: usize) -> Self {
-        Self { carries: Kind::most_descriptors_of_child, ..Self::new(limit) }
+        Self { carries: Kind::most_descriptors_of_child, unpacks: false, ..Self::new(limit) }
     }
 
     /// The same for who has no descriptors to send.
     pub(crate) fn of_caller(limit: usize) -> Self {
-        Self { carries: |_| 0, ..Self::new(limit) }
+        Self { carries: |_| 0, unpacks: false, ..Self::new(limit) }
     }
 
     /// Takes what one read brought. Descriptors never arrive later than the bytes of their frame.
@@ -206,6 +78,10 @@ impl Decoder {
     /// The next whole frame, or all whole messages that follow one another and go the same way.
     pub(crate) fn next_parcel(&mut self) -> Result<Option<Parcel>, FrameError> {
         let Some(head) = self.head()? else { return Ok(None) };
+        if head.kind == Kind::Messages && self.unpacks {
+            self.check_topic(head.topic_length)?;
+            return Ok(Some(Parcel::Run(Run::unpacked(self.cut(head.wire_length()), &head))));
+        }
         if !is_plain_message(&head) {
             return self.take(head).map(|frame| Some(Parcel::Frame(frame)));
         }
@@ -215,8 +91,7 @@ impl Decoder {
             end += length;
             count += 1;
         }
-        let bytes = self.cut(end);
-        Ok(Some(Parcel::Run(Run { bytes, count, route: head.route, topic_length: head.topic_length })))
+        Ok(Some(Parcel::Run(Run::plain(self.cut(end), count, &head))))
     }
 
     /// The envelope of the next frame, if that is whole.

@@ -96,7 +96,8 @@ fn the_limits_and_words_of_the_document_are_those_of_the_code() {
 
 #[test]
 fn every_field_and_choice_that_a_worker_meets_is_in_the_document() {
-    let hello = Hello { protocol: 0, build: String::new(), slot: Slot::worker("py", 0), generation: 1 };
+    let hello =
+        Hello { protocol: 0, build: String::new(), slot: Slot::worker("py", 0), generation: 1, packed: true };
     let failure = Failure { reason: String::new(), detail: String::new() };
     let refusals = [Unanswered::NoSuchPeer, Unanswered::Codec, Unanswered::Refused]
         .map(|refusal| refusal(String::new()));

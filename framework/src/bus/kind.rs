@@ -111,6 +111,8 @@ kinds! {
     Leaving = 42,
     /// Master to child: no message and no question comes after this.
     Farewell = 43,
+    /// Master to child, if its hello says that it takes such: `number` messages on `topic` in one frame.
+    Messages = 44,
 }
 
 impl Kind {

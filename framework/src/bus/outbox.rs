@@ -62,6 +62,8 @@ pub(crate) struct Outbox {
     limit: usize,
     /// What a piece of copies was in before, for the next.
     spare: Vec<u8>,
+    /// Whether the receiver takes many messages in one frame.
+    packs: bool,
 }
 
 /// What of the bytes and descriptors is being written.
@@ -94,6 +96,7 @@ impl Outbox {
             under_way: UnderWay::default(),
             limit,
             spare: Vec::new(),
+            packs: false,
         }
     }
 
@@ -138,11 +141,16 @@ impl Outbox {
         }
     }
 
+    /// From here on the receiver takes many messages in one frame.
+    pub(crate) fn pack(&mut self) {
+        self.packs = true;
+    }
+
     /// Queues what is relayed; all of it, or nothing.
     pub(crate) fn push_parcel(&mut self, parcel: &Parcel) -> Result<(), Full> {
         match parcel {
             Parcel::Frame(frame) => self.push(frame),
-            Parcel::Run(run) => self.push_bytes(&run.bytes),
+            Parcel::Run(run) => self.push_bytes(run.bytes_for(self.packs)),
         }
     }
 

@@ -92,6 +92,37 @@ pub(crate) fn display(topic: &str) -> String {
     split(topic).map_or_else(|| topic.to_owned(), |(name, key)| format!("{name}[{key}]"))
 }
 
+/// Checks the name of a type when the program is built, so that a good one costs nothing.
+pub(crate) fn check_of<T: Topic>() -> Result<(), BadTopic> {
+    if const { is_good(T::NAME) } { Ok(()) } else { check(T::NAME) }
+}
+
+/// The same as [`check`], for the compiler.
+const fn is_good(name: &str) -> bool {
+    let name = name.as_bytes();
+    let mut at = 0;
+    while at < name.len() {
+        if name[at] == BETWEEN as u8 {
+            return false;
+        }
+        at += 1;
+    }
+    let is_config = begins(name, CONFIG) && name.len() == CONFIG.len();
+    !name.is_empty() && name.len() <= u8::MAX as usize && !is_config && !begins(name, RESERVED_PREFIX)
+}
+
+const fn begins(name: &[u8], with: &str) -> bool {
+    let with = with.as_bytes();
+    let mut at = 0;
+    while at < with.len() {
+        if at >= name.len() || name[at] != with[at] {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}
+
 /// Checks a name that an author chose.
 pub(crate) fn check(name: &str) -> Result<(), BadTopic> {
     if name.is_empty() || name.len() > usize::from(u8::MAX) {
@@ -127,10 +158,10 @@ mod tests {
     #[test]
     fn names_of_the_framework_are_refused() {
         for name in ["config", "hatchery.ready", "", "a\0b", &"x".repeat(256)] {
-            assert!(check(name).is_err(), "{name}");
+            assert!(check(name).is_err() && !is_good(name), "{name}");
         }
         for name in ["flags", "configs", "prices.eu"] {
-            assert!(check(name).is_ok(), "{name}");
+            assert!(check(name).is_ok() && is_good(name), "{name}");
         }
     }
 

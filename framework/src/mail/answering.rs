@@ -20,6 +20,10 @@ use crate::bus::frame::Frame;
 /// Answers one question. What it returns keeps nothing of the letter, which shares the memory of all that was read with it.
 pub(crate) type Handler = Box<dyn Fn(Letter) -> Pin<Box<dyn Future<Output = Outcome> + Send>> + Send + Sync>;
 
+/// The topic has an answering function already.
+#[derive(Debug)]
+pub(crate) struct Taken;
+
 /// A question by its asker's process id and number.
 type Question = (u32, u64);
 

@@ -313,7 +313,7 @@ async fn who_answers_can_use_the_mail_from_its_first_line_on() {
 #[tokio::test]
 async fn answers_and_receipts_reach_who_waits_and_nobody_else() {
     let post = Post::settled(1 << 20);
-    let numbers = [post.mail.next_number(), post.mail.next_number()];
+    let numbers = [post.mail.made().next_number(), post.mail.made().next_number()];
     assert_ne!(numbers[0], numbers[1]);
     let (first, second) = (post.mail.await_answer(1), post.mail.await_answer(2));
     post.mail.take(&incoming(Kind::Reply, "", 77, b"?"));

@@ -102,6 +102,8 @@ pub(crate) enum Action {
     AwaitRoom { id: ChildId },
     /// Send the welcome: who it is, how to live, and the listeners if it serves.
     Welcome { to: ChildId, slot: Slot, generation: u64, replaces: bool },
+    /// From here on, what goes to a child may have many messages in one frame.
+    Pack { to: ChildId },
     /// Find out what a child is stuck in, and send it SIGABRT.
     Abort { id: ChildId },
     /// SIGKILL a child and all in its process group.

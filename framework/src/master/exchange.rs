@@ -99,6 +99,7 @@ impl Exchange {
         let mut receipt = Receipt::default();
         match self.seats.goal(parcel.route().to, from) {
             Goal::These(receivers) => {
+                let parcel = if receivers.len() > 1 { parcel.for_many() } else { parcel };
                 for to in receivers {
                     if self.has_place(to, &parcel) {
                         receipt.queued += 1;

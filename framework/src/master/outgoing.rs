@@ -40,6 +40,12 @@ impl Master {
         }
     }
 
+    pub(super) fn pack(&self, to: ChildId) {
+        if let Some(child) = self.children.get(&to) {
+            child.sender.pack();
+        }
+    }
+
     pub(super) fn recall(&self, to: ChildId, topic: &str) {
         if let Some(child) = self.children.get(&to) {
             child.sender.recall(topic);

@@ -160,15 +160,18 @@ pub enum TakeError {
 }
 
 /// What came with a message and was not taken out yet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Attachments {
     waiting: VecDeque<Arc<OwnedFd>>,
     lost: bool,
 }
 
 impl Attachments {
-    pub(super) fn of(letter: &mut Letter) -> Self {
-        Self { waiting: std::mem::take(&mut letter.descriptors).into(), lost: letter.lost_descriptors }
+    /// Of a message; `None` for most, which have none.
+    pub(super) fn of(letter: &mut Letter) -> Option<Box<Self>> {
+        let waiting: VecDeque<_> = std::mem::take(&mut letter.descriptors).into();
+        let lost = letter.lost_descriptors;
+        (lost || !waiting.is_empty()).then(|| Box::new(Self { waiting, lost }))
     }
 
     pub(super) fn count(&self) -> usize {

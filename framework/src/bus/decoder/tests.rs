@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::super::frame::MAX_LENGTH;
+use super::super::head::Route;
 use super::super::peer::{Address, Form};
 use super::*;
 
@@ -136,6 +137,20 @@ fn messages_that_go_the_same_way_are_one_run() {
     assert!(decoder.is_mid_frame());
 }
 
+#[test]
+fn only_the_master_sends_many_messages_in_one_frame() {
+    let frame = wire(&Frame::about(Kind::Messages, "a", 1, &[1, 2, 0, b'x']));
+    for (mut decoder, is_run) in [
+        (Decoder::new(MAX_LENGTH), true),
+        (Decoder::of_child(MAX_LENGTH), false),
+        (Decoder::of_caller(MAX_LENGTH), false),
+    ] {
+        decoder.feed(&frame, []);
+        let parcel = decoder.next_parcel().unwrap().unwrap();
+        assert_eq!(matches!(parcel, Parcel::Run(_)), is_run, "{parcel:?}");
+    }
+}
+
 proptest! {
     #[test]
     fn frames_survive_any_split(frames in prop::collection::vec(any_frame(), 1..8), step in 1usize..97) {
@@ -171,7 +186,12 @@ proptest! {
             }
         }
         prop_assert_eq!(out, bytes);
-        prop_assert_eq!(count, frames.iter().map(|(_, times)| *times as u64).sum::<u64>());
+        let claimed = |frame: &Frame| match frame.kind() {
+            Kind::Messages => frame.number().min(frame.content().len() as u64),
+            _ => 1,
+        };
+        let expected: u64 = frames.iter().map(|(frame, times)| claimed(frame) * *times as u64).sum();
+        prop_assert_eq!(count, expected);
     }
 
     #[test]

@@ -88,6 +88,11 @@ impl Sender {
         Ok(fill)
     }
 
+    /// From here on the receiver takes many messages in one frame.
+    pub(crate) fn pack(&self) {
+        self.shared.lock().outbox.pack();
+    }
+
     /// Takes back what waits of a state that the receiver observes no more.
     pub(crate) fn recall(&self, topic: &str) {
         self.shared.lock().outbox.recall(topic);
@@ -107,6 +112,11 @@ impl Sender {
 
     /// Queues a frame, waiting for room. Cancel safe: a cancelled send has queued nothing.
     pub(crate) async fn send(&self, frame: Frame) -> Result<(), SendError> {
+        // Who need not wait should not pay for it.
+        match self.push(&frame) {
+            Err(SendError::Full(_)) => {}
+            other => return other,
+        }
         loop {
             let drained = self.shared.drained.notified();
             match self.push(&frame) {

@@ -43,6 +43,23 @@ fn written(outbox: &mut Outbox) -> Vec<(u64, usize)> {
     frames.map(|frame| (frame.number(), frame.payload().len())).collect()
 }
 
+#[test]
+fn who_takes_many_messages_in_one_frame_gets_them_so() {
+    let wire: Vec<u8> =
+        (1..=100).flat_map(|number| [&message(number, 9).head()[..], b"m", &[7; 9]].concat()).collect();
+    let mut decoder = Decoder::new(MAX_LENGTH);
+    decoder.feed(&wire, []);
+    let parcel = decoder.next_parcel().unwrap().unwrap().for_many();
+    let [mut plain, mut packing] = [Outbox::new(LIMIT), Outbox::new(LIMIT)];
+    packing.pack();
+    for outbox in [&mut plain, &mut packing] {
+        outbox.push_parcel(&parcel).unwrap();
+    }
+    assert_eq!(plain.bytes(), wire.len());
+    assert!(packing.bytes() < wire.len() / 3, "{} are counted", packing.bytes());
+    assert_eq!(written(&mut plain).len(), 100);
+}
+
 fn drained(mut outbox: Outbox) -> Vec<(String, u64)> {
     let mut all = Vec::new();
     while !outbox.is_empty() {

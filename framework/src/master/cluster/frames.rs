@@ -171,6 +171,9 @@ impl Cluster {
         let replaces = slot.is_agent() && self.supervisor.agent().occupants.len() > 1;
         let (slot, generation) = (slot.clone(), hello.generation);
         actions.push(Action::Welcome { to: from, slot, generation, replaces });
+        if hello.packed {
+            actions.push(Action::Pack { to: from });
+        }
         Ok(())
     }
 }
