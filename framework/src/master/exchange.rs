@@ -107,7 +107,7 @@ impl Exchange {
                     has_place
                 });
                 receipt.queued = u32::try_from(receivers.len()).unwrap_or(u32::MAX);
-                self.deliver(&receivers, &parcel, actions);
+                self.deliver(&receivers, parcel, actions);
             }
             Goal::Later(slot) => match self.backlogs.push(slot, parcel) {
                 Ok(()) => receipt.queued = 1,
@@ -131,16 +131,19 @@ impl Exchange {
         }
     }
 
-    fn deliver(&mut self, receivers: &[ChildId], parcel: &Parcel, actions: &mut Vec<Action>) {
+    fn deliver(&mut self, receivers: &[ChildId], parcel: Parcel, actions: &mut Vec<Action>) {
         self.traffic.delivered(receivers, parcel.topic(), parcel.count(), parcel.wire_length());
-        actions.reserve(receivers.len());
         for &to in receivers {
             self.luggage.load(to, parcel.descriptors());
             if parcel.kind() == Kind::Ask {
-                self.calls.taken_by(parcel.route().from.pid, number_of(parcel), to);
+                self.calls.taken_by(parcel.route().from.pid, number_of(&parcel), to);
             }
-            actions.push(Action::Deliver { to, parcel: parcel.clone() });
         }
+        // The last gets the parcel itself: to share what goes to one alone would cost for nothing.
+        let Some((&last, others)) = receivers.split_last() else { return };
+        actions.reserve(receivers.len());
+        actions.extend(others.iter().map(|&to| Action::Deliver { to, parcel: parcel.clone() }));
+        actions.push(Action::Deliver { to: last, parcel });
     }
 
     fn ask(&mut self, from: ChildId, parcel: Parcel, actions: &mut Vec<Action>) {
@@ -152,7 +155,7 @@ impl Exchange {
         }
         match self.seats.goal(parcel.route().to, from) {
             Goal::These(receivers) => match receivers.first() {
-                Some(&to) => self.deliver(&[to], &parcel, actions),
+                Some(&to) => self.deliver(&[to], parcel, actions),
                 None => self.give_up(&parcel, &Unanswered::Gone, actions),
             },
             Goal::Later(slot) => {
