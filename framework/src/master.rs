@@ -68,7 +68,7 @@ mod usage;
 mod ways;
 mod wishes;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 use chrono::Utc;
@@ -116,7 +116,7 @@ struct Master {
     launch: Launch,
     programs: Programs,
     entrance: Entrance,
-    children: HashMap<ChildId, Handle>,
+    children: BTreeMap<ChildId, Handle>,
     care: Care,
     inbox: mpsc::Receiver<Event>,
     /// What follows from our own actions; comes before anything from outside.

@@ -2,6 +2,7 @@
 //! frames and descriptors both ways. End of file on it is the other side's death.
 
 mod load;
+mod push;
 mod queue;
 mod receiver;
 mod sender;

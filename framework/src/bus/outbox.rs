@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, HashMap};
 use bytes::Bytes;
 
 use self::piece::{Subject, attachments, conflates, is_due, subject_of, weight};
-use super::decoder::Parcel;
 use super::frame::{Frame, Kind};
 use super::payload::RETAINED;
 use super::peer::Address;
@@ -146,15 +145,18 @@ impl Outbox {
         self.packs = true;
     }
 
-    /// Queues what is relayed; all of it, or nothing.
-    pub(crate) fn push_parcel(&mut self, parcel: &Parcel) -> Result<(), Full> {
-        match parcel {
-            Parcel::Frame(frame) => self.push(frame),
-            Parcel::Run(run) => self.push_bytes(run.bytes_for(self.packs)),
-        }
+    /// Whether the receiver takes many messages in one frame.
+    pub(crate) fn packs(&self) -> bool {
+        self.packs
     }
 
-    fn push_bytes(&mut self, bytes: &Bytes) -> Result<(), Full> {
+    /// Whether a frame is taken when nothing else waits.
+    pub(crate) fn takes_alone(&self, frame: &Frame) -> bool {
+        weight(frame) <= self.states_limit
+    }
+
+    /// Queues whole frames as they stand on the wire; all of them, or nothing.
+    pub(crate) fn push_bytes(&mut self, bytes: &Bytes) -> Result<(), Full> {
         self.make_room(bytes.len(), self.limit)?;
         if bytes.len() <= SMALL || !slice::may_wait(bytes.len(), self.message_bytes) {
             self.gather(&[bytes]);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use chrono::Utc;
 use rustix::process::{Signal, WaitIdStatus, kill_process, kill_process_group};
 use tokio::process::Child;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::event::{ChildId, Event};
 use super::examination::Examination;
@@ -18,7 +18,7 @@ use super::hold::Hold;
 use super::leftovers;
 use super::oom::OomKills;
 use super::output::Output;
-use crate::bus::link::{Arrival, LinkError, Receiver};
+use crate::bus::link::{Arrival, LinkError, Receiver, Sender};
 use crate::cgroup::Cgroup;
 use crate::exit::{Ended, Status};
 use crate::log::Console;
@@ -103,7 +103,7 @@ impl Charge {
         let mut hold = None;
         let end = pid_of(self.pid).and_then(|pid| Pidfd::open(pid).ok());
         loop {
-            let event = tokio::select! {
+            let arrival = tokio::select! {
                 () = ended(end.as_ref(), &mut self.child) => break,
                 () = orders.kill.notified() => { self.kill(); continue },
                 () = orders.abort.notified(), if examination.is_unasked() => {
@@ -112,13 +112,16 @@ impl Charge {
                 },
                 () = examination.done() => { self.abort(); continue },
                 () = over(&mut hold), if hold.is_some() => { hold = None; continue },
-                arrival = receiver.next_arrival(), if linked && hold.is_none() => {
-                    self.event_of(arrival, &mut hold)
-                },
+                arrival = receiver.next_arrival(), if linked && hold.is_none() => arrival,
             };
+            let (event, taken) = self.event_of(arrival);
             linked &= matches!(event, Event::Frame { .. } | Event::Mail { .. });
             if self.care.events.send(event).await.is_err() {
                 return;
+            }
+            if let Some(taken) = taken {
+                // The loop never waits, so that this is short; nothing needs to be heard meanwhile.
+                hold = taken.await.ok().and_then(Hold::by);
             }
         }
         examination.give_up();
@@ -126,23 +129,26 @@ impl Charge {
         self.conclude(receiver, linked, output, end.filter(|_| !clean)).await;
     }
 
-    /// Mail is passed on before more of it is taken.
-    fn event_of(&self, arrival: Result<Option<Arrival>, LinkError>, hold: &mut Option<Hold>) -> Event {
-        match arrival {
+    /// Mail is passed on before more of it is taken: it is told then for whom much waits.
+    fn event_of(
+        &self,
+        arrival: Result<Option<Arrival>, LinkError>,
+    ) -> (Event, Option<oneshot::Receiver<Vec<Sender>>>) {
+        let event = match arrival {
             Ok(Some(Arrival::Frame(frame))) => Event::Frame { from: self.id, frame },
             Ok(Some(Arrival::Mail(parcels))) => {
                 if let Some(large) = parcels.iter().find(|parcel| parcel.wire_length() > self.largest) {
                     let length = large.wire_length();
                     let problem = format!("it sent mail of {length} bytes, far over bus.message_limit");
-                    return Event::LinkLost { id: self.id, problem: Some(problem) };
+                    return (Event::LinkLost { id: self.id, problem: Some(problem) }, None);
                 }
-                let (wait, taken) = Hold::new();
-                *hold = Some(wait);
-                Event::Mail { from: self.id, parcels, taken: Some(taken) }
+                let (tell, taken) = oneshot::channel();
+                return (Event::Mail { from: self.id, parcels, taken: Some(tell) }, Some(taken));
             }
             Ok(None) => Event::LinkLost { id: self.id, problem: None },
             Err(error) => Event::LinkLost { id: self.id, problem: Some(error.to_string()) },
-        }
+        };
+        (event, None)
     }
 
     async fn clear_leftovers(&self) -> bool {
@@ -181,7 +187,7 @@ impl Charge {
         while linked
             && let Ok(Ok(Some(last))) = tokio::time::timeout(LAST_FRAMES, receiver.next_arrival()).await
         {
-            let _ = self.care.events.send(self.event_of(Ok(Some(last)), &mut None)).await;
+            let _ = self.care.events.send(self.event_of(Ok(Some(last))).0).await;
         }
         let output = match output {
             Some(output) => output.last_lines(LAST_FRAMES).await,

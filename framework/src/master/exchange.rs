@@ -98,16 +98,17 @@ impl Exchange {
         let ticket = ticket_of(from, &parcel);
         let mut receipt = Receipt::default();
         match self.seats.goal(parcel.route().to, from) {
-            Goal::These(receivers) => {
-                let parcel = if receivers.len() > 1 { parcel.for_many() } else { parcel };
-                for to in receivers {
-                    if self.has_place(to, &parcel) {
-                        receipt.queued += 1;
-                        self.deliver(to, parcel.clone(), actions);
-                    } else {
+            Goal::These(mut receivers) => {
+                receivers.retain(|&to| {
+                    let has_place = self.has_place(to, &parcel);
+                    if !has_place {
                         self.turn_away(from, to, &parcel, &mut receipt);
                     }
-                }
+                    has_place
+                });
+                receipt.queued = u32::try_from(receivers.len()).unwrap_or(u32::MAX);
+                let parcel = if receivers.len() > 1 { parcel.for_many() } else { parcel };
+                self.deliver(&receivers, parcel, actions);
             }
             Goal::Later(slot) => match self.backlogs.push(slot, parcel) {
                 Ok(()) => receipt.queued = 1,
@@ -131,13 +132,19 @@ impl Exchange {
         }
     }
 
-    fn deliver(&mut self, to: ChildId, parcel: Parcel, actions: &mut Vec<Action>) {
-        self.luggage.load(to, parcel.descriptors());
-        if parcel.kind() == Kind::Ask {
-            self.calls.taken_by(parcel.route().from.pid, number_of(&parcel), to);
+    fn deliver(&mut self, receivers: &[ChildId], parcel: Parcel, actions: &mut Vec<Action>) {
+        self.traffic.delivered(receivers, parcel.topic(), parcel.count(), parcel.wire_length());
+        for &to in receivers {
+            self.luggage.load(to, parcel.descriptors());
+            if parcel.kind() == Kind::Ask {
+                self.calls.taken_by(parcel.route().from.pid, number_of(&parcel), to);
+            }
         }
-        self.traffic.delivered(to, parcel.topic(), parcel.count(), parcel.wire_length());
-        actions.push(Action::Deliver { to, parcel });
+        // The last gets the parcel itself: to share what goes to one alone would cost for nothing.
+        let Some((&last, others)) = receivers.split_last() else { return };
+        actions.reserve(receivers.len());
+        actions.extend(others.iter().map(|&to| Action::Deliver { to, parcel: parcel.clone() }));
+        actions.push(Action::Deliver { to: last, parcel });
     }
 
     fn ask(&mut self, from: ChildId, parcel: Parcel, actions: &mut Vec<Action>) {
@@ -149,7 +156,7 @@ impl Exchange {
         }
         match self.seats.goal(parcel.route().to, from) {
             Goal::These(receivers) => match receivers.first() {
-                Some(&to) => self.deliver(to, parcel, actions),
+                Some(&to) => self.deliver(&[to], parcel, actions),
                 None => self.give_up(&parcel, &Unanswered::Gone, actions),
             },
             Goal::Later(slot) => {
@@ -168,7 +175,7 @@ impl Exchange {
     fn answer(&mut self, from: ChildId, parcel: Parcel, actions: &mut Vec<Action>) {
         let number = number_of(&parcel);
         if let Some(asker) = self.calls.close(parcel.route().to.pid, number, from) {
-            self.traffic.delivered(asker, parcel.topic(), 1, parcel.wire_length());
+            self.traffic.delivered(&[asker], parcel.topic(), 1, parcel.wire_length());
             actions.push(Action::Deliver { to: asker, parcel });
         }
     }

@@ -1,7 +1,7 @@
 //! What there has to be before the first event: the run dir for ourselves, descriptors, logs, listeners and the socket for
 //! control. Whatever of it is missing ends the start with a reason; no process has been spawned by then.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
@@ -70,7 +70,7 @@ impl Master {
             launch: plan.launch,
             programs,
             entrance,
-            children: HashMap::new(),
+            children: BTreeMap::new(),
             care,
             inbox,
             queue: VecDeque::from([Event::Started]),

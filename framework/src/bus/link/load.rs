@@ -20,14 +20,14 @@ impl Load {
         Self { pieces, written: 0 }
     }
 
+    /// The first `written` bytes of `pieces` are written.
+    pub(super) fn begun(pieces: Vec<Piece>, written: usize) -> Self {
+        Self { pieces, written }
+    }
+
     /// The pieces, when they are written.
     pub(super) fn into_pieces(self) -> Vec<Piece> {
         self.pieces
-    }
-
-    /// Whether the kernel has nothing of it.
-    pub(super) fn is_untouched(&self) -> bool {
-        self.written == 0
     }
 
     /// Writes until everything is written or the socket takes no more, which is the error `WouldBlock`; then it goes on

@@ -1,7 +1,12 @@
-//! What waits for one link, and whose turn it is to write: of whoever pushed, or of the link's task. Pure.
+//! What waits for one link, and whose turn it is to write: of whoever pushes, or of the link's task. Pure.
+
+use std::time::{Duration, Instant};
 
 use super::super::outbox::{Full, Outbox, Piece};
 use super::load::Load;
+
+/// What comes within this time of what was written at once is a crowd, unless the task had its turn in between.
+pub(super) const CROWD: Duration = Duration::from_micros(20);
 
 /// The queue of one link.
 #[derive(Debug)]
@@ -13,19 +18,12 @@ pub(super) struct Queue {
     pub(super) closed: bool,
     /// Whether nothing has been written for a while, although much waits.
     pub(super) stalled: bool,
-    /// How often something was pushed since the task had its turn.
+    /// How often something was queued since the task had its turn.
     pushes: usize,
-    /// Whether that was once before its last turn.
+    /// When something was written at once, if the task had no turn since.
+    at_once: Option<Instant>,
+    /// Whether no more than one thing came before the task's last turn.
     calm: bool,
-}
-
-/// What follows from a push.
-#[derive(Debug)]
-pub(super) struct Added {
-    /// To be written at once: it came alone.
-    pub(super) alone: Option<Load>,
-    /// Whether the task does not know yet that it has a turn.
-    pub(super) is_first: bool,
 }
 
 /// What the task does next.
@@ -46,33 +44,51 @@ impl Queue {
             closed: false,
             stalled: false,
             pushes: 0,
+            at_once: None,
             calm: true,
         }
     }
 
-    /// Queues what is pushed. In a crowd nothing is written at once: a write for each would cost more than it gains.
-    pub(super) fn add(&mut self, push: impl FnOnce(&mut Outbox) -> Result<(), Full>) -> Result<Added, Full> {
-        push(&mut self.outbox)?;
-        self.pushes += 1;
-        let is_first = self.pushes == 1;
-        let is_alone = is_first && self.calm && !self.outbox.is_under_way();
-        Ok(Added { alone: is_alone.then(|| Load::new(self.outbox.take_batch())), is_first })
+    /// Whether what comes now is to be written at once: it comes alone. In a crowd a write for each would cost more than it
+    /// gains. The task is not woken only to tell the one from the other, and the time is asked for when it matters.
+    pub(super) fn lets_write(&mut self, now: impl FnOnce() -> Instant) -> bool {
+        let is_idle = self.pushes == 0 && self.outbox.is_empty() && !self.outbox.is_under_way();
+        if !is_idle || !self.calm {
+            return false;
+        }
+        let now = now();
+        let is_alone = self.at_once.is_none_or(|then| now.saturating_duration_since(then) >= CROWD);
+        if is_alone {
+            self.at_once = Some(now);
+        }
+        is_alone
     }
 
-    /// What the task does next. It has its turn whenever something was pushed.
+    /// Queues what is pushed; whether the task does not know yet that it has a turn.
+    pub(super) fn add(&mut self, push: impl FnOnce(&mut Outbox) -> Result<(), Full>) -> Result<bool, Full> {
+        push(&mut self.outbox)?;
+        self.pushes += 1;
+        Ok(self.pushes == 1)
+    }
+
+    /// So many bytes of what was added just now, and is alone, are written; the rest is the task's.
+    pub(super) fn note_begun(&mut self, written: usize) {
+        self.rest = Some(Load::begun(self.outbox.take_batch(), written));
+    }
+
+    /// What the task does next. It has its turn whenever something was queued.
     pub(super) fn take_turn(&mut self) -> Turn {
         if self.pushes > 0 {
-            self.calm = self.pushes == 1;
-            self.pushes = 0;
+            self.calm = self.pushes == 1 && self.at_once.is_none();
+            (self.pushes, self.at_once) = (0, None);
         }
         if let Some(rest) = self.rest.take() {
             return Turn::Write(rest);
         }
-        // Whoever writes at once sees what came meanwhile.
-        let batch = if self.outbox.is_under_way() { Vec::new() } else { self.outbox.take_batch() };
+        let batch = self.outbox.take_batch();
         match batch.is_empty() {
             false => Turn::Write(Load::new(batch)),
-            true if self.closed || (self.senders == 0 && self.outbox.bytes() == 0) => Turn::End,
+            true if self.closed || self.senders == 0 => Turn::End,
             true => Turn::Wait,
         }
     }
@@ -81,12 +97,6 @@ impl Queue {
     pub(super) fn note_written(&mut self, load: Load) {
         self.stalled = false;
         self.outbox.recycle(load.into_pieces());
-    }
-
-    /// The rest of it is the task's.
-    pub(super) fn put_back(&mut self, load: Load) {
-        // Who has closed it meanwhile wants to hear nothing of it.
-        self.rest = Some(load).filter(|_| !self.closed);
     }
 
     /// Nothing more is written: what was queued, to be dropped.
@@ -103,7 +113,16 @@ mod tests {
     use super::super::super::outbox::LIMIT;
     use super::*;
 
-    fn add(queue: &mut Queue) -> Added {
+    /// Pushes something at this time; whether it is written at once.
+    fn push(queue: &mut Queue, now: Instant) -> bool {
+        let at_once = queue.lets_write(|| now);
+        if !at_once {
+            add(queue);
+        }
+        at_once
+    }
+
+    fn add(queue: &mut Queue) -> bool {
         queue.add(|outbox| outbox.push(&Frame::new(Kind::Pulse, 0, vec![]))).unwrap()
     }
 
@@ -118,54 +137,62 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_alone_is_written_at_once() {
+    fn what_comes_alone_is_written_at_once_and_the_task_sleeps() {
         let mut queue = Queue::new(LIMIT);
-        for _ in 0..3 {
-            let Added { alone, is_first } = add(&mut queue);
-            assert!(is_first);
-            queue.note_written(alone.unwrap());
-            assert_eq!(take_turns(&mut queue), 0);
-        }
-        assert_eq!(queue.outbox.bytes(), 0);
+        let start = Instant::now();
+        assert!((0..3).all(|number| push(&mut queue, start + number * CROWD)));
+        assert!(matches!(queue.take_turn(), Turn::Wait));
     }
 
     #[test]
     fn a_crowd_is_written_together_until_something_comes_alone_again() {
         let mut queue = Queue::new(LIMIT);
-        let first = add(&mut queue).alone.unwrap();
-        queue.note_written(first);
+        let now = Instant::now();
+        assert!(push(&mut queue, now));
         for _ in 0..3 {
-            let others: Vec<_> = (0..10).map(|_| add(&mut queue)).collect();
-            assert!(others.iter().all(|added| added.alone.is_none()));
+            assert!((0..10).all(|_| !push(&mut queue, now)));
+            assert!(!push(&mut queue, now + 2 * CROWD), "the crowd is not written yet");
             assert_eq!(take_turns(&mut queue), 1);
         }
-        assert!(add(&mut queue).alone.is_none());
+        assert!(!push(&mut queue, now + 3 * CROWD));
         assert_eq!(take_turns(&mut queue), 1);
-        assert!(add(&mut queue).alone.is_some());
+        assert!(push(&mut queue, now + 3 * CROWD));
+        assert!(!push(&mut queue, now + 3 * CROWD));
+    }
+
+    #[test]
+    fn the_task_is_told_once_of_what_is_queued() {
+        let mut queue = Queue::new(LIMIT);
+        assert!(add(&mut queue));
+        assert!(!add(&mut queue));
+        assert_eq!(take_turns(&mut queue), 1);
+        assert!(add(&mut queue));
     }
 
     #[test]
     fn the_task_goes_on_with_what_the_socket_did_not_take_before_anything_else() {
         let mut queue = Queue::new(LIMIT);
-        let load = add(&mut queue).alone.unwrap();
-        assert!(matches!(queue.take_turn(), Turn::Wait));
-        assert!(add(&mut queue).alone.is_none());
-        assert!(matches!(queue.take_turn(), Turn::Wait));
-        queue.put_back(load);
-        let waiting = queue.outbox.bytes();
+        assert!(queue.lets_write(Instant::now));
+        assert!(add(&mut queue));
+        let length = queue.outbox.bytes();
+        queue.note_begun(1);
+        assert!(!push(&mut queue, Instant::now() + CROWD));
         let Turn::Write(rest) = queue.take_turn() else { panic!("nothing is left") };
+        assert!(!push(&mut queue, Instant::now() + CROWD), "the first is under way");
         queue.note_written(rest);
-        assert_eq!(queue.outbox.bytes(), waiting / 2);
+        assert_eq!(queue.outbox.bytes(), 2 * length);
         assert_eq!(take_turns(&mut queue), 1);
+        assert_eq!(queue.outbox.bytes(), 0);
     }
 
     #[test]
-    fn what_is_put_back_after_the_end_is_dropped() {
+    fn what_is_left_at_the_end_is_dropped() {
         let mut queue = Queue::new(LIMIT);
-        let load = add(&mut queue).alone.unwrap();
-        drop(queue.close());
-        queue.put_back(load);
-        assert!(queue.rest.is_none());
+        add(&mut queue);
+        queue.note_begun(1);
+        add(&mut queue);
+        let (rest, queued) = queue.close();
+        assert_eq!((rest.is_some(), queued.len()), (true, 1));
         assert!(matches!(queue.take_turn(), Turn::End));
     }
 }

@@ -4,7 +4,7 @@
 use std::io;
 use std::os::fd::AsFd as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
@@ -13,6 +13,7 @@ use super::super::frame::Frame;
 use super::super::outbox::{Full, Outbox};
 use super::super::socket::{Room, Socket, is_congestion};
 use super::load::Load;
+use super::push::Push;
 use super::queue::{Queue, Turn};
 
 /// How long to wait while the kernel takes no descriptors of this user, or has none for us.
@@ -61,31 +62,44 @@ impl Sender {
 
     /// Queues a frame without waiting.
     pub(crate) fn push(&self, frame: &Frame) -> Result<(), SendError> {
-        self.queue(|outbox| outbox.push(frame)).map(drop)
+        self.take(|_| Push::Frame(frame)).map(drop)
     }
 
     /// Queues what is relayed, without waiting; all of it, or nothing.
     pub(crate) fn push_parcel(&self, parcel: &Parcel) -> Result<Fill, SendError> {
-        self.queue(|outbox| outbox.push_parcel(parcel))
+        self.take(|outbox| Push::of(parcel, outbox))
     }
 
-    fn queue(&self, push: impl FnOnce(&mut Outbox) -> Result<(), Full>) -> Result<Fill, SendError> {
-        let (added, fill) = {
-            let mut queue = self.shared.lock();
-            if queue.closed {
-                return Err(SendError::Gone);
-            }
-            let added = queue.add(push)?;
-            let fine = queue.stalled || queue.outbox.has_room();
-            (added, if fine { Fill::Fine } else { Fill::Crowded })
-        };
-        if let Some(load) = added.alone {
-            self.shared.write_now(load)?;
+    fn take<'a>(&self, push: impl FnOnce(&Outbox) -> Push<'a>) -> Result<Fill, SendError> {
+        let mut queue = self.shared.lock();
+        if queue.closed {
+            return Err(SendError::Gone);
         }
-        if added.is_first {
+        let push = push(&queue.outbox);
+        let mut written = 0;
+        if push.fits(&queue.outbox) && queue.lets_write(Instant::now) {
+            match push.write(self.shared.socket.as_fd()) {
+                Ok(all) if all == push.wire_length() => return Ok(Fill::Fine),
+                Ok(some) => written = some,
+                Err(error) if is_passing(&error) => {}
+                // Nothing of it arrived.
+                Err(_) => {
+                    drop(queue);
+                    self.shared.close();
+                    return Err(SendError::Gone);
+                }
+            }
+        }
+        let is_first = queue.add(|outbox| push.queue(outbox))?;
+        if written > 0 {
+            queue.note_begun(written);
+        }
+        let fine = queue.stalled || queue.outbox.has_room();
+        drop(queue);
+        if is_first {
             self.shared.filled.notify_one();
         }
-        Ok(fill)
+        Ok(if fine { Fill::Fine } else { Fill::Crowded })
     }
 
     /// From here on the receiver takes many messages in one frame.
@@ -159,33 +173,6 @@ impl Shared {
         self.drained.notify_waiters();
         self.filled.notify_one();
     }
-
-    /// Writes what came alone; what the socket does not take is the task's. Of what is [`SendError::Gone`] nothing arrived.
-    fn write_now(&self, mut load: Load) -> Result<(), SendError> {
-        match load.write(self.socket.as_fd()) {
-            Ok(()) => {
-                let mut queue = self.lock();
-                queue.note_written(load);
-                let is_more = !queue.outbox.is_empty();
-                drop(queue);
-                self.drained.notify_waiters();
-                if is_more {
-                    self.filled.notify_one();
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock || is_congestion(&error) => {
-                self.lock().put_back(load);
-                self.filled.notify_one();
-            }
-            Err(_) => {
-                self.close();
-                if load.is_untouched() {
-                    return Err(SendError::Gone);
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
 /// Writes what is queued until the socket fails or nobody can queue anything more.
@@ -224,6 +211,11 @@ async fn write_out(socket: &Socket, load: &mut Load, room: &mut Option<Room>) ->
             other => return other,
         }
     }
+}
+
+/// Whether the socket takes more at another time.
+fn is_passing(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock || is_congestion(error)
 }
 
 async fn wait_for(socket: &Socket, room: &mut Option<Room>) -> io::Result<()> {

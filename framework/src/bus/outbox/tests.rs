@@ -1,5 +1,6 @@
 //! What waits for one receiver: order, bounds, and which frame takes the place of which.
 
+use crate::bus::parcel::Parcel;
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -49,11 +50,11 @@ fn who_takes_many_messages_in_one_frame_gets_them_so() {
         (1..=100).flat_map(|number| [&message(number, 9).head()[..], b"m", &[7; 9]].concat()).collect();
     let mut decoder = Decoder::new(MAX_LENGTH);
     decoder.feed(&wire, []);
-    let parcel = decoder.next_parcel().unwrap().unwrap().for_many();
+    let Parcel::Run(run) = decoder.next_parcel().unwrap().unwrap().for_many() else { panic!("no run") };
     let [mut plain, mut packing] = [Outbox::new(LIMIT), Outbox::new(LIMIT)];
     packing.pack();
     for outbox in [&mut plain, &mut packing] {
-        outbox.push_parcel(&parcel).unwrap();
+        outbox.push_bytes(run.bytes_for(outbox.packs())).unwrap();
     }
     assert_eq!(plain.bytes(), wire.len());
     assert!(packing.bytes() < wire.len() / 3, "{} are counted", packing.bytes());
@@ -234,9 +235,7 @@ proptest! {
                 if size % 2 == 0 {
                     outbox.push(&frame).unwrap();
                 } else {
-                    let mut decoder = Decoder::new(MAX_LENGTH);
-                    decoder.feed(&[&frame.head()[..], frame.content()].concat(), []);
-                    outbox.push_parcel(&decoder.next_parcel().unwrap().unwrap()).unwrap();
+                    outbox.push_bytes(&[&frame.head()[..], frame.content()].concat().into()).unwrap();
                 }
             }
             got.extend(written(&mut outbox));

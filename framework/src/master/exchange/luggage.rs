@@ -63,7 +63,7 @@ impl Exchange {
 
     /// A message is not delivered, for what it carries has no place.
     pub(super) fn turn_away(&mut self, from: ChildId, to: ChildId, parcel: &Parcel, receipt: &mut Receipt) {
-        self.traffic.delivered(to, parcel.topic(), 1, parcel.wire_length());
+        self.traffic.delivered(&[to], parcel.topic(), 1, parcel.wire_length());
         self.traffic.dropped(Some(to), parcel.topic(), 1);
         receipt.full.extend(self.seats.address(to).map(|address| address.pid));
         self.luggage.waiting.insert(from);

@@ -28,17 +28,20 @@ impl Traffic {
         self.topic(topic).sent += count;
     }
 
-    /// They were passed on to a process.
-    pub(super) fn delivered(&mut self, to: ChildId, topic: &str, count: u64, bytes: usize) {
-        self.relayed += count;
-        if !topic.is_empty() {
+    /// They were passed on to each of these processes.
+    pub(super) fn delivered(&mut self, receivers: &[ChildId], topic: &str, count: u64, bytes: usize) {
+        let (each, many) = (bytes as u64, receivers.len() as u64);
+        self.relayed += count * many;
+        if !topic.is_empty() && many > 0 {
             let topic = self.topic(topic);
-            topic.relayed += count;
-            topic.bytes += bytes as u64;
+            topic.relayed += count * many;
+            topic.bytes += each * many;
         }
-        let peer = self.peers.entry(to).or_default();
-        peer.relayed += count;
-        peer.bytes += bytes as u64;
+        for &to in receivers {
+            let peer = self.peers.entry(to).or_default();
+            peer.relayed += count;
+            peer.bytes += each;
+        }
     }
 
     /// They were not passed on: to this process, or because there is none.

@@ -27,7 +27,7 @@ impl Exchange {
             let places: Vec<Address> = [address.slot()].into_iter().chain(group).collect();
             places.iter().for_each(|place| self.tell_of_room(*place, actions));
             for parcel in self.backlogs.take(&places) {
-                self.deliver(id, parcel, actions);
+                self.deliver(&[id], parcel, actions);
             }
         }
     }
@@ -53,7 +53,7 @@ impl Exchange {
         match self.seats.goal(parcel.route().to, of) {
             Goal::These(others) => {
                 let other = others.into_iter().find(|other| self.has_place(*other, parcel));
-                other.inspect(|other| self.deliver(*other, parcel.clone(), actions)).is_some()
+                other.inspect(|other| self.deliver(&[*other], parcel.clone(), actions)).is_some()
             }
             Goal::Later(place) => self.backlogs.push(place, parcel.clone()).is_ok(),
             Goal::Nobody => false,
