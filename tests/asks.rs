@@ -1,5 +1,7 @@
 //! Questions and answers between real processes.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use hatchery::status::ClusterState;
 use hatchery::testing::{eventually, send_signal};
 use rustix::process::Signal;
@@ -10,6 +12,11 @@ use crate::messages::{order, talkers};
 
 fn ask(whom: &str, within_ms: u64) -> Value {
     json!({ "ask": { "whom": whom, "within_ms": within_ms } })
+}
+
+/// Of the Unix epoch, until now.
+pub(crate) fn micros() -> u128 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros()
 }
 
 #[test]
@@ -29,6 +36,24 @@ fn whoever_is_asked_answers() {
     let names: Vec<Value> = (0..4).map(|_| order(&cluster, "agent", &ask("next:web", 5000))).collect();
     assert_ne!(names[0], names[1]);
     assert_eq!(names[..2], names[2..]);
+}
+
+#[test]
+fn whoever_is_asked_knows_who_asks_and_when() {
+    let cluster = talkers(&["--workers", "1"]);
+    let pid = cluster.status().workers.iter().find(|worker| worker.group == "web").unwrap().process.pid;
+    let who = json!({ "ask-who-asks": { "whom": "agent" } });
+    let before = micros();
+    let answers = [order(&cluster, "web.0", &who), order(&cluster, "web.0", &who)];
+    let after = micros();
+    for answer in &answers {
+        assert_eq!((&answer["from"], &answer["pid"]), (&json!("web.0"), &json!(pid)), "{answer}");
+        assert!(
+            (before..=after).contains(&answer["at"].as_u64().unwrap().into()),
+            "{before} {answer} {after}"
+        );
+    }
+    assert!(answers[0]["number"].as_u64() < answers[1]["number"].as_u64(), "{answers:?}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::extract::{Query, State};
 use axum::routing::post;
 use axum::{Json, Router};
-use hatchery::{Agent, App, KeyFeed, Messenger, ReceiveError, Received, Worker};
+use hatchery::{Agent, App, Asked, KeyFeed, Messenger, ReceiveError, Received, Worker};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -141,9 +141,9 @@ impl Talker {
 
     fn answer(&self) -> hatchery::Result {
         let answering = self.clone();
-        self.messenger.answer(move |order: Order| {
+        self.messenger.answer_asked(move |asked: Asked<Order>| {
             let talker = answering.clone();
-            async move { talker.obey(order).await.map_err(|error| error.to_string()) }
+            async move { talker.obey(asked).await.map_err(|error| error.to_string()) }
         })?;
         let limits = hatchery::AnswerLimits { at_once: 2, waiting: 3 };
         self.messenger.answer_within(limits, async |slow: Slow| -> Result<(), String> {

@@ -2,6 +2,7 @@
 //! the types that authors give them; and hearing of the cluster (`observing`).
 
 mod answers;
+mod asked;
 mod asking;
 mod attachments;
 mod observing;
@@ -17,6 +18,7 @@ use crate::mail::{Mail, now};
 use crate::process::{MasterGone, Process};
 
 pub use answers::{AnswerError, AnswerLimits};
+pub use asked::Asked;
 pub use asking::{AskError, Request};
 pub use attachments::{Attach, Attachment, TakeError};
 pub use subscription::{MessageId, ReceiveError, Received, Subscription};

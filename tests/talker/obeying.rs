@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use hatchery::{AskError, Peer, SendError};
+use hatchery::{AskError, Asked, Peer, SendError};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -52,9 +52,22 @@ pub(crate) fn kind(error: &AskError) -> &'static str {
     }
 }
 
+/// How a question came.
+fn told(asked: &Asked<Order>) -> Value {
+    let id = asked.id();
+    json!({
+        "from": asked.origin().map(ToString::to_string),
+        "at": asked.sent_at().timestamp_micros(),
+        "pid": id.pid,
+        "number": id.number,
+    })
+}
+
 impl Talker {
-    pub(crate) async fn obey(self, order: Order) -> hatchery::Result<Value> {
-        Ok(match order {
+    pub(crate) async fn obey(self, asked: Asked<Order>) -> hatchery::Result<Value> {
+        let circumstances = told(&asked);
+        Ok(match asked.into_inner() {
+            Order::WhoAsks => circumstances,
             Order::Send { to, text, count, size } => {
                 for number in 0..count {
                     self.send(&to, &words(&text, number, size)).await?;
@@ -86,6 +99,7 @@ impl Talker {
                 let answer = self.messenger.ask_within(patience, &Peer::Agent, &Riddle).await;
                 json!(answer.map_err(|error| kind(&error)))
             }
+            Order::AskWhoAsks { whom } => self.messenger.ask(&peer(&whom), &Order::WhoAsks).await?,
             Order::Ask { whom, within_ms } => {
                 let patience = Duration::from_millis(within_ms);
                 let answer = self.messenger.ask_within(patience, &peer(&whom), &Order::Name).await;

@@ -76,6 +76,12 @@ pub(crate) enum Order {
         whom: String,
         within_ms: u64,
     },
+    /// Tell who asks you, when, and by which question.
+    WhoAsks,
+    /// Have another tell that of you.
+    AskWhoAsks {
+        whom: String,
+    },
     /// Ask so often, some at the same time, and tell how often which kind of answer came.
     Inquire {
         whom: String,

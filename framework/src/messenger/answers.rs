@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::future::Future;
 
-use super::{Messenger, Request};
+use super::{Asked, MessageId, Messenger, Request};
 use crate::bus::codec;
 use crate::bus::control::Unanswered;
 use crate::bus::topic::{self, BadTopic};
@@ -63,11 +63,47 @@ impl Messenger {
         Fut: Future<Output = Result<Q::Reply, E>> + Send + 'static,
         E: Display,
     {
+        self.answer_asked_within(limits, move |asked: Asked<Q>| answer(asked.into_inner()))
+    }
+
+    /// Like [`answer`](Self::answer), for a function that wants to know who asks, and when.
+    ///
+    /// # Errors
+    /// See [`answer`](Self::answer).
+    pub fn answer_asked<Q, F, Fut, E>(&self, answer: F) -> Result<(), AnswerError>
+    where
+        Q: Request,
+        F: Fn(Asked<Q>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Q::Reply, E>> + Send + 'static,
+        E: Display,
+    {
+        self.answer_asked_within(AnswerLimits::default(), answer)
+    }
+
+    /// Like [`answer_asked`](Self::answer_asked), with limits of its own.
+    ///
+    /// # Errors
+    /// See [`answer`](Self::answer).
+    pub fn answer_asked_within<Q, F, Fut, E>(
+        &self,
+        limits: AnswerLimits,
+        answer: F,
+    ) -> Result<(), AnswerError>
+    where
+        Q: Request,
+        F: Fn(Asked<Q>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Q::Reply, E>> + Send + 'static,
+        E: Display,
+    {
         topic::check(Q::NAME)?;
         let limit = self.process.launch().bus.message_bytes();
         let process = self.process.clone();
         let handler: Handler = Box::new(move |Letter { payload, route, number, .. }| {
-            let answering = codec::decode_shared::<Q>(Q::NAME, &payload).map(&answer);
+            let with_asker = |question| {
+                let id = MessageId { pid: route.from.pid, number };
+                answer(Asked::new(question, process.roll().origin(route.from), route.time, id))
+            };
+            let answering = codec::decode_shared::<Q>(Q::NAME, &payload).map(with_asker);
             let process = process.clone();
             Box::pin(async move {
                 let outcome = match answering {

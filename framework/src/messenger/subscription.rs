@@ -172,6 +172,12 @@ fn read<T: Topic>(
     Ok(Received { message, origin: process.roll().origin(route.from), sent_at: route.time, id, attachments })
 }
 
+/// Of microseconds of the Unix epoch.
+pub(super) fn moment(micros: u64) -> DateTime<Utc> {
+    let micros = i64::try_from(micros).unwrap_or(i64::MAX);
+    DateTime::from_timestamp_micros(micros).unwrap_or(DateTime::UNIX_EPOCH)
+}
+
 impl<T> Received<T> {
     /// Who sent it; `None` for a process outside of the cluster, such as the command line.
     #[must_use]
@@ -182,8 +188,7 @@ impl<T> Received<T> {
     /// When it was sent, by the sender's clock.
     #[must_use]
     pub fn sent_at(&self) -> DateTime<Utc> {
-        let micros = i64::try_from(self.sent_at).unwrap_or(i64::MAX);
-        DateTime::from_timestamp_micros(micros).unwrap_or(DateTime::UNIX_EPOCH)
+        moment(self.sent_at)
     }
 
     /// What no other message has.
