@@ -42,6 +42,7 @@ impl Deref for Agent {
 
 /// The log files could not be opened anew everywhere.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ReopenError {
     /// Some processes could not do it and still write to the old files.
     #[error("some processes could not open their log files: {0}")]

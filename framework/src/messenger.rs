@@ -32,6 +32,7 @@ pub struct Messenger {
 
 /// A message that was not sent.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SendError {
     /// The topic has a name that nothing may have.
     #[error(transparent)]

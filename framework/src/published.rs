@@ -13,6 +13,7 @@ pub(crate) const CONTRIBUTED: usize = 1 << 20;
 
 /// A state that could not be published.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum PublishError {
     /// The topic's name, or the key, cannot be used.
     #[error(transparent)]

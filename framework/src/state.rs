@@ -51,6 +51,7 @@ pub(crate) enum Stored {
 
 /// A state that cannot be observed.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ObserveError {
     /// What travels under the topic's name is not of this type.
     #[error(transparent)]

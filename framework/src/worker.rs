@@ -51,6 +51,7 @@ struct Shared {
 
 /// Serving could not begin.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ServeError {
     /// The worker serves already.
     #[error("this worker serves already: `serve` can be called once")]

@@ -49,6 +49,7 @@ pub(crate) fn kind(error: &AskError) -> &'static str {
         AskError::Misunderstood { .. } | AskError::Codec(_) => "misunderstood",
         AskError::Send(SendError::NoSuchPeer(..)) => "no such peer",
         AskError::Send(_) => "not sent",
+        _ => "something new",
     }
 }
 

@@ -7,6 +7,7 @@ use crate::role::Slot;
 
 /// A receiver of a message or a question.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Peer {
     /// The agent; while it is being replaced, the next one.
     Agent,

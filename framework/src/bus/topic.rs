@@ -44,6 +44,7 @@ pub trait Topic: Serialize + DeserializeOwned + Send + Sync + 'static {
 
 /// A name under which nothing may travel.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum BadTopic {
     /// The name's length is outside 1 to 255 bytes.
     #[error("the topic name `{0}` has {len} bytes: use 1 to 255", len = .0.len())]

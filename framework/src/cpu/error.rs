@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 
 /// A job has no result. As an answer to a client it is 500 for a panic and 503 with `Retry-After` for the rest.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum CpuError {
     /// As many jobs wait as may.
     #[error("{limit} heavy jobs wait already: try again later, or raise cpu.queue_limit")]

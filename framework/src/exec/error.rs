@@ -12,6 +12,7 @@ const TAIL: usize = 1024;
 
 /// A helper did not do what was asked of it.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ExecError {
     /// It could not be started.
     #[error(

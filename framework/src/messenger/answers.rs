@@ -26,6 +26,7 @@ impl Default for AnswerLimits {
 
 /// A function that cannot answer.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum AnswerError {
     /// The topic has a name that nothing may have.
     #[error(transparent)]

@@ -35,6 +35,7 @@ pub trait Request: Topic {
 
 /// A question that has no answer.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum AskError {
     /// The question was not sent.
     #[error(transparent)]

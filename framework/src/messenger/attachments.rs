@@ -139,6 +139,7 @@ attach_of_tokio! {
 
 /// An attachment that cannot be taken out.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum TakeError {
     /// Nothing is there, or nothing more.
     #[error("the message has no attachment left")]

@@ -48,6 +48,7 @@ pub struct MessageId {
 
 /// In place of a message.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ReceiveError {
     /// What came under the topic's name is of another type.
     #[error(transparent)]
