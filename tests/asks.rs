@@ -64,7 +64,8 @@ fn what_cannot_be_answered_says_why() {
     let refused = order(&cluster, "agent", &json!({ "refuse": { "words": "not today" } }));
     assert_eq!(refused, json!({ "error": "agent: not today", "kind": "refused" }));
     let panicked = order(&cluster, "agent", &json!("panic"));
-    assert_eq!(panicked["kind"], "refused", "{panicked}");
+    let words = "agent was asked, and its function that answers `orders` panicked";
+    assert_eq!(panicked, json!({ "error": words, "kind": "panicked" }));
 }
 
 #[test]

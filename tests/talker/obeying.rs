@@ -46,6 +46,7 @@ pub(crate) fn kind(error: &AskError) -> &'static str {
         AskError::Busy(_) => "busy",
         AskError::NobodyAnswers { .. } => "nobody",
         AskError::Refused { .. } => "refused",
+        AskError::Panicked { .. } => "panicked",
         AskError::Misunderstood { .. } | AskError::Codec(_) => "misunderstood",
         AskError::Send(SendError::NoSuchPeer(..)) => "no such peer",
         AskError::Send(_) => "not sent",

@@ -104,6 +104,8 @@ pub(crate) enum Unanswered {
     Codec(String),
     /// Who was asked says no, for this reason.
     Refused(String),
+    /// The function that answers panicked.
+    Panicked,
 }
 
 /// What the command line asks of a running master.

@@ -101,7 +101,7 @@ fn every_field_and_choice_that_a_worker_meets_is_in_the_document() {
     let failure = Failure { reason: String::new(), detail: String::new() };
     let refusals = [Unanswered::NoSuchPeer, Unanswered::Codec, Unanswered::Refused]
         .map(|refusal| refusal(String::new()));
-    let words = [Unanswered::Gone, Unanswered::Busy, Unanswered::Nobody];
+    let words = [Unanswered::Gone, Unanswered::Busy, Unanswered::Nobody, Unanswered::Panicked];
     let mut names = [fields_of(&hello), fields_of(&failure), fields_of(&Pulse::default())].concat();
     names.extend([fields_of(&Receipt::default()), fields_of(&PublishAnswer::Version(1))].concat());
     names.extend(refusals.iter().flat_map(fields_of));

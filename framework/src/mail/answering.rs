@@ -163,8 +163,7 @@ impl Answering {
         let (number, asker) = (letter.number, letter.route.from);
         // The author's code begins here: it may panic at once, and use this process's mail.
         let answer = AssertUnwindSafe(async { (self.handler)(letter).await });
-        let panicked = |_| Err(Unanswered::Refused("the function that answers panicked".to_owned()));
-        let outcome = answer.catch_unwind().await.unwrap_or_else(panicked);
+        let outcome = answer.catch_unwind().await.unwrap_or(Err(Unanswered::Panicked));
         office.answer(number, outcome, asker).await;
         // No sooner, or answers would pile up that wait for the link.
         drop(place);

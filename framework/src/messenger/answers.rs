@@ -127,7 +127,10 @@ fn conclude<Q: Request, E: Display>(reply: Result<Q::Reply, E>, limit: usize) ->
     let encoded = codec::encode(Q::NAME, &reply);
     let bytes = encoded.map_err(|error| Unanswered::Codec(error.to_string()))?;
     if bytes.len() > limit {
-        let problem = format!("an answer of {} bytes is over the limit of {limit}", bytes.len());
+        let (topic, length) = (Q::NAME, bytes.len());
+        let problem = format!(
+            "the answer to `{topic}` has {length} bytes, over the limit of {limit}; raise bus.message_limit"
+        );
         return Err(Unanswered::Codec(problem));
     }
     Ok(bytes)

@@ -72,6 +72,14 @@ pub enum AskError {
         /// Why.
         reason: String,
     },
+    /// The function that answers panicked; where it ran, the panic is in the log.
+    #[error("{peer} was asked, and its function that answers `{topic}` panicked")]
+    Panicked {
+        /// Who was asked.
+        peer: Peer,
+        /// The topic's name.
+        topic: &'static str,
+    },
     /// The other side could not read the question or write its answer.
     #[error("{peer}: {problem}")]
     Misunderstood {
@@ -135,6 +143,7 @@ fn explain(problem: Unanswered, peer: Peer, topic: &'static str) -> AskError {
         Unanswered::Busy => AskError::Busy(peer),
         Unanswered::Nobody => AskError::NobodyAnswers { peer, topic },
         Unanswered::Refused(reason) => AskError::Refused { peer, reason },
+        Unanswered::Panicked => AskError::Panicked { peer, topic },
         Unanswered::Codec(problem) => AskError::Misunderstood { peer, problem },
     }
 }
