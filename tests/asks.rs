@@ -1,14 +1,15 @@
 //! Questions and answers between real processes.
 
+use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hatchery::status::ClusterState;
-use hatchery::testing::{eventually, send_signal};
+use hatchery::testing::{Cluster, eventually, send_signal};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::kill;
-use crate::messages::{order, talkers};
+use crate::harness::{FAST, kill, log_lines};
+use crate::messages::{order, talkers, talkers_site};
 
 fn ask(whom: &str, within_ms: u64) -> Value {
     json!({ "ask": { "whom": whom, "within_ms": within_ms } })
@@ -66,6 +67,17 @@ fn what_cannot_be_answered_says_why() {
     let panicked = order(&cluster, "agent", &json!("panic"));
     let words = "agent was asked, and its function that answers `orders` panicked";
     assert_eq!(panicked, json!({ "error": words, "kind": "panicked" }));
+}
+
+#[test]
+fn an_agent_that_asks_workers_before_it_is_ready_is_told_of_the_order() {
+    let site = talkers_site();
+    fs::write(site.dir().join("eager"), "").unwrap();
+    let cluster = Cluster::start_at(site, &[FAST, &["--workers", "1"]].concat());
+    eventually("its log tells of it", || {
+        let words = "was asked of web.0 before this agent said ready";
+        (log_lines(cluster.site(), "agent.log", words).len() == 1).then_some(())
+    });
 }
 
 #[test]

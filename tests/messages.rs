@@ -12,9 +12,14 @@ use crate::harness::{FAST, kill, post_json};
 
 /// A running cluster of processes that talk.
 pub(crate) fn talkers(options: &[&str]) -> Cluster {
+    Cluster::start_at(talkers_site(), &[FAST, options].concat())
+}
+
+/// The place of such a cluster.
+pub(crate) fn talkers_site() -> Site {
     let site = Site::new(env!("CARGO_BIN_EXE_talker"));
     site.configure("default.toml", "");
-    Cluster::start_at(site, &[FAST, options].concat())
+    site
 }
 
 /// Has `by` carry out an order.

@@ -43,6 +43,9 @@ fn main() -> ExitCode {
 async fn lead(agent: Agent) -> hatchery::Result {
     let _talker = Talker::begin("agent".to_owned(), agent.messenger().clone(), None)?;
     agent.publish_keyed(feed)?;
+    if Path::new("eager").exists() {
+        let _ = agent.ask_within(Duration::from_millis(100), &peer("web.0"), &Order::Name).await;
+    }
     agent.ready().await?;
     let _ = agent.until_shutdown(std::future::pending::<()>()).await;
     Ok(())

@@ -96,7 +96,8 @@ pub enum AskError {
 impl Messenger {
     /// Asks a process, and waits for its answer for as long as `bus.ask_timeout` says. While the process is being
     /// replaced, the question waits for the next one; when it dies with the question, that is known at once. When the
-    /// call is dropped, who was asked is told to stop.
+    /// call is dropped, who was asked is told to stop. An agent asks workers when it has said ready: at a start there
+    /// are none before, and the question waits until its time is up.
     ///
     /// # Errors
     /// When there is no answer, for each reason that there can be.
@@ -125,13 +126,29 @@ impl Messenger {
             answered.await.map_err(|_| AskError::from(SendError::from(MasterGone)))
         };
         let topic = Q::NAME;
-        let late = |_| AskError::Deadline { peer: peer.clone(), topic, patience };
+        let late = |_| {
+            self.warn_of_order(peer, topic);
+            AskError::Deadline { peer: peer.clone(), topic, patience }
+        };
         let outcome = tokio::time::timeout(patience, asking).await.map_err(late)??;
         given_up.is_answered = true;
         tracer.got_answer(topic, question, peer, outcome.as_ref().ok().map(Bytes::len));
         match outcome {
             Ok(answer) => Ok(codec::decode_shared(topic, &answer)?),
             Err(problem) => Err(explain(problem, peer.clone(), topic)),
+        }
+    }
+}
+
+impl Messenger {
+    /// An agent that waits for workers before it says ready may wait for what only its ready brings about.
+    fn warn_of_order(&self, peer: &Peer, topic: &str) {
+        let is_early = self.process.role().slot.is_agent() && !self.process.said_ready();
+        if is_early && !matches!(peer, Peer::Agent | Peer::Process(_)) {
+            tracing::warn!(
+                "`{topic}` was asked of {peer} before this agent said ready, and at a start no worker exists until \
+                 then: ask later"
+            );
         }
     }
 }
