@@ -70,6 +70,19 @@ fn what_cannot_be_answered_says_why() {
 }
 
 #[test]
+fn what_does_not_fit_its_type_is_told_to_who_asks() {
+    let cluster = talkers(&["--workers", "1", "--set", "bus.message_limit=4KiB"]);
+    let to_agent = json!({ "whom": "agent" });
+    assert_eq!(order(&cluster, "web.0", &json!({ "misask": to_agent })), json!({ "Err": "misunderstood" }));
+    assert_eq!(order(&cluster, "web.0", &json!({ "misread": to_agent })), json!({ "Err": "unreadable" }));
+    let chatter = order(&cluster, "agent", &json!({ "chatter": { "size": 5000 } }));
+    let words =
+        "agent: the answer to `orders` has 5003 bytes, over the limit of 4096; raise bus.message_limit";
+    assert_eq!(chatter, json!({ "error": words, "kind": "misunderstood" }));
+    assert_eq!(order(&cluster, "web.0", &ask("agent", 5000)), json!({ "Ok": "agent" }), "it goes on");
+}
+
+#[test]
 fn an_agent_that_asks_workers_before_it_is_ready_is_told_of_the_order() {
     let site = talkers_site();
     fs::write(site.dir().join("eager"), "").unwrap();

@@ -8,6 +8,7 @@ use hatchery::testing::{Cluster, Site, eventually, send_signal};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use crate::asks::micros;
 use crate::harness::{FAST, kill, post_json};
 
 /// A running cluster of processes that talk.
@@ -91,6 +92,60 @@ fn messages_reach_those_who_are_meant_and_nobody_else() {
     assert_eq!(heard("web.1"), ["to others 0", "to the group 0", "to web.1 0", "the end 0"]);
     assert_eq!(heard("agent"), ["to others 0", "to the agent 0", "the end 0"]);
     assert_eq!(heard("jobs.0"), ["to others 0", "to any 0", "the end 0"]);
+}
+
+#[test]
+fn a_message_says_who_sent_it_and_when_and_has_an_id_of_its_own() {
+    let cluster = talkers(&["--workers", "1"]);
+    let pid = cluster.status().agent.process.pid;
+    let before = micros();
+    assert_eq!(send(&cluster, "agent", "web.0", "hello", 2), 2);
+    let after = micros();
+    let notes = heard_when(&cluster, "web.0", 2);
+    for note in &notes {
+        assert_eq!((&note["from"], &note["pid"]), (&json!("agent"), &json!(pid)), "{note}");
+        assert!((before..=after).contains(&note["at"].as_u64().unwrap().into()), "{before} {note} {after}");
+    }
+    assert_ne!(notes[0]["number"], notes[1]["number"]);
+}
+
+#[test]
+fn once_is_the_first_message_that_can_be_read() {
+    let cluster = talkers(&["--workers", "1"]);
+    let once = json!({ "once": { "texts": ["first", "second"] } });
+    assert_eq!(order(&cluster, "web.0", &once), "first 0");
+}
+
+#[test]
+fn a_random_worker_of_a_group_gets_each_message_once() {
+    let cluster = talkers(&["--workers", "1", "--set", "groups.jobs.workers=2"]);
+    assert_eq!(send(&cluster, "agent", "random:jobs", "yours", 20), 20);
+    let texts = eventually("they have all", || {
+        let both = [heard(&cluster, "jobs.0"), heard(&cluster, "jobs.1")].concat();
+        let mut texts: Vec<String> = texts(&both).into_iter().map(str::to_owned).collect();
+        texts.sort();
+        (texts.len() >= 20).then_some(texts)
+    });
+    let mut expected: Vec<String> = (0..20).map(|number| format!("yours {number}")).collect();
+    expected.sort();
+    assert_eq!(texts, expected);
+}
+
+#[test]
+fn a_confirmed_broadcast_names_those_who_miss_it() {
+    let options = ["--workers", "2", "--set", "cluster.heartbeat_timeout=0s", "--set", "http.policy=shared"];
+    let cluster = talkers(&options);
+    let stopped = cluster.status().workers.iter().find(|worker| worker.index == 1).unwrap().process.pid;
+    let confirm =
+        |size: usize| order(&cluster, "agent", &json!({ "confirm": { "text": "hear", "size": size } }));
+    assert_eq!(confirm(0), json!({ "queued": 4, "missed": [] }));
+    send_signal(stopped.unwrap(), Signal::STOP);
+    let full = eventually("too much waits for it", || {
+        let delivery = confirm(1 << 20);
+        (delivery["queued"] != 4).then_some(delivery)
+    });
+    send_signal(stopped.unwrap(), Signal::CONT);
+    assert_eq!(full, json!({ "queued": 3, "missed": [stopped] }));
 }
 
 #[test]

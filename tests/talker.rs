@@ -20,6 +20,8 @@ use self::obeying::{kind, peer};
 use self::orders::{Order, Slow, Words};
 use self::tick::Tick;
 
+#[path = "talker/erring.rs"]
+mod erring;
 #[path = "talker/notes.rs"]
 mod notes;
 #[path = "talker/obeying.rs"]
@@ -171,7 +173,9 @@ impl Talker {
         let note = match words {
             Ok(words) => {
                 let from = words.origin().map(ToString::to_string);
-                json!({ "text": words.text.trim_end(), "from": from, "number": words.id().number })
+                let (id, at) = (words.id(), words.sent_at().timestamp_micros());
+                let text = words.text.trim_end();
+                json!({ "text": text, "from": from, "pid": id.pid, "number": id.number, "at": at })
             }
             Err(ReceiveError::Missed { count, .. }) => json!({ "missed": count }),
             Err(error) => json!({ "error": error.to_string() }),

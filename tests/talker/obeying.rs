@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::notes::note;
-use super::orders::{Forged, Numbers, Order, Riddle, Slow, Words, words};
+use super::orders::{Numbers, Order, Riddle, Slow, Words, words};
 use super::{Seen, Talker, Tick};
 
 /// Counted while it lives.
@@ -47,7 +47,8 @@ pub(crate) fn kind(error: &AskError) -> &'static str {
         AskError::NobodyAnswers { .. } => "nobody",
         AskError::Refused { .. } => "refused",
         AskError::Panicked { .. } => "panicked",
-        AskError::Misunderstood { .. } | AskError::Codec(_) => "misunderstood",
+        AskError::Misunderstood { .. } => "misunderstood",
+        AskError::Codec(_) => "unreadable",
         AskError::Send(SendError::NoSuchPeer(..)) => "no such peer",
         AskError::Send(_) => "not sent",
         _ => "something new",
@@ -91,22 +92,17 @@ impl Talker {
                 json!(null)
             }
             Order::Time { whom, count } => json!(self.time(&peer(&whom), count).await?),
-            Order::Mislead => {
-                self.messenger.broadcast(&Numbers { numbers: vec![1] }).await?;
-                json!(1)
+            Order::Confirm { text, size } => {
+                let delivery = self.messenger.broadcast_confirmed(&words(&text, 0, size)).await?;
+                json!({ "queued": delivery.queued, "missed": delivery.missed })
             }
-            Order::Forge => json!(self.messenger.broadcast(&Forged).await.map_err(|error| error.to_string())),
-            Order::Ask { whom, within_ms } if whom == "riddle" => {
-                let patience = Duration::from_millis(within_ms);
-                let answer = self.messenger.ask_within(patience, &Peer::Agent, &Riddle).await;
-                json!(answer.map_err(|error| kind(&error)))
+            Order::Once { texts } => self.hear_once(&texts).await?,
+            Order::Chatter { size } => json!("x".repeat(size)),
+            order @ (Order::Mislead | Order::Forge | Order::Misask { .. } | Order::Misread { .. }) => {
+                self.err(order).await?
             }
             Order::AskWhoAsks { whom } => self.messenger.ask(&peer(&whom), &Order::WhoAsks).await?,
-            Order::Ask { whom, within_ms } => {
-                let patience = Duration::from_millis(within_ms);
-                let answer = self.messenger.ask_within(patience, &peer(&whom), &Order::Name).await;
-                json!(answer.map_err(|error| kind(&error)))
-            }
+            Order::Ask { whom, within_ms } => self.ask_for_name(&whom, within_ms).await,
             Order::Inquire { whom, count } => self.inquire(&peer(&whom), count).await,
             Order::AskMany { whom, count } => {
                 let (peer, slow) = (peer(&whom), Slow { ms: 300 });
@@ -149,6 +145,32 @@ impl Talker {
             Order::Dawdling => json!(self.dawdling.load(Ordering::Relaxed)),
             order => panic!("{order:?} is to be obeyed"),
         }
+    }
+
+    /// `once` follows the topic when it is polled first, and no sooner.
+    async fn hear_once(&self, texts: &[String]) -> hatchery::Result<Value> {
+        let talk = async {
+            let own = Peer::Process(std::process::id());
+            self.messenger.send_to(&own, &Numbers { numbers: vec![1] }).await?;
+            for (number, text) in (0..).zip(texts) {
+                self.messenger.send_to(&own, &words(text, number, 0)).await?;
+            }
+            Ok::<_, SendError>(())
+        };
+        let (heard, talk) = tokio::join!(biased; self.messenger.once::<Words>(), talk);
+        talk?;
+        Ok(json!(heard?.text))
+    }
+
+    /// Of one that answers, or a riddle of one that does not.
+    async fn ask_for_name(&self, whom: &str, within_ms: u64) -> Value {
+        let patience = Duration::from_millis(within_ms);
+        if whom == "riddle" {
+            let answer = self.messenger.ask_within(patience, &Peer::Agent, &Riddle).await;
+            return json!(answer.map_err(|error| kind(&error)));
+        }
+        let answer = self.messenger.ask_within(patience, &peer(whom), &Order::Name).await;
+        json!(answer.map_err(|error| kind(&error)))
     }
 
     /// Eight ask at a time, and each answer takes a moment.
@@ -214,6 +236,7 @@ impl Talker {
             "all" => self.messenger.broadcast(words).await,
             "others" => self.messenger.broadcast_others(words).await,
             "group:web" => self.messenger.broadcast_to("web", words).await,
+            "random:jobs" => self.messenger.send_random("jobs", words).await,
             other => self.messenger.send_to(&peer(other), words).await,
         }
     }

@@ -66,6 +66,27 @@ pub(crate) enum Order {
         whom: String,
         count: usize,
     },
+    /// Broadcast one message, and tell who gets it.
+    Confirm {
+        text: String,
+        size: usize,
+    },
+    /// Wait for one message, while you send yourself what is no words, and then these, one after the other.
+    Once {
+        texts: Vec<String>,
+    },
+    /// Ask a question that is not what the other answers.
+    Misask {
+        whom: String,
+    },
+    /// Ask what the other answers in another type than you think.
+    Misread {
+        whom: String,
+    },
+    /// Answer with so many bytes.
+    Chatter {
+        size: usize,
+    },
     /// Send what is no words under their name.
     Mislead,
     Forge,
@@ -129,6 +150,34 @@ impl Topic for Slow {
 
 impl Request for Slow {
     type Reply = ();
+}
+
+/// The same topic, as somebody who is mistaken about the question would ask it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Misnamed {
+    pub(crate) name: String,
+}
+
+impl Topic for Misnamed {
+    const NAME: &'static str = Slow::NAME;
+}
+
+impl Request for Misnamed {
+    type Reply = ();
+}
+
+/// The same topic, as somebody who is mistaken about the answer would ask it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Misread {
+    pub(crate) ms: u64,
+}
+
+impl Topic for Misread {
+    const NAME: &'static str = Slow::NAME;
+}
+
+impl Request for Misread {
+    type Reply = String;
 }
 
 /// A question that nobody answers.
