@@ -3,9 +3,10 @@
 use std::fs::{self, File};
 
 use hatchery::testing::{Cluster, eventually};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::harness::{FAST, ask_all, cluster, kill, log_lines, site};
+use crate::messages::{order, talkers};
 
 const PATIENT: &[&str] = &["--set", "cluster.restart_limit=1000", "--workers", "3"];
 
@@ -101,6 +102,21 @@ fn an_upstream_that_fails_or_panics_is_started_again() {
     for problem in ["the upstream is away", "the upstream talks nonsense"] {
         let lines = log_lines(cluster.site(), "agent.log", "the upstream of tick[flaky] failed: ");
         assert!(lines.iter().any(|line| line.contains(problem)), "{lines:?}");
+    }
+}
+
+#[test]
+fn a_key_that_is_refused_is_an_error_for_all_who_ask_until_there_is_a_value() {
+    let cluster = talkers(&["--workers", "2"]);
+    let glance = json!({ "glance": { "key": "unlisted" } });
+    let refused = json!({ "Err": "the state `tick[unlisted]` cannot be observed: no such key" });
+    for who in ["web.0", "web.1", "web.0", "agent"] {
+        assert_eq!(order(&cluster, who, &glance), refused, "{who}");
+    }
+    fs::write(cluster.site().dir().join("listed"), "").unwrap();
+    let value = json!({ "Ok": cluster.status().agent.process.pid });
+    for who in ["web.0", "web.1", "agent"] {
+        eventually("it has a value", || (order(&cluster, who, &glance) == value).then_some(()));
     }
 }
 

@@ -53,8 +53,14 @@ async fn lead(agent: Agent) -> hatchery::Result {
     Ok(())
 }
 
-/// The key `brief` has 20 values, all others go on.
+/// The key `brief` has 20 values, all others go on; there is no key `unlisted` before the file `listed` is there.
 async fn feed(feed: KeyFeed<Tick>) -> hatchery::Result {
+    if feed.key() == "unlisted" && !Path::new("listed").exists() {
+        feed.refuse("no such key").await?;
+        while !Path::new("listed").exists() {
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
     let most = if feed.key() == "brief" { 20 } else { u64::MAX };
     for count in 1..=most {
         feed.set(Tick { count, pid: std::process::id() }).await?;

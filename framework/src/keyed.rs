@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
@@ -32,19 +33,28 @@ pub struct KeyFeed<T> {
     /// What was set last, for observers that come when the master has forgotten it. Locked while it is on the way,
     /// so that nothing older overtakes it.
     last: Arc<Mutex<Option<Payload>>>,
+    /// Whether that was a refusal.
+    refuses: Arc<AtomicBool>,
     value: PhantomData<fn(T)>,
 }
 
 impl<T> Clone for KeyFeed<T> {
     fn clone(&self) -> Self {
-        let Self { process, topic, last, value } = self;
-        Self { process: process.clone(), topic: Arc::clone(topic), last: Arc::clone(last), value: *value }
+        let Self { process, topic, last, refuses, value } = self;
+        let (topic, last, refuses) = (Arc::clone(topic), Arc::clone(last), Arc::clone(refuses));
+        Self { process: process.clone(), topic, last, refuses, value: *value }
     }
 }
 
 impl<T: Topic> KeyFeed<T> {
     fn new(process: Process, topic: &str) -> Self {
-        Self { process, topic: topic.into(), last: Arc::default(), value: PhantomData }
+        Self {
+            process,
+            topic: topic.into(),
+            last: Arc::default(),
+            refuses: Arc::default(),
+            value: PhantomData,
+        }
     }
 
     /// The key, as the observers wrote it.
@@ -62,7 +72,24 @@ impl<T: Topic> KeyFeed<T> {
     pub async fn set(&self, value: T) -> Result<u64, PublishError> {
         let payload = encode(T::NAME, &value)?;
         drop(value);
+        self.put(payload).await
+    }
+
+    /// Tells all who observe this key, and those who come later, that there is no value, and why: `observe_key` fails by
+    /// [`ObserveError::Refused`](crate::ObserveError::Refused), and [`Observed::refusal`](crate::Observed::refusal) has
+    /// the reason, of which 4000 bytes are kept. The next [`set`](Self::set) takes it back. A future that returns `Ok`
+    /// after this is called anew 30 seconds later, if anybody observes the key by then, and where nobody has for as long as
+    /// it lingers, with the next observer. Cancel safe, but the refusal may have been published.
+    ///
+    /// # Errors
+    /// When the master is gone, or this agent does not lead any more.
+    pub async fn refuse(&self, reason: &str) -> Result<(), PublishError> {
+        self.put(Payload::refusing(reason)).await.map(drop)
+    }
+
+    async fn put(&self, payload: Payload) -> Result<u64, PublishError> {
         let mut last = self.last.lock().await;
+        self.refuses.store(payload.refusal().is_some(), Ordering::Relaxed);
         *last = Some(payload.clone());
         publish(&self.process, &self.topic, payload).await
     }
@@ -113,6 +140,8 @@ struct Publisher<T, F> {
 struct Upstream<T> {
     feed: KeyFeed<T>,
     task: Option<AbortHandle>,
+    /// Why it failed last.
+    problem: Option<String>,
 }
 
 type Ended = Result<(Id, Result), JoinError>;
@@ -161,17 +190,32 @@ where
         };
         let Some(key) = self.names.remove(&id) else { return Vec::new() };
         let now = Instant::now();
-        let Some(problem) = failure else { return self.upstreams.ended(&key, now).into_iter().collect() };
-        match self.upstreams.failed(&key, now) {
-            Some(delay) => {
-                let (name, delay) = (T::NAME, delay.as_millis());
-                tracing::error!(
-                    "the upstream of {name}[{key}] failed: {problem}; it starts again in {delay} ms"
-                );
-                Vec::new()
+        let step = match failure {
+            Some(problem) => match self.upstreams.failed(&key, now) {
+                Some(delay) => {
+                    self.tell_of_failure(&key, problem, delay);
+                    None
+                }
+                None => self.upstreams.ended(&key, now),
+            },
+            None if self.keys.get(&key).is_some_and(|it| it.feed.refuses.load(Ordering::Relaxed)) => {
+                self.upstreams.refused(&key, now)
             }
-            None => self.upstreams.ended(&key, now).into_iter().collect(),
+            None => self.upstreams.ended(&key, now),
+        };
+        step.into_iter().collect()
+    }
+
+    /// Once for each reason in a row: it may go on for ever.
+    fn tell_of_failure(&mut self, key: &str, problem: String, delay: Duration) {
+        let Some(upstream) = self.keys.get_mut(key) else { return };
+        let words = format!("the upstream of {}[{key}] failed: {problem}", T::NAME);
+        if delay.is_zero() || upstream.problem.as_ref() != Some(&problem) {
+            tracing::error!("{words}; it starts again, and the same failure in a row is told once");
+        } else {
+            tracing::debug!("{words}; it starts again in {} ms", delay.as_millis());
         }
+        upstream.problem = Some(problem);
     }
 
     fn take(&mut self, step: Step) {
@@ -201,7 +245,7 @@ where
         let upstream = self.keys.entry(key.clone()).or_insert_with(|| {
             // The key came in a topic of this form.
             let topic = topic::keyed(T::NAME, &key).unwrap_or_default();
-            Upstream { feed: KeyFeed::new(process.clone(), &topic), task: None }
+            Upstream { feed: KeyFeed::new(process.clone(), &topic), task: None, problem: None }
         });
         let (make, feed) = (Arc::clone(&self.feed), upstream.feed.clone());
         // In the task, so that a panic on the way to the future is that of this upstream.

@@ -29,7 +29,7 @@ struct Entry {
     changes: watch::Sender<u64>,
     /// Of a keyed state: who is interested.
     hold: Weak<Hold>,
-    /// Why the master does not let it be observed.
+    /// Why it cannot be observed, in the words of the master or of who publishes it.
     refusal: Option<String>,
 }
 
@@ -62,7 +62,8 @@ pub enum ObserveError {
     /// The name or the key cannot be used.
     #[error(transparent)]
     Topic(#[from] BadTopic),
-    /// The master does not let it be observed; too many keys are.
+    /// Who publishes the keyed state [refuses](crate::KeyFeed::refuse) this key, or the master does, because too many are
+    /// observed.
     #[error("the state `{state}` cannot be observed: {reason}")]
     Refused {
         /// The state, with its key.
@@ -84,9 +85,13 @@ impl States {
         if number <= entry.number {
             return Ok(Stored::Runs);
         }
-        if let Some(feed) = &entry.feed {
-            feed.put(&describe(topic), number, &payload)?;
+        let refusal = payload.refusal();
+        match (&entry.feed, &refusal) {
+            (Some(feed), Some(reason)) => feed.refuse(reason),
+            (Some(feed), None) => feed.put(&describe(topic), number, &payload)?,
+            (None, _) => {}
         }
+        entry.refusal = refusal;
         entry.number = number;
         entry.payload = payload;
         entry.changes.send_replace(number);

@@ -91,6 +91,10 @@ impl Talker {
                 tokio::spawn(self.go_on(order));
                 json!(null)
             }
+            Order::Glance { key } => {
+                let observed = self.messenger.observe_key::<Tick>(&key).await;
+                json!(observed.map(|tick| tick.get().pid).map_err(|error| error.to_string()))
+            }
             Order::Time { whom, count } => json!(self.time(&peer(&whom), count).await?),
             Order::Confirm { text, size } => {
                 let delivery = self.messenger.broadcast_confirmed(&words(&text, 0, size)).await?;

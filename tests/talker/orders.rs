@@ -58,6 +58,10 @@ pub(crate) enum Order {
     Observe {
         key: String,
     },
+    /// Tell a value of a key, or why there is none.
+    Glance {
+        key: String,
+    },
     /// Tell what you saw last of it.
     Observed,
     /// Ask another for its name so often, again when it is busy, and tell how many microseconds half of the answers

@@ -14,6 +14,12 @@ use super::sealed::{MemoryError, Sealed};
 /// The most bytes of all retained states together, and so of one.
 pub(crate) const RETAINED: usize = 256 << 20;
 
+/// What a refusal begins with, and no value: MessagePack never has this byte.
+pub(crate) const REFUSAL: u8 = 0xc1;
+
+/// The most bytes of the words in a refusal.
+const WORDS: usize = 4000;
+
 /// An encoded value. Clones share it.
 #[derive(Clone)]
 pub(crate) enum Payload {
@@ -61,6 +67,22 @@ impl Payload {
             Taken::Bytes(bytes) => Ok(Self::Bytes(bytes.into())),
             Taken::Sealed(sealed) => Ok(Self::Sealed(sealed)),
             Taken::TooMuch(length) => Err(Unfit::TooLarge { length, limit }),
+        }
+    }
+
+    /// What says, in the place of a value, why there is none.
+    pub(crate) fn refusing(reason: &str) -> Self {
+        let end = reason.floor_char_boundary(WORDS);
+        Self::Bytes([&[REFUSAL], &reason.as_bytes()[..end]].concat().into())
+    }
+
+    /// Why there is no value, if that is what it says.
+    pub(crate) fn refusal(&self) -> Option<String> {
+        match self {
+            Self::Bytes(bytes) => {
+                bytes.strip_prefix(&[REFUSAL]).map(|words| String::from_utf8_lossy(words).into_owned())
+            }
+            Self::Sealed(_) => None,
         }
     }
 

@@ -11,6 +11,9 @@ const BACKOFF: Backoff = Backoff { first: Duration::from_millis(100), most: Dura
 /// An upstream that ran this long has recovered: its next failure counts as the first.
 const RECOVERED: Duration = Duration::from_secs(60);
 
+/// How long a key that was refused is not tried again.
+const REFUSED: Duration = Duration::from_secs(30);
+
 /// The upstreams of one state.
 #[derive(Debug)]
 pub(super) struct Upstreams {
@@ -34,7 +37,7 @@ enum Stage {
     Running {
         since: Instant,
     },
-    /// It failed and is tried again then.
+    /// It failed, or refused its key, and is tried again then.
     Resting {
         until: Instant,
     },
@@ -94,6 +97,16 @@ impl Upstreams {
         }
         self.keys.remove(key);
         Some(Step::Forget(key.to_owned()))
+    }
+
+    /// An upstream has ended by itself, and refuses its key; it may think better of it later.
+    pub(super) fn refused(&mut self, key: &str, now: Instant) -> Option<Step> {
+        let step = self.ended(key, now);
+        if let Some(upstream) = self.keys.get_mut(key).filter(|upstream| upstream.stage == Stage::Finished) {
+            upstream.failures = 0;
+            upstream.stage = Stage::Resting { until: now + REFUSED };
+        }
+        step
     }
 
     /// An upstream has failed. Returns the delay until it is tried again, unless it was to end in any case.
@@ -206,6 +219,21 @@ mod tests {
         assert!(delays[0].is_zero() && delays[1] < delays[2] && delays[2] < delays[3], "{delays:?}");
         assert!(upstreams.failed("eu", now + RECOVERED).unwrap().is_zero());
         assert_eq!(upstreams.ended("eu", now), None);
+    }
+
+    #[test]
+    fn a_key_that_is_refused_is_tried_again_later_for_as_long_as_it_is_wanted() {
+        let (mut upstreams, now) = (Upstreams::new(LINGER), Instant::now());
+        let _ = upstreams.want("eu", 1, now);
+        assert_eq!(upstreams.refused("eu", now), None);
+        let republish = Some(Step::Republish("eu".to_owned()));
+        assert_eq!(upstreams.want("eu", 2, now + seconds(4)), republish, "who asks is told the same");
+        assert_eq!(upstreams.tick(now + REFUSED), [start("eu")]);
+        let later = now + REFUSED;
+        assert_eq!(upstreams.refused("eu", later), None);
+        upstreams.release("eu", later);
+        assert_eq!(upstreams.tick(later + LINGER), [Step::Forget("eu".to_owned())]);
+        assert_eq!(upstreams.want("eu", 3, later + LINGER), Some(start("eu")));
     }
 
     proptest! {

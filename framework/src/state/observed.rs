@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
@@ -74,8 +74,16 @@ impl<T> Observed<T> {
         Snapshot(self.cell.current.load_full())
     }
 
+    /// Why who publishes this key refuses it now, if so. Then [`get`](Self::get) has the last value from before. It is
+    /// over with the next value.
+    #[must_use]
+    pub fn refusal(&self) -> Option<String> {
+        self.cell.refusal.load_full().map(|reason| String::clone(&reason))
+    }
+
     /// Waits for a version that this handle has not returned from here before, and returns the latest. A
-    /// slow caller misses versions in between, never the last. Cancel safe.
+    /// slow caller misses versions in between, never the last. When the key of a keyed state is
+    /// [refused](Self::refusal), that is a version, too, with the value from before. Cancel safe.
     ///
     /// Waits for ever once the master is gone; the process ends then.
     pub async fn changed(&mut self) -> Snapshot<T> {
@@ -101,23 +109,32 @@ impl<T: fmt::Debug> fmt::Debug for Observed<T> {
 
 pub(super) struct Cell<T> {
     current: ArcSwap<Version<T>>,
+    refusal: ArcSwapOption<String>,
 }
 
 impl<T> Cell<T> {
     pub(super) fn new(number: u64, value: T) -> Self {
-        Self { current: ArcSwap::from_pointee(Version { number, value }) }
+        Self { current: ArcSwap::from_pointee(Version { number, value }), refusal: ArcSwapOption::empty() }
     }
 }
 
 /// A cell whose type only its observers know.
 pub(super) trait Feed: Any + Send + Sync {
     fn put(&self, what: &str, number: u64, payload: &Payload) -> Result<(), CodecError>;
+
+    /// There is no value any more; the last one stays.
+    fn refuse(&self, reason: &str);
 }
 
 impl<T: DeserializeOwned + Send + Sync + 'static> Feed for Cell<T> {
     fn put(&self, what: &str, number: u64, payload: &Payload) -> Result<(), CodecError> {
         let value = payload.decode(what)?;
         self.current.store(Arc::new(Version { number, value }));
+        self.refusal.store(None);
         Ok(())
+    }
+
+    fn refuse(&self, reason: &str) {
+        self.refusal.store(Some(Arc::new(reason.to_owned())));
     }
 }

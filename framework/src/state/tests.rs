@@ -120,6 +120,31 @@ async fn a_refusal_reaches_who_waits_and_the_next_one_asks_again() {
     assert_eq!(interest(&states).await, Some((EU.to_owned(), true)));
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_publishes_a_key_can_refuse_it_and_take_that_back() {
+    let states = Arc::new(States::default());
+    let _hold = states.hold(EU);
+    states.store(EU, 1, Payload::refusing("no such key")).unwrap();
+    let error = states.observe_key::<Price>("eu").await.unwrap_err().to_string();
+    assert_eq!(error, "the state `price[eu]` cannot be observed: no such key");
+    states.store(EU, 2, payload(20)).unwrap();
+    let mut observed = states.observe_key::<Price>("eu").await.unwrap();
+    assert_eq!((observed.get().0, observed.refusal()), (20, None));
+    states.store(EU, 3, Payload::refusing("delisted")).unwrap();
+    assert_eq!(observed.changed().await.0, 20, "the last value stays");
+    assert_eq!(observed.refusal().as_deref(), Some("delisted"));
+    assert!(states.observe_key::<Price>("eu").await.is_err());
+    states.store(EU, 4, payload(40)).unwrap();
+    assert_eq!((observed.changed().await.0, observed.refusal()), (40, None));
+}
+
+#[test]
+fn the_words_of_a_refusal_are_cut_between_two_characters() {
+    let refusal = Payload::refusing(&"ä".repeat(5000)).refusal().unwrap();
+    assert_eq!(refusal, "ä".repeat(2000));
+    assert_eq!(payload(1).refusal(), None);
+}
+
 #[tokio::test]
 async fn a_large_state_is_decoded_from_its_memory_by_each_observer() {
     let states = States::default();
