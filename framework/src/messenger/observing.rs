@@ -9,7 +9,9 @@ use crate::process::MasterGone;
 use crate::state::{ObserveError, Observed};
 
 impl Messenger {
-    /// Observes a state that this or an earlier agent published, waiting for its first version. Cancel safe.
+    /// Observes a state that this or an earlier agent published, waiting for its first version: without end, if nobody
+    /// ever publishes one, and with a warning in the log after 10 seconds. A keyed state has
+    /// [`observe_key`](Self::observe_key), and is not found here. Cancel safe.
     ///
     /// # Errors
     /// When what travels under the topic's name is of another type.
@@ -17,13 +19,14 @@ impl Messenger {
         self.process.observe(T::NAME).await
     }
 
-    /// Observes a key of a keyed state that the agent publishes, waiting for its first value. The agent fetches the
+    /// Observes a key of a keyed state that the agent publishes, waiting for its first value: without end, if there never
+    /// is one, and with a warning in the log after 10 seconds. The agent fetches the
     /// value of a key for as long as somebody in the cluster observes it: until the last [`Observed`] of it, and the
     /// last call that waits for one, is dropped. An agent that dies is not noticed here but by newer versions from the
     /// next. A slow observer misses versions in between, never the last. Cancel safe.
     ///
     /// # Errors
-    /// When the key is empty, has a NUL or is longer than fits 254 bytes with the name; when 16384 keys are observed in
+    /// When who publishes it [refuses](crate::KeyFeed::refuse) the key; when the key is empty, has a NUL or is longer than fits 254 bytes with the name; when 16384 keys are observed in
     /// the cluster already; or when what travels under the topic's name is of another type.
     pub async fn observe_key<T: Topic>(&self, key: &str) -> Result<Observed<T>, ObserveError> {
         self.process.observe_key(key).await

@@ -1,5 +1,6 @@
 //! The states of a process: observing them, and taking what the master sends of them.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -16,16 +17,40 @@ use crate::wanted::Wanted;
 /// How long a process without free descriptors waits until it asks for a state again.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// How long a state is waited for without a word.
+const SILENT: Duration = Duration::from_secs(10);
+
+/// Waits for something, and has it noticed, once, that this takes long. Cancel safe if that is.
+async fn noticing_delay<O>(waiting: impl Future<Output = O>, notice: impl FnOnce()) -> O {
+    let mut waiting = pin!(waiting);
+    if let Ok(output) = tokio::time::timeout(SILENT, &mut waiting).await {
+        return output;
+    }
+    notice();
+    waiting.await
+}
+
 impl Process {
     pub(crate) async fn observe<T>(&self, topic: &str) -> Result<Observed<T>, ObserveError>
     where
         T: DeserializeOwned + Send + Sync + 'static,
     {
-        self.shared.states.observe(topic).await
+        let warn = || {
+            tracing::warn!(
+                "`observe` of the state `{topic}` waits: nobody has published it, and a keyed state has `observe_key`"
+            );
+        };
+        noticing_delay(self.shared.states.observe(topic), warn).await
     }
 
     pub(crate) async fn observe_key<T: Topic>(&self, key: &str) -> Result<Observed<T>, ObserveError> {
-        self.shared.states.observe_key(key).await
+        let warn = || {
+            let name = T::NAME;
+            tracing::warn!(
+                "`observe_key` of `{name}[{key}]` waits: nobody publishes `{name}` by key, or this key has no value yet"
+            );
+        };
+        noticing_delay(self.shared.states.observe_key(key), warn).await
     }
 
     /// The keys that this agent is asked for.
@@ -120,5 +145,25 @@ impl Process {
         };
         self.send(Frame::about(Kind::Ack, topic, version, why_not.as_bytes())).await?;
         stored.map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_delay_is_noticed_once_and_only_when_it_is_long() {
+        for (seconds, expected) in [(9, 0), (11, 1), (3600, 1)] {
+            let noticed = Cell::new(0);
+            let wait = async {
+                tokio::time::sleep(Duration::from_secs(seconds)).await;
+                seconds
+            };
+            assert_eq!(noticing_delay(wait, || noticed.set(noticed.get() + 1)).await, seconds);
+            assert_eq!(noticed.get(), expected, "{seconds} s");
+        }
     }
 }
