@@ -51,6 +51,7 @@ pub(crate) fn run(about: &About) -> ExitCode {
         Command::Reload { location, agent } => with_runtime(reload(&location, agent)),
         Command::Scale { location, wish } => scale(&location, &wish),
         Command::Send { location, topic, message, to } => mail::send(&location, topic, &message, to),
+        Command::Trace { location, patterns, off: false } if patterns.is_empty() => mail::traced(&location),
         Command::Trace { location, patterns, .. } => mail::trace(&location, patterns),
         Command::Config { command: ConfigCommand::Show(args) } => show::run(about, &args),
         Command::Config { command: ConfigCommand::Check { location, options } } => {

@@ -83,8 +83,8 @@ pub(crate) enum Command {
     Trace {
         #[command(flatten)]
         location: Location,
-        /// A topic, how topics begin (prices.*), or all (*)
-        #[arg(value_name = "TOPIC", required_unless_present = "off")]
+        /// A topic, how topics begin (prices.*), or all (*); none, to be told what is traced now
+        #[arg(value_name = "TOPIC")]
         patterns: Vec<String>,
         /// End it
         #[arg(long, conflicts_with = "patterns")]

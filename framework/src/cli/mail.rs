@@ -70,11 +70,7 @@ pub(super) fn trace(location: &Location, words: Vec<String>) -> Outcome {
         Ok(patterns) => patterns,
         Err(problem) => return failed(Ending::Usage, problem),
     };
-    let done = if patterns.is_empty() {
-        "nothing is traced".to_owned()
-    } else {
-        format!("every process logs what goes by on {patterns}")
-    };
+    let done = describe(&patterns.to_string());
     with_runtime(async {
         let mut client = Client::connect(&Places::of(location)?).await?;
         match client.ask(&Request::Trace { patterns }).await? {
@@ -82,6 +78,24 @@ pub(super) fn trace(location: &Location, words: Vec<String>) -> Outcome {
             other => Err(unexpected(&other)),
         }
     })
+}
+
+/// Tells which topics are chosen.
+pub(super) fn traced(location: &Location) -> Outcome {
+    with_runtime(async {
+        let mut client = Client::connect(&Places::of(location)?).await?;
+        match client.ask(&Request::Status).await? {
+            Answer::Status(status) => say(&describe(&status.bus.traced.join(", "))),
+            other => Err(unexpected(&other)),
+        }
+    })
+}
+
+fn describe(traced: &str) -> String {
+    if traced.is_empty() {
+        return "nothing is traced".to_owned();
+    }
+    format!("every process logs what goes by on {}", traced.escape_debug())
 }
 
 #[cfg(test)]
