@@ -233,6 +233,15 @@ fn each_layer_is_laid_over_those_before_it() {
     assert_eq!(cluster.status().env, "prod");
 }
 
+#[test]
+fn groups_within_the_section_of_the_cluster_are_told_their_place() {
+    let site = site("[cluster.groups.jobs]\nworkers = 2");
+    let output = site.command(&["config", "check"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(78));
+    let err = stderr(&output);
+    assert!(err.contains("default.toml:1:") && err.contains("write [groups.NAME]"), "{err}");
+}
+
 fn layered(site: Site, options: &[&str]) -> Cluster {
     Cluster::start_at(site, options)
 }

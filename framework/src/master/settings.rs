@@ -62,6 +62,19 @@ pub struct ClusterSettings {
     pub user: Option<Account>,
     /// Their group. Default: the first group of `user`.
     pub group: Option<Account>,
+    /// Never there: so that who looks for the groups here, and not for an account, is told where they are.
+    #[serde(skip_serializing)]
+    pub(crate) groups: Elsewhere,
+}
+
+/// What nobody can configure here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Elsewhere;
+
+impl<'de> Deserialize<'de> for Elsewhere {
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        Err(de::Error::custom("groups of workers have tables of their own: write [groups.NAME]"))
+    }
 }
 
 impl Default for ClusterSettings {
@@ -84,6 +97,7 @@ impl Default for ClusterSettings {
             max_memory: ByteSize::b(0),
             user: None,
             group: None,
+            groups: Elsewhere,
         }
     }
 }
