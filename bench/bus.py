@@ -30,8 +30,8 @@ PACE = {
 measured tells how many the next has.
 """
 
-LEAST, MOST_SINGLES, PAUSE_US = 5, 400, 1000
-"""Messages of a measurement at least; messages one at a time at most, and the pause between two."""
+LEAST, MOST_SINGLES, PAUSE = 5, 400, 0.001
+"""Messages of a measurement at least; messages one at a time at most, and the seconds between two at least."""
 
 STATES_FROM = 1 << 20
 """From so many bytes on, a state is measured, too."""
@@ -93,20 +93,25 @@ class Measurement:
         for single in [False, True]:
             for name in rotated(able(self.names, size), number):
                 self.progress.begin(f"{name}, {size} B, {receivers} receivers{', one at a time' * single}")
-                task = f"{self.count(name, size, receivers, single)} {size} {PAUSE_US * single}"
-                sample = messages(name, self.programs, receivers, task)
+                sample = messages(name, self.programs, receivers, self.task(name, size, receivers, single))
                 self.messages[size, receivers, single][name].append(sample)
 
-    def count(self, name, size, receivers, single):
-        """How many messages take as long as they should."""
+    def rate(self, name, size, receivers):
+        """Messages per second, as the round before tells, or roughly."""
         samples = self.messages[size, receivers, False][name]
         sent, delivered, delivered_bytes = PACE[name]
         pace = min(sent * receivers, 1 / (1 / delivered + size / delivered_bytes))
-        rate = (samples[-1]["per second"] if samples else pace) / receivers
-        if single:
-            # A pause takes up to two of the clock's milliseconds.
-            return max(LEAST, min(MOST_SINGLES, int(self.arguments.seconds / (1 / rate + 0.0015))))
-        return max(LEAST, int(rate * self.arguments.seconds))
+        return (samples[-1]["per second"] if samples else pace) / receivers
+
+    def task(self, name, size, receivers, single):
+        """What takes as long as it should."""
+        rate, seconds = self.rate(name, size, receivers), self.arguments.seconds
+        if not single:
+            return f"{max(LEAST, int(rate * seconds))} {size} 0"
+        # The one before must have arrived everywhere.
+        pause = max(PAUSE, 2 / rate)
+        count = max(LEAST, min(MOST_SINGLES, int(seconds / pause)))
+        return f"{count} {size} {int(pause * 1e6)}"
 
 
 def able(names, size):
