@@ -49,9 +49,9 @@ def achieved(messages, asks, held):
         what = f"questions, {at_once} at a time, {'answers/s' if key == 'per second' else key + ' µs'}"
         yield from compared(what, asks.get(at_once, {}), TYPED, key, sign, aims)
     for name in [SHARED, LOOKED_AT]:
-        # Only when all is there to compare with.
         pairs = zip(held.get(name, []), held.get(NOTHING, []))
-        copies = [(one["workers"] - nothing["workers"]) / MIB for one, nothing in pairs]
+        # None is told as 0.00, also where the difference is a page below it.
+        copies = [max(0, one["workers"] - nothing["workers"]) / MIB for one, nothing in pairs]
         yield row(f"copies of a state in {RECEIVERS} workers, {name}", AT_MOST, COPIES, copies)
 
 

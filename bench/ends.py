@@ -103,7 +103,7 @@ class Group(Server):
 @contextmanager
 def group(name):
     check_tools("setpriv")
-    with tempfile.TemporaryDirectory(prefix="hatchery-bench-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(prefix="hatchery-bench-") as folder:
         group = Group(name, Path(folder))
         try:
             yield group
