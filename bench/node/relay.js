@@ -56,9 +56,7 @@ if (cluster.isPrimary) {
     received += 1;
     if (pause > 0) latencies.push(Number(now()) - message.sent);
     if (received === count) {
-      latencies.sort((a, b) => a - b);
-      const quantile = (share) => latencies[Math.floor((latencies.length * share) / 100)] || 0;
-      tell({ role: 'receiver', before, received, p50: quantile(50), p99: quantile(99) });
+      tell({ role: 'receiver', before, received, latencies });
     }
   });
   process.send({ ready: true });

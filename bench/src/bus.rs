@@ -3,6 +3,9 @@
 use std::io::{self, Read, Write};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rustix::process::{Signal, set_parent_process_death_signal};
+use serde_json::json;
+
 /// What is measured: so many messages of a size, as fast as possible or one at a time.
 #[derive(Debug, Clone, Copy)]
 pub struct Task {
@@ -83,20 +86,32 @@ impl Notes {
         self.received += count;
     }
 
-    /// Says on stdout, in one line of JSON, what `role` has noted.
+    /// Says on stdout, in one line of JSON, what `role` has noted, with every latency in nanoseconds, so that those of all
+    /// receivers can be looked at together.
     ///
     /// # Errors
     /// When nobody listens.
-    pub fn tell(mut self, role: &str) -> io::Result<()> {
-        self.latencies.sort_unstable();
-        let quantile = |share: usize| self.latencies.get(self.latencies.len() * share / 100).copied();
-        let (p50, p99) = (quantile(50).unwrap_or_default(), quantile(99).unwrap_or_default());
-        say(&format!(
-            r#"{{"role":"{role}","at":{},"received":{},"p50":{p50},"p99":{p99},"cpu":{}}}"#,
-            now(),
-            self.received,
-            cpu_nanoseconds().saturating_sub(self.cpu)
-        ))
+    pub fn tell(self, role: &str) -> io::Result<()> {
+        let report = json!({
+            "role": role,
+            "at": now(),
+            "received": self.received,
+            "latencies": self.latencies,
+            "cpu": cpu_nanoseconds().saturating_sub(self.cpu),
+        });
+        say(&report.to_string())
+    }
+}
+
+/// From here on the kernel ends this process with the one that started it, however that ends.
+///
+/// # Errors
+/// When the kernel refuses, or that process is gone already.
+pub fn end_with_parent() -> io::Result<()> {
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    match rustix::process::getppid() {
+        Some(parent) if !parent.is_init() => Ok(()),
+        _ => Err(io::Error::other("the process that started this one is gone")),
     }
 }
 
@@ -125,40 +140,77 @@ fn cpu_nanoseconds() -> u64 {
 /// Finds a message at the beginning of some bytes: how long it is altogether, and where its payload is, if it has one.
 pub type Find = fn(&[u8]) -> Option<(usize, Option<std::ops::Range<usize>>)>;
 
+/// What has been read and not looked at yet.
+#[derive(Debug)]
+pub struct Inbox {
+    bytes: Vec<u8>,
+    begin: usize,
+    end: usize,
+}
+
+impl Default for Inbox {
+    fn default() -> Self {
+        Self { bytes: vec![0; 256 << 10], begin: 0, end: 0 }
+    }
+}
+
+impl Inbox {
+    /// The payload of the next whole message.
+    pub fn next(&mut self, find: Find) -> Option<&[u8]> {
+        loop {
+            let begin = self.begin;
+            let (length, payload) = find(&self.bytes[begin..self.end])?;
+            self.begin += length;
+            if let Some(payload) = payload {
+                return Some(&self.bytes[begin..][payload]);
+            }
+        }
+    }
+
+    /// Waits for more.
+    ///
+    /// # Errors
+    /// When the other side has ended.
+    pub fn fill(&mut self, mut from: impl Read) -> io::Result<()> {
+        self.bytes.copy_within(self.begin..self.end, 0);
+        (self.begin, self.end) = (0, self.end - self.begin);
+        if self.end == self.bytes.len() {
+            self.bytes.resize(self.end * 2, 0);
+        }
+        match from.read(&mut self.bytes[self.end..])? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            count => {
+                self.end += count;
+                Ok(())
+            }
+        }
+    }
+}
+
 /// Reads messages until the last one.
 ///
 /// # Errors
 /// When the other side ends before that.
 pub fn receive(mut from: impl Read, task: Task, find: Find) -> io::Result<Notes> {
-    let mut notes = Notes::new(task);
-    let mut bytes = vec![0; 256 << 10];
-    let (mut begin, mut end) = (0, 0);
+    let (mut notes, mut inbox) = (Notes::new(task), Inbox::default());
     loop {
-        while let Some((length, payload)) = find(&bytes[begin..end]) {
-            if let Some(payload) = payload
-                && notes.take(sent_at(&bytes[begin..end][payload]))
-            {
+        while let Some(payload) = inbox.next(find) {
+            if notes.take(sent_at(payload)) {
                 return Ok(notes);
             }
-            begin += length;
         }
-        bytes.copy_within(begin..end, 0);
-        (begin, end) = (0, end - begin);
-        if end == bytes.len() {
-            bytes.resize(end * 2, 0);
-        }
-        match from.read(&mut bytes[end..])? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            count => end += count,
-        }
+        inbox.fill(&mut from)?;
     }
 }
+
+/// Writes a payload behind other bytes, in the way that its receiver finds it.
+pub type Wrap = fn(&[u8], &mut Vec<u8>);
 
 /// Sends all messages, each as `wrap` makes it; small ones in one write as often as there is no pause.
 ///
 /// # Errors
 /// When the other side is gone.
-pub fn send(mut to: impl Write, task: Task, wrap: fn(&[u8], &mut Vec<u8>)) -> io::Result<()> {
+pub fn send(mut to: impl Write, task: Task, wrap: Wrap) -> io::Result<()> {
     let mut bytes = Vec::new();
     for _ in 0..task.count {
         wrap(&task.payload(), &mut bytes);

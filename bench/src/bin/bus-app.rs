@@ -159,24 +159,28 @@ async fn receive(worker: Worker) -> hatchery::Result {
             worker.ready().await?;
             while !notes.take(sent_at(&blobs.next().await?)) {}
         }
-        "state" => {
-            worker.ready().await?;
-            follow::<Shared>(worker.observe().await?, &mut notes, sent_at).await;
-        }
-        "state-read" => {
-            worker.ready().await?;
-            follow::<Shared>(worker.observe().await?, &mut notes, sent_at_and_read).await;
-        }
-        "state-owned" => {
-            worker.ready().await?;
-            follow::<Blob>(worker.observe().await?, &mut notes, sent_at).await;
-        }
+        "state" => return hold::<Shared>(&worker, notes, sent_at).await,
+        "state-read" => return hold::<Shared>(&worker, notes, sent_at_and_read).await,
+        "state-owned" => return hold::<Blob>(&worker, notes, sent_at).await,
         _ => {
             worker.ready().await?;
             worker.cluster_ready().await;
             ask(&worker, &kind, task, &mut notes).await?;
         }
     }
+    notes.tell("receiver")?;
+    worker.draining().await;
+    Ok(())
+}
+
+/// Notes all versions, and holds the last until the end, so that somebody can look at what memory that takes.
+async fn hold<T>(worker: &Worker, mut notes: Notes, look: fn(&[u8]) -> u64) -> hatchery::Result
+where
+    T: Topic + Deref<Target = [u8]>,
+{
+    worker.ready().await?;
+    let mut blob = worker.observe::<T>().await?;
+    follow(&mut blob, &mut notes, look).await;
     notes.tell("receiver")?;
     worker.draining().await;
     Ok(())
@@ -190,7 +194,7 @@ fn sent_at_and_read(payload: &[u8]) -> u64 {
 
 /// Notes each version up to the last. One that the observer was too late for counts as received all the same: this
 /// process acknowledged each before the next was published, and only the observer had its turn later.
-async fn follow<T>(mut blob: Observed<T>, notes: &mut Notes, look: fn(&[u8]) -> u64)
+async fn follow<T>(blob: &mut Observed<T>, notes: &mut Notes, look: fn(&[u8]) -> u64)
 where
     T: Deref<Target = [u8]>,
 {

@@ -99,7 +99,7 @@ impl Exchange {
         let mut receipt = Receipt::default();
         match self.seats.goal(parcel.route().to, from) {
             Goal::These(mut receivers) => {
-                receivers.retain(|&to| {
+                receivers.retain(|&mut to| {
                     let has_place = self.has_place(to, &parcel);
                     if !has_place {
                         self.turn_away(from, to, &parcel, &mut receipt);

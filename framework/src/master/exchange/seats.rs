@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use smallvec::{SmallVec, smallvec};
+
 use crate::bus::peer::{Address, Form};
 use crate::master::event::ChildId;
 
@@ -24,10 +26,13 @@ pub(crate) struct Seat {
     pub(crate) standing: Standing,
 }
 
+/// Some processes; up to eight cost no allocation, which is made for each question otherwise.
+pub(super) type Receivers = SmallVec<[ChildId; 8]>;
+
 /// To whom mail goes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Goal {
-    These(Vec<ChildId>),
+    These(Receivers),
     /// Whoever fills this slot next, or any slot of this group.
     Later(Address),
     Nobody,
@@ -128,13 +133,13 @@ impl Seats {
 
     fn process(&self, pid: u32) -> Goal {
         let meant = self.reachable().find(|seat| seat.address.pid == pid);
-        meant.map_or(Goal::Nobody, |seat| Goal::These(vec![seat.id]))
+        meant.map_or(Goal::Nobody, |seat| Goal::These(smallvec![seat.id]))
     }
 
     fn in_slot(&self, slot: Address) -> Goal {
         let here = self.reachable().filter(|seat| seat.address.slot() == slot);
         match here.min_by_key(|seat| seat.standing) {
-            Some(seat) => Goal::These(vec![seat.id]),
+            Some(seat) => Goal::These(smallvec![seat.id]),
             None if self.slots.contains(&slot) => Goal::Later(slot),
             None => Goal::Nobody,
         }
@@ -151,7 +156,7 @@ impl Seats {
         }
         best.sort_unstable_by_key(|seat| (seat.address.index, seat.id));
         let place = choose(self, group, &best);
-        Goal::These(vec![best[place].id])
+        Goal::These(smallvec![best[place].id])
     }
 
     /// A generator by Marsaglia (xorshift, 2003); what is asked of it is an even spread, not secrecy.

@@ -1,6 +1,7 @@
 //! The exchange by tables: each address, each way for a question to end, each word to a sender.
 
 mod addresses;
+mod allocations;
 mod empty_slots;
 mod questions;
 mod undelivered;
