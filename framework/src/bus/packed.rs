@@ -148,7 +148,7 @@ mod tests {
         }
 
         #[test]
-        fn garbage_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+        fn garbage_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..4096)) {
             let (mut place, mut at) = (Place::before_first(0), 0);
             while let Some(entry) = place.next(&bytes, at) {
                 prop_assert!(entry.payload.end > at && entry.payload.end <= bytes.len());

@@ -72,7 +72,7 @@ impl Run {
     }
 
     /// Its bytes for a receiver that takes it in one frame, or does not.
-    pub(super) fn bytes_for(&self, takes_packed: bool) -> &Bytes {
+    pub(crate) fn bytes_for(&self, takes_packed: bool) -> &Bytes {
         self.packed.as_ref().filter(|_| takes_packed).unwrap_or(&self.bytes)
     }
 
