@@ -69,10 +69,11 @@ fn unroll(run: Run) {
 
 /// The messages of a run, each as it would stand on the wire alone.
 fn messages_of(run: Run) -> Vec<Vec<u8>> {
-    let most = run.count;
+    let most = run.bytes.len();
     let mut unrolled = Unrolled::new(run);
     let messages: Vec<_> = std::iter::from_fn(|| unrolled.next_frame()).map(|frame| wire(&frame)).collect();
-    assert!(messages.len() as u64 <= most, "more messages than the run says");
+    // How many they are the frame only claims.
+    assert!(messages.len() <= most, "messages without a byte of their own");
     messages
 }
 
