@@ -39,6 +39,7 @@
 //! | `rights` | a master that is root, with agent and workers that are not |
 //! | `scaffold` | an app that was stamped builds, starts and passes its test |
 //! | `architecture` | which room may import which |
+//! | `safety` | where unsafe code may be |
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -68,6 +69,7 @@ mod messages;
 mod python;
 mod reload;
 mod rights;
+mod safety;
 mod scaffold;
 mod serving;
 mod show;

@@ -268,6 +268,22 @@ fn a_stopped_worker_costs_the_master_its_queue_and_the_others_nothing() {
 }
 
 #[test]
+fn small_messages_that_wait_for_a_stopped_worker_take_no_more_than_its_queue() {
+    let cluster =
+        talkers(&["--workers", "2", "--set", "cluster.heartbeat_timeout=0s", "--set", "http.policy=shared"]);
+    let stopped = cluster.status().workers[1].process.pid.unwrap();
+    let before = cluster.status().master.usage.rss_bytes;
+    send_signal(stopped, Signal::STOP);
+    let count = 200_000;
+    assert_eq!(send(&cluster, "agent", "all", "a drop", count), count);
+    let status = cluster.status();
+    let grown = status.master.usage.rss_bytes.saturating_sub(before);
+    assert!(grown < 16 << 20, "the master grew by {grown} bytes");
+    assert!(status.workers[1].process.bus.dropped > 0, "{:?}", status.workers[1].process.bus);
+    assert!(status.bus.queued_bytes <= 10 << 20, "{:?}", status.bus);
+}
+
+#[test]
 fn a_sender_can_wait_for_room_or_be_refused() {
     let cluster =
         talkers(&["--workers", "2", "--set", "cluster.heartbeat_timeout=0s", "--set", "http.policy=shared"]);

@@ -17,6 +17,8 @@ use serde_json::{Value, json};
 use tokio::net::UdpSocket;
 use tokio::time::sleep;
 
+#[path = "probe/bulk.rs"]
+mod bulk;
 #[path = "probe/faults.rs"]
 mod faults;
 #[path = "probe/harm.rs"]

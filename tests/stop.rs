@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
 use std::thread;
@@ -241,12 +242,20 @@ fn leave_no_descriptor(pid: u32) {
 fn a_master_without_free_descriptors_is_reached_again_and_again() {
     let mut cluster = cluster("");
     leave_no_descriptor(cluster.pid());
+    // One that asks nothing keeps nobody out, and those who wait at the door take no descriptor for good.
+    let silent = UnixStream::connect(cluster.site().dir().join("run/control.sock")).unwrap();
+    let mut clients = Vec::new();
     for _ in 0..3 {
         assert_eq!(cluster.site().run(&["status"]).status.code(), Some(0));
+        clients.extend((0..3).map(|_| TcpStream::connect(cluster.address()).unwrap()));
     }
     let told = || log_lines(cluster.site(), "master.log", "on the control socket has the last descriptor");
     let told = eventually("it is logged", || told().first().cloned());
     assert!(told.contains("raise it by `ulimit -n`"), "{told}");
     assert_eq!(cluster.site().run(&["stop"]).status.code(), Some(0));
     assert_eq!(cluster.wait().code(), Some(0));
+    drop((silent, clients));
+    // It is an error only when somebody is there.
+    let failed = log_lines(cluster.site(), "master.log", "the control socket cannot accept");
+    assert!(failed.len() < 3, "{failed:?}");
 }

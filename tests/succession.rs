@@ -242,7 +242,8 @@ fn a_group_of_its_own_has_its_own_count_listener_and_log() {
     let answer = cluster.get_from(&listener.address, "/whoami");
     assert!(answer.body.contains("\"group\":\"jobs\""), "{}", answer.body);
     assert!(cluster.get("/whoami").body.contains("\"group\":\"web\""));
-    assert_eq!(log_lines(cluster.site(), "jobs.log", "is at work").len(), 2);
+    let both_say_so = || (log_lines(cluster.site(), "jobs.log", "is at work").len() == 2).then_some(());
+    eventually("both are in the log of their group", both_say_so);
     assert!(cluster.site().run(&["scale", "jobs=0"]).status.success());
     let status = cluster.status();
     assert!(status.workers.iter().all(|worker| worker.group == "web"));

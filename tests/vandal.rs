@@ -1,6 +1,8 @@
 //! An app whose workers of the group `jobs`, and whose agent if `VANDAL_AGENT` is set, speak on their links by themselves: they say hello and ready as any process
 //! does, and then, when a test says so by a file, what no process should. Nothing of the framework's framing is used.
 
+#[path = "vandal/envelope.rs"]
+mod envelope;
 #[path = "vandal/memory.rs"]
 mod memory;
 
@@ -21,6 +23,11 @@ use hatchery::{Agent, App, Topic, Worker};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+
+use envelope::{
+    AGENT, AGENTS, ASK, CANCEL, EVERYONE, FAILED, HELLO, Head, MESSAGE, PULSE, READY, REFUSAL, REPLY,
+    WELCOME, WORKER, address, body, nested,
+};
 
 /// What the honest processes listen for.
 #[derive(Debug, Serialize, Deserialize)]
@@ -68,65 +75,6 @@ async fn serve(worker: Worker) -> hatchery::Result {
     });
     let name = json!({ "pid": std::process::id(), "generation": worker.generation() });
     Ok(worker.serve(Router::new().route("/whoami", get(async move || Json(name)))).await?)
-}
-
-/// Kinds of frames, as the protocol numbers them.
-const HELLO: u8 = 1;
-const WELCOME: u8 = 2;
-const READY: u8 = 3;
-const PUBLISH: u8 = 7;
-const FAILED: u8 = 6;
-const PULSE: u8 = 13;
-const MESSAGE: u8 = 23;
-const ASK: u8 = 24;
-const REPLY: u8 = 25;
-const REFUSAL: u8 = 26;
-const CANCEL: u8 = 27;
-
-/// Forms of addresses.
-const AGENT: u8 = 1;
-const WORKER: u8 = 2;
-const EVERYONE: u8 = 4;
-
-/// An envelope, field by field.
-#[derive(Clone, Copy, Default)]
-struct Head {
-    length: u32,
-    kind: u8,
-    topic: u8,
-    descriptors: u8,
-    flags: u8,
-    number: u64,
-    to: [u8; 8],
-    from: [u8; 8],
-}
-
-impl Head {
-    fn bytes(self) -> Vec<u8> {
-        let mut bytes = self.length.to_le_bytes().to_vec();
-        bytes.extend([self.kind, self.topic, self.descriptors, self.flags]);
-        bytes.extend(self.number.to_le_bytes());
-        bytes.extend(self.to.into_iter().chain(self.from).chain([0; 8]));
-        bytes
-    }
-}
-
-fn body(kind: u8, bytes: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-    [Head { kind, length, ..Head::default() }.bytes(), bytes.to_vec()].concat()
-}
-
-fn address(form: u8, group: u8, index: u8, pid: u32) -> [u8; 8] {
-    let [a, b, c, d] = pid.to_le_bytes();
-    [form, group, index, 0, a, b, c, d]
-}
-
-/// The index that stands for the agent.
-const AGENTS: u8 = 99;
-
-/// A map with one unknown field, which is a list of a list of a list …
-fn nested(depth: usize) -> Vec<u8> {
-    [&[0x81, 0xa1, b'x'][..], &vec![0x91; depth]].concat()
 }
 
 struct Vandal {

@@ -3,13 +3,14 @@
 
 use crate::bus::codec::decode;
 use crate::bus::control::{Failure, Hello, Pulse, Receipt, Request, Unanswered};
-use crate::bus::decoder::{Decoder, Parcel};
+use crate::bus::decoder::{Decoder, Parcel, Run, Unrolled};
 use crate::bus::frame::{Frame, MAX_LENGTH};
 use crate::events::ClusterEvent;
 use crate::launch::Launch;
 use crate::status::DutyStatus;
 
-/// Cuts the bytes into frames and into parcels, in pieces whose size the first byte tells; both ways find the same.
+/// Cuts the bytes into frames and into parcels, in pieces whose size the first byte tells; both ways find the same, and
+/// what is found in runs stays the same when it is packed.
 pub fn decoder(bytes: &[u8]) {
     let Some((step, bytes)) = bytes.split_first() else { return };
     let step = usize::from(*step) + 1;
@@ -36,13 +37,44 @@ fn cut(
         loop {
             match next(&mut decoder) {
                 Ok(Some(Parcel::Frame(frame))) => found.extend(wire(&frame)),
-                Ok(Some(Parcel::Run(run))) => found.extend(&run.bytes),
+                Ok(Some(Parcel::Run(run))) => {
+                    found.extend(&run.bytes);
+                    unroll(run);
+                }
                 Ok(None) => break,
                 Err(problem) => return Some(problem),
             }
         }
     }
     None
+}
+
+/// Takes one message after the other, which come to an end, and again from what the run is for many.
+fn unroll(run: Run) {
+    let messages = messages_of(run.clone());
+    let Parcel::Run(run) = Parcel::Run(run).for_many() else { panic!("a run is none any more") };
+    let packed = run.bytes_for(true);
+    if packed != &run.bytes {
+        assert_eq!(messages.concat(), run.bytes, "a run is not its messages");
+        let mut decoder = Decoder::new(MAX_LENGTH);
+        decoder.feed(packed, []);
+        match decoder.next_parcel() {
+            Ok(Some(Parcel::Run(packed))) => {
+                assert_eq!(messages_of(packed), messages, "packed it is another")
+            }
+            other => panic!("what was packed is {other:?}"),
+        }
+    }
+}
+
+/// The messages of a run, each as it would stand on the wire alone.
+fn messages_of(run: Run) -> Vec<Vec<u8>> {
+    let most = run.bytes.len();
+    let mut unrolled = Unrolled::new(run);
+    let messages: Vec<_> = std::iter::from_fn(|| unrolled.next_frame()).map(|frame| wire(&frame)).collect();
+    // How many they are the frame only claims.
+    assert!(messages.len() <= most, "messages without a byte of their own");
+    messages
 }
 
 fn wire(frame: &Frame) -> Vec<u8> {
@@ -64,6 +96,36 @@ pub fn bodies(bytes: &[u8]) {
 }
 
 /// Has processes come, go, write, ask and answer as the bytes say.
+#[cfg(feature = "fuzzing")]
 pub fn exchange(bytes: &[u8]) {
     crate::master::fuzz_exchange(bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::decoder;
+    use crate::bus::frame::{Frame, Kind};
+
+    /// Messages that go the same way, a frame of many, and anything.
+    fn pieces() -> impl Strategy<Value = Vec<u8>> {
+        let bytes = |most| prop::collection::vec(any::<u8>(), 0..most);
+        let frame = |kind, number, payload: &[u8]| super::wire(&Frame::about(kind, "words", number, payload));
+        prop_oneof![
+            4 => (any::<u64>(), bytes(40)).prop_map(move |(number, it)| frame(Kind::Message, number, &it)),
+            2 => (0..500_u64, bytes(4096)).prop_map(move |(count, it)| frame(Kind::Messages, count, &it)),
+            1 => bytes(60),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn runs_of_any_kind_are_unrolled_to_an_end(
+            step in any::<u8>(),
+            pieces in prop::collection::vec(pieces(), 1..20),
+        ) {
+            decoder(&[&[step][..], &pieces.concat()].concat());
+        }
+    }
 }

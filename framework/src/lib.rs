@@ -50,7 +50,7 @@ pub mod error;
 mod events;
 pub mod exec;
 mod exit;
-#[cfg(feature = "fuzzing")]
+#[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
 mod gathered;

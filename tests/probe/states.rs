@@ -1,7 +1,6 @@
 //! The states of the probe, as its configuration wants them: keyed ones, a large one, and what workers contribute.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -10,12 +9,12 @@ use std::time::Duration;
 use axum::routing::get;
 use axum::{Json, Router};
 use hatchery::{Agent, KeyFeed, Observed, SharedBytes, Topic, Worker};
-use serde::de::{SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
 use crate::ProbeConfig;
+use crate::bulk::Bulk;
 use crate::tick::Tick;
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -42,76 +41,6 @@ struct Load {
 
 impl Topic for Load {
     const NAME: &'static str = "load";
-}
-
-/// As many bytes as wanted on the way, and a few before and after.
-#[derive(Debug)]
-struct Bulk {
-    round: u64,
-    bytes: usize,
-}
-
-impl Topic for Bulk {
-    const NAME: &'static str = "bulk";
-}
-
-const CHUNK: usize = 64 << 10;
-
-struct Chunk(u64);
-
-impl Serialize for Chunk {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut bytes = vec![7; CHUNK];
-        bytes[..8].copy_from_slice(&self.0.to_le_bytes());
-        serializer.serialize_bytes(&bytes)
-    }
-}
-
-impl<'de> Deserialize<'de> for Chunk {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct First;
-        impl Visitor<'_> for First {
-            type Value = Chunk;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("bytes")
-            }
-
-            fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Chunk, E> {
-                let head = bytes.first_chunk().filter(|_| bytes.len() == CHUNK);
-                head.map(|head| Chunk(u64::from_le_bytes(*head))).ok_or_else(|| E::custom("no chunk"))
-            }
-        }
-        deserializer.deserialize_bytes(First)
-    }
-}
-
-impl Serialize for Bulk {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq((0..self.bytes / CHUNK).map(|_| Chunk(self.round)))
-    }
-}
-
-impl<'de> Deserialize<'de> for Bulk {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Sum;
-        impl<'de> Visitor<'de> for Sum {
-            type Value = Bulk;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("chunks")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut chunks: A) -> Result<Bulk, A::Error> {
-                let mut bulk = Bulk { round: 0, bytes: 0 };
-                while let Some(Chunk(round)) = chunks.next_element()? {
-                    bulk = Bulk { round, bytes: bulk.bytes + CHUNK };
-                }
-                Ok(bulk)
-            }
-        }
-        deserializer.deserialize_seq(Sum)
-    }
 }
 
 /// Bytes that are all the round's number.

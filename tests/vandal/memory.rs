@@ -5,7 +5,8 @@ use std::os::fd::{AsFd as _, OwnedFd};
 
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create, open};
 
-use super::{Head, PUBLISH, Vandal};
+use super::Vandal;
+use super::envelope::{Head, PUBLISH};
 
 /// The flag of frames whose payload is in memory.
 const IN_MEMORY: u8 = 2;

@@ -7,14 +7,15 @@ use super::control::{Failure, Hello, PublishAnswer, Pulse, Receipt, SUCCESSION, 
 use super::decoder::Decoder;
 use super::frame::{Frame, Kind, MAX_DESCRIPTORS, MAX_LENGTH, PROTOCOL};
 use super::head::{HEAD, LOST, MEMFD, RECEIPT, Route};
+use super::parcel::{Parcel, Unrolled};
 use super::peer::{Address, Form};
 use crate::role::{APP_DIR_VARIABLE, BUILD_VARIABLE, ROLE_VARIABLE, Slot};
 
 const DOCUMENT: &str = include_str!("../../../docs/protocol.md");
 
-/// The bytes of the example; what stands behind three spaces is said of them.
-fn example() -> Vec<u8> {
-    let (_, rest) = DOCUMENT.split_once("```hex\n").unwrap();
+/// The bytes of an example; what stands behind three spaces is said of them.
+fn example(nth: usize) -> Vec<u8> {
+    let rest = DOCUMENT.split("```hex\n").nth(nth + 1).unwrap();
     let (block, _) = rest.split_once("```").unwrap();
     let bytes = block.lines().filter_map(|line| line.split("   ").next());
     let digits = bytes.flat_map(str::split_whitespace);
@@ -35,24 +36,45 @@ fn fields_of<T: Serialize>(value: &T) -> Vec<String> {
     names_in(&codec::decode("a map", &codec::encode("a map", value).unwrap()).unwrap())
 }
 
-#[test]
-fn the_example_of_the_document_is_what_the_code_writes_and_reads() {
+/// A message of `py.0` to `web.1`, that was sent so many microseconds after the first.
+fn message(number: u64, later: u64) -> Frame {
     let web = Address { index: 1, ..Address::to(Form::Worker) };
     let py = Address { group: 1, pid: 4711, ..Address::to(Form::Worker) };
     let words = codec::encode("words", &serde_json::json!({ "text": "aha" })).unwrap();
-    let route = Route { to: web, from: py, time: 1_763_689_027_322_880 };
-    let frames = [
-        Frame::about(Kind::Ack, "config", 3, &[]),
-        Frame::about(Kind::Message, "words", 9, &words).with_receipt().on(route),
-    ];
+    let route = Route { to: web, from: py, time: 1_763_689_027_322_880 + later };
+    Frame::about(Kind::Message, "words", number, &words).on(route)
+}
+
+#[test]
+fn the_example_of_the_document_is_what_the_code_writes_and_reads() {
+    let frames = [Frame::about(Kind::Ack, "config", 3, &[]), message(9, 0).with_receipt()];
     let written: Vec<u8> = frames.iter().flat_map(wire).collect();
-    assert_eq!(example(), written, "it should be {written:02x?}");
+    assert_eq!(example(0), written, "it should be {written:02x?}");
     let mut decoder = Decoder::new(MAX_LENGTH);
-    decoder.feed(&example(), []);
+    decoder.feed(&example(0), []);
     for frame in &frames {
         assert_eq!(wire(&decoder.next().unwrap().unwrap()), wire(frame));
     }
     assert!(decoder.next().unwrap().is_none() && !decoder.is_mid_frame());
+}
+
+#[test]
+fn the_example_of_many_messages_in_one_frame_is_what_the_code_writes_and_reads() {
+    let run_of = |bytes: &[u8]| {
+        let mut decoder = Decoder::new(MAX_LENGTH);
+        decoder.feed(bytes, []);
+        match decoder.next_parcel().unwrap().unwrap().for_many() {
+            Parcel::Run(run) => run,
+            Parcel::Frame(frame) => panic!("{frame:?} is no run"),
+        }
+    };
+    let alone = [message(9, 0), message(10, 4)].map(|frame| wire(&frame));
+    let run = run_of(&alone.concat());
+    let packed = run.bytes_for(true);
+    assert_eq!(example(1), packed[..], "it should be {packed:02x?}");
+    let mut unrolled = Unrolled::new(run_of(&example(1)));
+    let read = [(); 2].map(|()| wire(&unrolled.next_frame().unwrap()));
+    assert!(read == alone && unrolled.next_frame().is_none());
 }
 
 #[test]

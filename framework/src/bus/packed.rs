@@ -69,12 +69,14 @@ impl Packer {
         self.last = Place { number, time };
     }
 
-    /// The frame of so many messages; `None` if it would be too long for one.
+    /// The frame of so many messages; `None` if it would be too long for one. It takes no more memory than it is long, for
+    /// queues count that.
     pub(super) fn finish(mut self, count: u64) -> Option<Bytes> {
         let length = u32::try_from(self.bytes.len() - HEAD).ok()?;
         self.bytes[..4].copy_from_slice(&length.to_le_bytes());
         self.bytes[4] = Kind::Messages as u8;
         self.bytes[8..16].copy_from_slice(&count.to_le_bytes());
+        self.bytes.shrink_to_fit();
         Some(self.bytes.into())
     }
 
@@ -146,7 +148,7 @@ mod tests {
         }
 
         #[test]
-        fn garbage_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+        fn garbage_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..4096)) {
             let (mut place, mut at) = (Place::before_first(0), 0);
             while let Some(entry) = place.next(&bytes, at) {
                 prop_assert!(entry.payload.end > at && entry.payload.end <= bytes.len());
@@ -162,5 +164,14 @@ mod tests {
         let before = packer.bytes.len();
         packer.add(901, 1_763_689_027_322_884, b"words");
         assert_eq!(packer.bytes.len() - before, 3 + b"words".len());
+    }
+
+    #[test]
+    fn a_frame_takes_no_more_memory_than_it_is_long() {
+        let mut packer = Packer::new(&[0; HEAD], 7, 64 << 10);
+        (0..1000).for_each(|number| packer.add(number, 7, b"16 bytes of text"));
+        let frame = packer.finish(1000).unwrap();
+        let length = frame.len();
+        assert_eq!(frame.try_into_mut().unwrap().capacity(), length);
     }
 }

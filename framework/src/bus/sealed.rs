@@ -1,8 +1,6 @@
 //! Sealed memory as its readers have it: checked, and mapped, so that all processes read the same pages. To map it is the
 //! one unsafe expression of the workspace, and this the one file that may have any. `memory` makes what is read here.
 
-#![expect(unsafe_code, reason = "no safe function maps memory, because none can know of the seals")]
-
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -10,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use memmap2::{Mmap, MmapOptions};
 use rustix::buffer::spare_capacity;
-use rustix::fs::{FsWord, SealFlags, fcntl_get_seals, fstat, fstatfs};
+use rustix::fs::{FsWord, SealFlags, SeekFrom, fcntl_get_seals, fstat, fstatfs, seek};
 use rustix::io::{Errno, pread};
 
 use super::frame::Frame;
@@ -21,9 +19,6 @@ pub(super) const SEALS: SealFlags =
 
 /// What the kernel says of memory files of ordinary pages.
 const TMPFS: FsWord = 0x0102_1994;
-
-/// The unit of `st_blocks`.
-const BLOCK: u64 = 512;
 
 /// A descriptor that is not what a frame says of it.
 #[derive(Debug, thiserror::Error)]
@@ -47,8 +42,6 @@ pub(crate) enum MemoryError {
 pub(crate) struct Sealed {
     memory: Arc<OwnedFd>,
     length: u64,
-    /// Whether each of its pages exists.
-    is_whole: bool,
 }
 
 impl Sealed {
@@ -74,8 +67,7 @@ impl Sealed {
         }
         let facts = fstat(&memory).map_err(io::Error::from)?;
         let length = u64::try_from(facts.st_size).unwrap_or_default();
-        let is_whole = u64::try_from(facts.st_blocks).unwrap_or_default().saturating_mul(BLOCK) >= length;
-        Ok(Self { memory, length, is_whole })
+        Ok(Self { memory, length })
     }
 
     pub(crate) fn length(&self) -> u64 {
@@ -94,7 +86,7 @@ impl Sealed {
     pub(crate) fn bytes(&self) -> io::Result<Bytes> {
         let length = usize::try_from(self.length).map_err(|_| io::ErrorKind::OutOfMemory)?;
         // To touch a hole takes memory, and where there is none that ends the process.
-        if length == 0 || !self.is_whole {
+        if length == 0 || !self.is_whole() {
             return self.read(length);
         }
         match self.map(length) {
@@ -108,6 +100,13 @@ impl Sealed {
         }
     }
 
+    /// Whether each of its pages exists. That as many blocks do says nothing of where they are: some may lie beyond the end.
+    /// The position that this sets is nobody's, for all read by position of their own.
+    fn is_whole(&self) -> bool {
+        seek(&self.memory, SeekFrom::Hole(0)).is_ok_and(|hole| hole >= self.length)
+    }
+
+    #[expect(unsafe_code, reason = "no safe function maps memory, because none can know of the seals")]
     fn map(&self, length: usize) -> io::Result<Mmap> {
         let mut options = MmapOptions::new();
         options.len(length);

@@ -17,7 +17,8 @@ use super::office::{Office, Outcome};
 use crate::bus::control::Unanswered;
 use crate::bus::frame::Frame;
 
-/// Answers one question. What it returns keeps nothing of the letter, which shares the memory of all that was read with it.
+/// Answers one question. What it returns keeps nothing of a small letter; of one of 64 KiB and more it may keep slices
+/// (`bus/shared.rs`), and with them all that was read with it, until the answer is made. Only the letter itself is counted.
 pub(crate) type Handler = Box<dyn Fn(Letter) -> Pin<Box<dyn Future<Output = Outcome> + Send>> + Send + Sync>;
 
 /// The topic has an answering function already.

@@ -4,18 +4,21 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
 use interprocess::local_socket::tokio::prelude::*;
 use interprocess::local_socket::{GenericFilePath, ListenerOptions, tokio::Listener, tokio::Stream};
 use interprocess::os::unix::local_socket::ListenerOptionsExt;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::net::UnixStream;
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::descriptors::MORE_FILES;
 use super::event::{Event, Reply};
-use super::reserve::Reserve;
+use super::reserve::{Reserve, is_shortage};
+use super::shortage::Shortage;
 use crate::bus::codec;
 use crate::bus::control::{Answer, Request};
 use crate::bus::frame::{Frame, Kind};
@@ -43,11 +46,11 @@ pub(crate) fn listen(path: &Path) -> io::Result<Listener> {
         .create_tokio()
 }
 
-/// Takes callers until the process ends. One at a time is heard also when there is no descriptor left: a master that has
-/// none must be reached by those who would stop it.
+/// Takes callers until the process ends. Two at a time are heard also when there is no descriptor left: a master that has
+/// none must be reached by those who would stop it, also while somebody says nothing or waits for an answer.
 pub(crate) async fn serve(listener: Listener, events: mpsc::Sender<Event>) {
     let places = Arc::new(Semaphore::new(CALLERS));
-    let mut reserve = Reserve::default();
+    let (mut reserve, mut shortage) = (Reserve::default(), Shortage::default());
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else {
             return;
@@ -63,28 +66,44 @@ pub(crate) async fn serve(listener: Listener, events: mpsc::Sender<Event>) {
                 });
             }
             Err(error) => {
-                tracing::warn!("the control socket cannot accept: {error}");
-                tokio::time::sleep(AGAIN).await;
+                if shortage.is_news(Instant::now()) {
+                    tracing::warn!("the control socket cannot accept: {error}");
+                }
+                sleep(AGAIN).await;
             }
         }
     }
 }
 
-/// The next caller. A descriptor is kept in reserve while nobody comes.
+/// The next caller. Descriptors are kept in reserve while nobody comes.
 async fn accept(listener: &Listener, reserve: &mut Reserve) -> io::Result<Stream> {
     loop {
         let patience = if reserve.keep() { Duration::MAX } else { AGAIN };
         match timeout(patience, listener.accept()).await {
+            // The kernel looks for a descriptor before it looks for callers, of whom there may be none. Not to wait for
+            // them here keeps what was given up from others.
             Ok(Err(error)) if reserve.helps(&error) => {
-                tracing::warn!(
-                    "{error}: a caller on the control socket has the last descriptor; {MORE_FILES}"
-                );
-                return listener.accept().await;
+                let outcome = listener.accept().now_or_never();
+                if let Some(Ok(_)) = &outcome {
+                    tracing::warn!(
+                        "{error}: a caller on the control socket has the last descriptor; {MORE_FILES}"
+                    );
+                }
+                if let Some(outcome) = outcome {
+                    return outcome;
+                }
             }
+            Ok(Err(error)) if is_shortage(&error) && !is_called(listener) => sleep(AGAIN).await,
             Ok(outcome) => return outcome,
             Err(_) => {}
         }
     }
+}
+
+/// Whether somebody waits to be accepted.
+fn is_called(listener: &Listener) -> bool {
+    let Listener::UdSocket(listener) = listener;
+    poll(&mut [PollFd::new(listener, PollFlags::IN)], Some(&Timespec::default())) != Ok(0)
 }
 
 async fn converse(stream: Stream, events: mpsc::Sender<Event>) -> Result<(), String> {

@@ -67,7 +67,7 @@ impl Dispatcher {
         self.order(Order::Open(opening));
     }
 
-    /// A worker said something: perhaps that it can take connections, or how many it has.
+    /// A worker said something: perhaps that it can take connections, or how many it has, or that it takes no more.
     pub(super) fn heard(&self, from: ChildId, frame: &Frame) {
         match frame.kind() {
             Kind::Ready => self.order(Order::Ready(from, frame.number())),
@@ -76,11 +76,12 @@ impl Dispatcher {
                     self.order(Order::Reported(from, pulse.connections));
                 }
             }
+            Kind::Leaving => self.leave(from),
             _ => {}
         }
     }
 
-    /// It is asked to leave: what it has not received goes to others, if there are any.
+    /// It is asked to leave, or does so unasked: what it has not received goes to others, if there are any.
     pub(super) fn leave(&self, id: ChildId) {
         self.order(Order::Leave(id));
     }
@@ -237,19 +238,31 @@ mod tests {
         }
     }
 
-    #[test]
-    fn orders_are_bounded() {
-        let (orders, _inbox) = mpsc::channel(1);
+    /// A dispatcher whose thread takes no orders until it is unparked, and ends then.
+    fn parked() -> (Dispatcher, mpsc::Receiver<Order>) {
+        let (orders, inbox) = mpsc::channel(1);
         let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).unwrap());
         let thread = thread::spawn(thread::park);
-        let parked = thread.thread().clone();
-        let dispatcher = Dispatcher { orders, wake, thread, overrun: AtomicBool::new(false) };
+        (Dispatcher { orders, wake, thread, overrun: AtomicBool::new(false) }, inbox)
+    }
+
+    #[test]
+    fn one_that_leaves_unasked_is_handed_nothing_more() {
+        let (dispatcher, mut inbox) = parked();
+        dispatcher.heard(IDS[1], &Frame::new(Kind::Leaving, 0, Vec::new()));
+        assert!(matches!(inbox.try_recv(), Ok(Order::Leave(id)) if id == IDS[1]));
+        dispatcher.thread.thread().unpark();
+    }
+
+    #[test]
+    fn orders_are_bounded() {
+        let (dispatcher, _inbox) = parked();
         for _ in 0..3 {
             dispatcher.order(Order::Reported(ChildId(1), 1));
         }
         assert_eq!(dispatcher.failure(), None);
         dispatcher.gone(ChildId(1));
         assert!(dispatcher.failure().is_some_and(|failure| failure.contains("hangs")));
-        parked.unpark();
+        dispatcher.thread.thread().unpark();
     }
 }

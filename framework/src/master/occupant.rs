@@ -86,15 +86,16 @@ impl Occupant {
         Member::new(slot, self.pid, self.generation)
     }
 
+    /// Whether it works. Who takes leave does no more, although nobody asked it to leave.
     pub(crate) fn is_ready(&self) -> bool {
-        self.stage == Stage::Ready
+        self.stage == Stage::Ready && !self.has_parted
     }
 
-    /// What the status says of it. Who takes leave does no more work, although nobody asked it to leave.
+    /// What the status says of it.
     pub(crate) fn state(&self) -> ProcessState {
         match self.stage {
             Stage::Starting { .. } => ProcessState::Starting,
-            Stage::Ready if !self.has_parted => ProcessState::Ready,
+            _ if self.is_ready() => ProcessState::Ready,
             _ => ProcessState::Draining,
         }
     }

@@ -10,8 +10,7 @@ use super::relay::Relay;
 use super::supervisor::Supervisor;
 use crate::bus::control::Pulse;
 use crate::status::{
-    AgentStatus, ClusterState, DutyStatus, GroupStatus, PeerTraffic, ProcessState, ProcessStatus, Usage,
-    WorkerStatus,
+    AgentStatus, ClusterState, DutyStatus, GroupStatus, PeerTraffic, ProcessStatus, Usage, WorkerStatus,
 };
 
 /// What is looked at.
@@ -38,7 +37,7 @@ impl Overview<'_> {
         let group = |crew: &Crew| GroupStatus {
             name: crew.name.clone(),
             wanted: crew.wanted(),
-            ready: count_ready(crew),
+            ready: crew.ready(),
             gave_up: crew.posts.iter().any(|post| post.gave_up),
         };
         self.supervisor.groups().iter().map(group).collect()
@@ -96,10 +95,4 @@ impl Overview<'_> {
         let Pulse { unheard, missed, unreadable, .. } = occupant.pulse;
         PeerTraffic { unheard, missed, unreadable, ..self.exchange.of(occupant.id) }
     }
-}
-
-/// In how many slots somebody is said to be ready.
-fn count_ready(crew: &Crew) -> u32 {
-    let is_ready = |post: &&Post| post.occupants.iter().any(|one| one.state() == ProcessState::Ready);
-    u32::try_from(crew.posts.iter().filter(is_ready).count()).unwrap_or(u32::MAX)
 }

@@ -132,3 +132,30 @@ async fn a_dead_receiver_fails_the_sender() {
         sender.flush().await;
     }
 }
+
+#[tokio::test]
+async fn what_is_written_at_once_in_part_comes_first_and_whole_whoever_pushes_meanwhile() {
+    const COUNT: u64 = 200;
+    let (ours, theirs) = pair().unwrap();
+    let (_, sender) = open_queueing(ours, usize::MAX >> 1).unwrap();
+    let null: Arc<OwnedFd> = Arc::new(std::fs::File::open("/dev/null").unwrap().into());
+    let carried = |number: u64| if number.is_multiple_of(7) { 3 } else { 0 };
+    let size = move |number: u64| if number == 0 { 3 << 20 } else { 100 * number as usize };
+    let frame = move |number: u64| {
+        let frame = Frame::new(Kind::Welcome, number, vec![number as u8; size(number)]);
+        frame.with_descriptors(vec![Arc::clone(&null); carried(number)])
+    };
+    sender.push(&frame(0)).unwrap();
+    // Nobody but this push has written, for no other task had its turn.
+    let begun = rustix::io::ioctl_fionread(&theirs).unwrap();
+    assert!(0 < begun && begun < 3 << 20, "{begun} bytes were written at once");
+    let pushing =
+        std::thread::spawn(move || (1..COUNT).for_each(|number| sender.push(&frame(number)).unwrap()));
+    let (mut receiver, _keep) = open(theirs).unwrap();
+    for number in 0..COUNT {
+        let frame = receiver.next().await.unwrap().unwrap();
+        assert_eq!((frame.number(), frame.descriptors().len()), (number, carried(number)));
+        assert!(frame.payload() == vec![number as u8; size(number)], "frame {number} is another");
+    }
+    pushing.join().unwrap();
+}

@@ -206,3 +206,50 @@ fn cut(words: Failure) -> Failure {
 fn words(payload: &[u8]) -> String {
     String::from_utf8_lossy(payload).chars().take(500).collect::<String>().escape_debug().to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::master::crew::Crew;
+    use crate::master::exchange::Exchange;
+    use crate::master::rules::CrewRules;
+    use crate::master::settings::ClusterSettings;
+    use crate::master::supervisor::Supervisor;
+
+    /// What is done for an agent whose hello says this of `packed`, of what concerns that.
+    fn after_hello(packed: Option<bool>) -> Vec<&'static str> {
+        let (settings, now) = (ClusterSettings::default(), Instant::now());
+        let rules = CrewRules::new(&settings, Duration::from_secs(30));
+        let supervisor = Supervisor::new((&settings).into(), Crew::agent(rules, now), []);
+        let (exchange, build) = (Exchange::new(1 << 20), "a build".to_owned());
+        let mut cluster =
+            Cluster::new((&settings).into(), (&settings).into(), supervisor, exchange, build, now);
+        let actions = cluster.on(Event::Started, now);
+        let [Action::Spawn { id, generation, .. }] = actions[..] else { panic!("{actions:?}") };
+        let slot = serde_json::to_value(Slot::Agent).unwrap();
+        let mut hello =
+            json!({ "protocol": PROTOCOL, "build": "a build", "slot": slot, "generation": generation });
+        if let (Value::Object(hello), Some(packed)) = (&mut hello, packed) {
+            hello.insert("packed".to_owned(), packed.into());
+        }
+        let frame = Frame::new(Kind::Hello, 0, codec::encode("a hello", &hello).unwrap());
+        let actions = cluster.on(Event::Frame { from: id, frame }, now);
+        let told = actions.iter().filter_map(|action| match action {
+            Action::Welcome { .. } => Some("welcome"),
+            Action::Pack { .. } => Some("pack"),
+            _ => None,
+        });
+        told.collect()
+    }
+
+    #[test]
+    fn many_messages_come_in_one_frame_behind_the_welcome_and_only_to_who_has_asked_for_that() {
+        assert_eq!(after_hello(None), ["welcome"]);
+        assert_eq!(after_hello(Some(false)), ["welcome"]);
+        assert_eq!(after_hello(Some(true)), ["welcome", "pack"]);
+    }
+}

@@ -1,8 +1,10 @@
 //! The supervisor against tables of events, and against a small world with random ones.
 
+mod parting;
 mod random;
 mod reload;
 mod repair;
+mod silence;
 mod succession;
 mod world;
 

@@ -1,4 +1,4 @@
-//! Budgets, silence, and naps of the master.
+//! Budgets, and what becomes of slots whose processes die.
 
 use super::world;
 use super::world::{FAILED, KILLED, S, World, crew_rules};
@@ -6,7 +6,6 @@ use super::*;
 use crate::bus::control::{Answer, Change};
 use crate::exit::Status;
 use crate::master::event::Reply;
-use crate::master::occupant::Stage;
 use crate::master::scaling::Scaling;
 
 #[test]
@@ -207,83 +206,6 @@ fn other_groups_serve_on_when_one_gives_up() {
 }
 
 #[test]
-fn a_silent_process_is_aborted_then_killed_then_replaced() {
-    let mut world = World::up(2);
-    world.pulse_all();
-    for _ in 0..9 {
-        world.wait(S);
-        let others = [world.id("agent"), world.id("web.1")];
-        others.into_iter().for_each(|id| world.pulse(id, Default::default()));
-    }
-    assert_eq!(world.happened(), [""; 0], "busy is not dead");
-    world.wait(S);
-    assert_eq!(world.happened(), ["abort web.0"]);
-    world.pulse_all();
-    world.wait(5 * S);
-    assert_eq!(world.happened(), ["kill web.0"]);
-    world.exit("web.0", KILLED);
-    assert_eq!(world.last_exit("web.0").reason, Reason::Hung);
-    assert_eq!(world.happened(), ["spawn web.0"]);
-}
-
-#[test]
-fn a_silent_process_that_dies_of_its_abort_was_hung() {
-    let mut world = World::up(1);
-    world.pulse_all();
-    world.wait(10 * S);
-    assert_eq!(world.happened(), ["abort agent", "abort web.0", "withdraw"]);
-    world.exit("web.0", Status::Signal(6));
-    assert_eq!(world.last_exit("web.0").reason, Reason::Hung);
-}
-
-#[test]
-fn silence_counts_while_a_process_starts_and_while_it_leaves() {
-    let mut world = World::new(1);
-    world.pulse_all();
-    world.wait(10 * S);
-    assert_eq!(world.happened(), ["spawn agent", "abort agent"]);
-
-    let mut world = World::up(1);
-    world.pulse_all();
-    world.stop(false);
-    world.wait(10 * S);
-    assert_eq!(world.happened(), ["withdraw", "close", "Shutdown web.0", "abort agent", "abort web.0"]);
-}
-
-#[test]
-fn a_stop_waits_for_no_examination() {
-    // It is found to hang before the stop, or in the midst of it.
-    for seconds_before in [9, 12, 14] {
-        let mut world = World::up(1);
-        world.pulse_all();
-        for _ in 0..seconds_before {
-            world.wait(S);
-        }
-        world.stop_within(3 * S);
-        for _ in 0..3 {
-            world.wait(S);
-        }
-        let stage = &world.post("web.0").occupants[0].stage;
-        assert_eq!(*stage, Stage::Dying { blame: Reason::Hung }, "{seconds_before}");
-    }
-}
-
-#[test]
-fn nobody_is_blamed_for_the_time_that_the_master_slept() {
-    let mut world = World::up(1);
-    world.pulse_all();
-    world.retire(world.id("web.0"));
-    world.happened();
-    world.now += 3600 * S;
-    world.step(|supervisor, _, _| supervisor.forgive(3600 * S));
-    assert_eq!(world.happened(), [""; 0]);
-    world.wait(9 * S);
-    assert_eq!(world.happened(), [""; 0]);
-    world.wait(S);
-    assert_eq!(world.happened(), ["abort agent", "abort web.0", "withdraw"], "but for their own");
-}
-
-#[test]
 fn what_was_given_up_is_forgotten_when_a_process_works_and_nobody_has_died_for_a_while() {
     let mut world = World::up(2);
     for _ in 0..11 {
@@ -330,24 +252,4 @@ fn news_of_being_ready_that_crosses_the_wish_to_leave_gives_time_to_finish() {
     assert_eq!(world.happened(), [""; 0]);
     world.wait(2 * S);
     assert_eq!(world.happened(), ["kill web.1"]);
-}
-
-#[test]
-fn a_process_gets_one_farewell_however_often_it_takes_leave() {
-    let mut world = World::up(1);
-    let id = world.id("web.0");
-    for _ in 0..3 {
-        world.step(|supervisor, _, actions| supervisor.occupant(id).unwrap().1.part(actions));
-    }
-    assert_eq!(world.happened(), ["Farewell web.0"]);
-}
-
-#[test]
-fn the_status_says_of_one_that_takes_leave_unasked_that_it_drains() {
-    let mut world = World::up(1);
-    let id = world.id("web.0");
-    let state = |world: &mut World| world.supervisor.occupant(id).unwrap().1.state();
-    assert_eq!(state(&mut world), ProcessState::Ready);
-    world.step(|supervisor, _, actions| supervisor.occupant(id).unwrap().1.part(actions));
-    assert_eq!(state(&mut world), ProcessState::Draining);
 }
