@@ -227,3 +227,39 @@ fn a_sender_can_wait_for_room_or_be_refused() {
     let expected = 40 - usize::try_from(refused).unwrap() + 20;
     assert_eq!(heard_when(&cluster, "web.1", expected).len(), expected);
 }
+
+#[test]
+fn what_waits_for_a_process_that_is_killed_goes_on_to_others_and_the_rest_is_counted() {
+    let cluster =
+        talkers(&["--workers", "2", "--set", "cluster.heartbeat_timeout=0s", "--set", "http.policy=shared"]);
+    let stopped = cluster.status().workers[1].process.pid.unwrap();
+    send_signal(stopped, Signal::STOP);
+    // What the kernel takes in its socket's buffer is lost with it, and this fills that.
+    let flood = |to: &str, text: &str, count: u32| {
+        let flood = json!({ "send": { "to": to, "text": text, "count": count, "size": 10_000 } });
+        assert_eq!(order(&cluster, "agent", &flood), count);
+    };
+    flood("web.1", "filling", 40);
+    flood("next:web", "by turns", 100);
+    flood("web.1", "for the slot", 50);
+    flood(&stopped.to_string(), "for the process", 20);
+    kill(stopped);
+    let of = |notes: &[Value], text: &str| {
+        let mut texts = texts(notes);
+        texts.retain(|note| note.starts_with(text));
+        texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>()
+    };
+    let notes = eventually("what was by turns arrives at the other", || {
+        Some(heard(&cluster, "web.0")).filter(|notes| of(notes, "by turns").len() == 100)
+    });
+    assert!(of(&notes, "for the slot").is_empty(), "{notes:?}");
+    let _ = cluster.wait_for("a successor", |status| status.state == ClusterState::Running);
+    let notes = eventually("what was for the slot arrives at the next there", || {
+        Some(heard(&cluster, "web.1")).filter(|notes| of(notes, "for the slot").len() == 50)
+    });
+    let expected: Vec<String> = (0..50).map(|number| format!("for the slot {number}")).collect();
+    assert_eq!(of(&notes, "for the slot"), expected);
+    assert_eq!(topic(&cluster.status(), "words").dropped, 20);
+    let log = fs::read_to_string(cluster.site().dir().join("logs/master.log")).unwrap();
+    assert!(log.contains("20 messages for web.1 were lost with it"), "{log}");
+}

@@ -144,9 +144,7 @@ impl Master {
                 self.log_failure(&outcome);
                 return outcome;
             }
-            if let Event::Exited { id, .. } = event {
-                self.children.remove(&id);
-            }
+            let event = self.take_leave(event);
             let (event, taken) = event.split_off_taken();
             for action in self.cluster.on(event, Instant::now()) {
                 if let Action::Finish(outcome) = action {

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::outbox::{Full, Outbox, Piece};
+use super::super::decoder::Parcel;
+use super::super::outbox::{Full, Outbox};
+use super::left;
 use super::load::Load;
 
 /// What comes within this time of what was written at once is a crowd, unless the task had its turn in between.
@@ -24,6 +26,8 @@ pub(super) struct Queue {
     at_once: Option<Instant>,
     /// Whether no more than one thing came before the task's last turn.
     calm: bool,
+    /// The mail that was not written before the end.
+    left: Vec<Parcel>,
 }
 
 /// What the task does next.
@@ -46,6 +50,7 @@ impl Queue {
             pushes: 0,
             at_once: None,
             calm: true,
+            left: Vec::new(),
         }
     }
 
@@ -99,18 +104,44 @@ impl Queue {
         self.outbox.recycle(load.into_pieces());
     }
 
-    /// Nothing more is written: what was queued, to be dropped.
-    pub(super) fn close(&mut self) -> (Option<Load>, Vec<Vec<Piece>>) {
+    /// The socket did not take all of it.
+    pub(super) fn put_back(&mut self, load: Load) {
+        self.rest = Some(load);
+        if self.closed {
+            self.close();
+        }
+    }
+
+    /// Nothing more is written: of what was queued, the mail can be taken back, and all else goes.
+    pub(super) fn close(&mut self) {
         self.closed = true;
-        let batches = std::iter::from_fn(|| Some(self.outbox.take_batch()).filter(|batch| !batch.is_empty()));
-        (self.rest.take(), batches.collect())
+        if let Some(rest) = self.rest.take() {
+            let (pieces, written) = rest.into_parts();
+            left::note(&mut self.left, pieces, written);
+        }
+        loop {
+            let batch = self.outbox.take_batch();
+            if batch.is_empty() {
+                return;
+            }
+            left::note(&mut self.left, batch, 0);
+        }
+    }
+
+    /// Takes back the mail that was not written, in its order; the queue is closed from here on.
+    pub(super) fn take_back(&mut self) -> Vec<Parcel> {
+        self.close();
+        std::mem::take(&mut self.left)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::decoder::Unrolled;
     use super::super::super::frame::{Frame, Kind};
+    use super::super::super::head::Route;
     use super::super::super::outbox::LIMIT;
+    use super::super::super::peer::Address;
     use super::*;
 
     /// Pushes something at this time; whether it is written at once.
@@ -185,14 +216,52 @@ mod tests {
         assert_eq!(queue.outbox.bytes(), 0);
     }
 
+    fn message(number: u64, size: usize) -> Frame {
+        let from = Address { pid: 7, ..Address::AGENT };
+        let route = Route { to: Address::AGENT, from, time: number };
+        Frame::about(Kind::Message, "words", number, &vec![7; size]).on(route)
+    }
+
+    fn numbers(parcels: Vec<Parcel>) -> Vec<u64> {
+        let numbers = |parcel| match parcel {
+            Parcel::Frame(frame) => vec![frame.number()],
+            Parcel::Run(run) => {
+                let mut run = Unrolled::new(run);
+                std::iter::from_fn(|| run.next().map(|item| item.number)).collect()
+            }
+        };
+        parcels.into_iter().flat_map(numbers).collect()
+    }
+
     #[test]
-    fn what_is_left_at_the_end_is_dropped() {
+    fn the_mail_that_was_not_written_whole_can_be_taken_back_in_its_order() {
+        let length = message(0, 10).wire_length();
+        for (written, left) in
+            [(0, 0..9), (1, 0..9), (length - 1, 0..9), (length, 1..9), (3 * length + 1, 3..9)]
+        {
+            let mut queue = Queue::new(LIMIT);
+            for number in 0..4 {
+                queue.add(|outbox| outbox.push(&message(number, 10))).unwrap();
+            }
+            queue.note_begun(written);
+            add(&mut queue);
+            for number in 4..9 {
+                let size = if number == 6 { 100 << 10 } else { 10 };
+                queue.add(|outbox| outbox.push(&message(number, size))).unwrap();
+            }
+            assert_eq!(numbers(queue.take_back()), left.collect::<Vec<u64>>(), "{written} bytes are written");
+            assert_eq!(queue.outbox.bytes(), 0);
+            assert!(matches!(queue.take_turn(), Turn::End));
+        }
+    }
+
+    #[test]
+    fn what_the_socket_did_not_take_is_left_too_when_the_end_came_meanwhile() {
         let mut queue = Queue::new(LIMIT);
-        add(&mut queue);
-        queue.note_begun(1);
-        add(&mut queue);
-        let (rest, queued) = queue.close();
-        assert_eq!((rest.is_some(), queued.len()), (true, 1));
-        assert!(matches!(queue.take_turn(), Turn::End));
+        queue.add(|outbox| outbox.push(&message(1, 10))).unwrap();
+        let Turn::Write(load) = queue.take_turn() else { panic!("something waits") };
+        queue.close();
+        queue.put_back(load);
+        assert_eq!(numbers(queue.take_back()), [1]);
     }
 }

@@ -18,7 +18,7 @@ pub(crate) enum Piece {
 }
 
 impl Piece {
-    pub(super) fn wire_length(&self) -> usize {
+    pub(crate) fn wire_length(&self) -> usize {
         match self {
             Self::Frame(frame) => frame.wire_length(),
             Self::Shared(bytes) => bytes.len(),

@@ -50,8 +50,14 @@ struct Process {
     stopped: bool,
     link: Link,
     room_awaited: bool,
+    /// What came while it was stopped.
+    waiting: Vec<Parcel>,
     /// By sender and topic: the number of the last message.
     heard: HashMap<(u64, String), u64>,
+    /// The same of messages to a slot alone.
+    heard_in_slot: HashMap<(u64, String), u64>,
+    /// Questions that were given up while they waited.
+    cancelled: Vec<(Address, u64)>,
     /// What it was asked, by whom.
     asked: Vec<(Address, u64)>,
     /// What it wants to know.
@@ -68,7 +74,13 @@ struct World {
     last_id: u64,
     expected: u64,
     arrived: u64,
+    /// The numbers of messages that waited for one that is gone: they may go on to others behind newer ones that were not
+    /// for the slot alone.
+    late: BTreeSet<u64>,
 }
+
+/// As many wait for a process that is stopped.
+const MOST_WAITING: usize = 4;
 
 impl World {
     fn new() -> Self {
@@ -81,6 +93,7 @@ impl World {
             last_id: 0,
             expected: 0,
             arrived: 0,
+            late: BTreeSet::new(),
         }
     }
 
@@ -129,7 +142,11 @@ impl World {
                 if let Some(seat) = self.pick(who) {
                     let process = self.processes.get_mut(&seat.id).expect("it is there");
                     process.stopped = false;
-                    if std::mem::take(&mut process.room_awaited) {
+                    let room_awaited = std::mem::take(&mut process.room_awaited);
+                    for parcel in std::mem::take(&mut process.waiting) {
+                        self.arrive(seat.id, &parcel);
+                    }
+                    if room_awaited {
                         self.act(|exchange, actions| exchange.has_room(seat.id, actions));
                     }
                 }
@@ -160,6 +177,7 @@ impl World {
     }
 
     fn leave(&mut self, id: ChildId) {
+        self.act(|_, actions| actions.push(Action::Kill { id }));
         self.seats.retain(|seat| seat.id != id);
         let process = self.processes.remove(&id).expect("it is there");
         for number in process.open {
@@ -200,14 +218,17 @@ impl World {
                 assert!(is_answer || !self.seats.iter().any(parted), "{to:?} gets something new");
                 let process = self.processes.get_mut(&to).expect("nothing is delivered to one that is gone");
                 if process.link != Link::Open {
-                    process.link = Link::KnownShut;
+                    self.take_back(to, next);
                     self.exchange.returned(to, &parcel, next);
+                } else if process.stopped && process.waiting.len() < MOST_WAITING {
+                    process.waiting.push(parcel);
                 } else if process.stopped {
                     self.exchange.undelivered(to, &parcel, next);
                 } else {
                     self.arrive(to, &parcel);
                 }
             }
+            Action::Kill { id } => self.take_back(id, next),
             Action::Confirm { to, number } => self.exchange.confirm(to, number, next),
             Action::AwaitRoom { id } => {
                 self.processes.get_mut(&id).expect("it is there").room_awaited = true;
@@ -221,12 +242,22 @@ impl World {
                     Kind::Cancel => {
                         let asker = frame.route().from;
                         process.asked.retain(|asked| *asked != (asker, frame.number()));
+                        process.cancelled.push((asker, frame.number()));
                     }
                     kind => assert_eq!(kind, Kind::Room),
                 }
             }
             other => panic!("{other:?}"),
         }
+    }
+
+    /// Its end is known: what waits for it goes elsewhere.
+    fn take_back(&mut self, of: ChildId, next: &mut Vec<Action>) {
+        let process = self.processes.get_mut(&of).expect("it is there");
+        process.link = Link::KnownShut;
+        let left = std::mem::take(&mut process.waiting);
+        self.late.extend(left.iter().filter(|it| it.kind() == Kind::Message).flat_map(numbers));
+        self.exchange.take_back(of, &left, next);
     }
 
     fn arrive(&mut self, to: ChildId, parcel: &Parcel) {
@@ -236,12 +267,19 @@ impl World {
         match parcel.kind() {
             Kind::Message => {
                 for number in numbers(parcel) {
-                    let last =
-                        process.heard.entry((number / MESSAGES, parcel.topic().to_owned())).or_default();
-                    assert!(number > *last, "{number} of {from:?} comes after {last}");
-                    *last = number;
+                    let key = || (number / MESSAGES, parcel.topic().to_owned());
+                    let last = process.heard.entry(key()).or_default();
+                    let is_late = self.late.contains(&number);
+                    assert!(is_late || number > *last, "{number} of {from:?} comes after {last}");
+                    *last = number.max(*last);
+                    if matches!(parcel.route().to.form, Form::Agent | Form::Worker) {
+                        let last = process.heard_in_slot.entry(key()).or_default();
+                        assert!(number > *last, "{number} of {from:?} comes after {last} for the slot");
+                        *last = number;
+                    }
                 }
             }
+            Kind::Ask if process.cancelled.contains(&(from, number_of(parcel))) => {}
             Kind::Ask => process.asked.push((from, number_of(parcel))),
             Kind::Reply => self.close(to, number_of(parcel), End::Answered),
             kind => panic!("{kind:?}"),

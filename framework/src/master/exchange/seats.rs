@@ -56,6 +56,10 @@ pub(super) struct Seats {
     by_pid: HashMap<u32, ChildId>,
     /// Those that are at their end, which is not known of them otherwise yet.
     shut: BTreeSet<ChildId>,
+    /// Those that got mail for their slots before it went elsewhere.
+    superseded: BTreeSet<ChildId>,
+    /// By slot: who got the last mail for it, if anybody did.
+    pub(super) latest: HashMap<Address, ChildId>,
     /// By group: the index whose turn it was last.
     turns: BTreeMap<u8, u16>,
     /// What makes the choice at random one that nobody foresees, and tests do.
@@ -79,6 +83,8 @@ impl Seats {
         self.by_id = seats.iter().map(|seat| (seat.id, seat.address)).collect();
         self.by_pid = seats.iter().map(|seat| (seat.address.pid, seat.id)).collect();
         self.shut.retain(|id| present.contains(id));
+        self.superseded.retain(|id| present.contains(id));
+        self.latest.retain(|_, id| present.contains(id));
         (self.slots, self.seats) = (slots, seats);
         Some(change)
     }
@@ -98,6 +104,11 @@ impl Seats {
         if self.by_id.contains_key(&id) {
             self.shut.insert(id);
         }
+    }
+
+    /// Whether mail for its slot went elsewhere while it could get more.
+    pub(super) fn is_superseded(&self, id: ChildId) -> bool {
+        self.superseded.contains(&id)
     }
 
     /// Those to whom something new can be sent.
@@ -131,10 +142,16 @@ impl Seats {
         meant.map_or(Goal::Nobody, |seat| Goal::These(vec![seat.id]))
     }
 
-    fn in_slot(&self, slot: Address) -> Goal {
+    fn in_slot(&mut self, slot: Address) -> Goal {
         let here = self.reachable().filter(|seat| seat.address.slot() == slot);
-        match here.min_by_key(|seat| seat.standing) {
-            Some(seat) => Goal::These(vec![seat.id]),
+        let best = here.min_by_key(|seat| seat.standing).map(|seat| seat.id);
+        let before = match best {
+            Some(id) => self.latest.insert(slot, id),
+            None => self.latest.remove(&slot),
+        };
+        self.superseded.extend(before.filter(|id| best != Some(*id) && !self.shut.contains(id)));
+        match best {
+            Some(id) => Goal::These(vec![id]),
             None if self.slots.contains(&slot) => Goal::Later(slot),
             None => Goal::Nobody,
         }

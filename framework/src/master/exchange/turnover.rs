@@ -35,17 +35,36 @@ impl Exchange {
     /// A parcel met a closed link: the process is at its end, and gets nothing new any more. What is meant for a slot or for
     /// any of a group goes where it would go if it were sent now; anything else is lost, and its sender is told.
     pub(crate) fn returned(&mut self, to: ChildId, parcel: &Parcel, actions: &mut Vec<Action>) {
+        self.hand_on(to, parcel, actions);
+    }
+
+    /// Returns how many messages are lost.
+    fn hand_on(&mut self, to: ChildId, parcel: &Parcel, actions: &mut Vec<Action>) -> u64 {
         self.unloaded(to, parcel.descriptors(), actions);
         self.seats.shut(to);
-        let for_one = matches!(parcel.route().to.form, Form::Agent | Form::Worker | Form::Any | Form::Next);
-        if parcel.kind() == Kind::Message && for_one && self.pass_to_another(to, parcel, actions) {
-            return self.traffic.returned(to, parcel.topic(), parcel.count(), parcel.wire_length());
+        let may_go_on = match parcel.route().to.form {
+            Form::Any | Form::Next => true,
+            // What others have got meanwhile is newer.
+            Form::Agent | Form::Worker => !self.seats.is_superseded(to),
+            _ => false,
+        };
+        let is_message = parcel.kind() == Kind::Message;
+        if is_message && may_go_on && self.pass_to_another(to, parcel, actions) {
+            self.traffic.returned(to, parcel.topic(), parcel.count(), parcel.wire_length());
+            return 0;
         }
         self.traffic.dropped(Some(to), parcel.topic(), parcel.count());
         // Questions are given up with the process. No room is awaited at what is closed: its end is told.
-        if parcel.kind() == Kind::Message {
-            self.note_missed(to, parcel, actions);
+        if !is_message {
+            return 0;
         }
+        self.note_missed(to, parcel, actions);
+        parcel.count()
+    }
+
+    /// All this waited for a process when it ended; returns how many messages are lost with it.
+    pub(crate) fn take_back(&mut self, of: ChildId, parcels: &[Parcel], actions: &mut Vec<Action>) -> u64 {
+        parcels.iter().map(|parcel| self.hand_on(of, parcel, actions)).sum()
     }
 
     /// Whether there is a place for what did not get to `of`, with another or with whoever comes next.

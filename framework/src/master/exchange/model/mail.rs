@@ -88,7 +88,11 @@ impl World {
             Step::Invent { by, to, number } => {
                 let (Some(by), Some(to)) = (self.pick(by), self.pick(to)) else { return };
                 let process = &self.processes[&by.id];
-                let was_asked = process.asked.contains(&(to.address, number));
+                let waits = |it: &Parcel| {
+                    it.kind() == Kind::Ask && (it.route().from, number_of(it)) == (to.address, number)
+                };
+                let was_asked =
+                    process.asked.contains(&(to.address, number)) || process.waiting.iter().any(waits);
                 // What came back from one that is shut counts as asked until its end is known.
                 if !was_asked && process.link == Link::Open {
                     self.take(by, reply(by, to.address, number));
@@ -97,7 +101,8 @@ impl World {
             Step::Cancel { by, which } => {
                 let Some(by) = self.pick(by) else { return };
                 let process = self.processes.get_mut(&by.id).expect("it is there");
-                if process.open.is_empty() {
+                // The answer may be among what waits for one that is stopped.
+                if process.open.is_empty() || process.stopped {
                     return;
                 }
                 let number = process.open.swap_remove(which % process.open.len());

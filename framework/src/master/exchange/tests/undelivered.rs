@@ -113,3 +113,44 @@ fn a_sender_that_is_gone_hears_nothing() {
     assert!(world.with(|exchange, actions| exchange.has_room(ChildId(2), actions)).is_empty());
     assert!(world.send(web(1), Address::AGENT, 7).is_empty(), "nor is anything taken of it");
 }
+
+#[test]
+fn what_waits_for_one_that_dies_goes_on_in_its_order_or_is_counted() {
+    let mut world = World::new();
+    let next = Address { group: WEB, ..Address::to(Form::Next) };
+    let parcel = |to, number| Parcel::Frame(frame(Kind::Message, AGENT, to, "words", number));
+    let left = [
+        parcel(worker(WEB, 1), 1),
+        run(AGENT, worker(WEB, 1), "words", 2..4),
+        parcel(next, 4),
+        parcel(Address::process(103), 5),
+        parcel(Address::to(Form::Everyone), 6),
+    ];
+    world.exchange.seats.latest.insert(worker(WEB, 1), ChildId(3));
+    world.exchange.traffic.delivered(&[ChildId(3)], "words", 6, 60);
+    let mut lost = 0;
+    let take_back = |exchange: &mut Exchange, actions: &mut Vec<Action>| {
+        lost = exchange.take_back(ChildId(3), &left, actions);
+    };
+    assert_eq!(world.with(take_back), ["2 gets Message [4]"]);
+    assert_eq!((lost, world.exchange.of(ChildId(3)).dropped), (2, 2));
+    world.leave(3);
+    let flushed = world.join(seat(9, worker(WEB, 1), 109, Standing::Starting));
+    assert_eq!(flushed, ["9 gets Message [1]", "9 gets Message [2, 3]"]);
+    assert_eq!(world.topic("words"), (0, 4, 2));
+}
+
+#[test]
+fn what_waits_for_one_whose_successor_has_newer_mail_is_lost_with_it() {
+    let mut world = World::new();
+    let to = worker(WEB, 1);
+    assert_eq!(world.send(AGENT, to, 1), ["3 gets Message [1]"]);
+    world.seats[2].standing = Standing::Leaving;
+    world.join(seat(9, to, 109, Standing::Ready));
+    assert_eq!(world.send(AGENT, to, 2), ["9 gets Message [2]"]);
+    let left = [Parcel::Frame(frame(Kind::Message, AGENT, to, "words", 1))];
+    let mut lost = 0;
+    let said = world.with(|exchange, actions| lost = exchange.take_back(ChildId(3), &left, actions));
+    assert_eq!((said.len(), lost), (0, 1));
+    assert_eq!(world.topic("words"), (2, 1, 1));
+}
