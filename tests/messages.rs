@@ -263,3 +263,23 @@ fn what_waits_for_a_process_that_is_killed_goes_on_to_others_and_the_rest_is_cou
     let log = fs::read_to_string(cluster.site().dir().join("logs/master.log")).unwrap();
     assert!(log.contains("20 messages for web.1 were lost with it"), "{log}");
 }
+
+#[test]
+fn a_worker_for_which_too_much_waits_is_in_nobodys_way_who_wants_any_of_its_group() {
+    let cluster =
+        talkers(&["--workers", "2", "--set", "cluster.heartbeat_timeout=0s", "--set", "http.policy=shared"]);
+    send_signal(cluster.status().workers[1].process.pid.unwrap(), Signal::STOP);
+    let fill = json!({ "try-send": { "to": "web.1", "text": "fill", "count": 10, "size": 1 << 20 } });
+    assert!(order(&cluster, "agent", &fill).as_u64().is_some_and(|refused| refused > 3));
+    for (to, text) in [("next:web", "by turns"), ("any:web", "at random")] {
+        let large = json!({ "send": { "to": to, "text": text, "count": 12, "size": 1 << 20 } });
+        assert_eq!(order(&cluster, "agent", &large), 12);
+        let ask = json!({ "ask": { "whom": to, "within_ms": 20_000 } });
+        assert!((0..4).all(|_| order(&cluster, "agent", &ask)["Ok"] == "web.0"));
+    }
+    let expected: Vec<String> = ["by turns", "at random"]
+        .iter()
+        .flat_map(|text| (0..12).map(move |at| format!("{text} {at}")))
+        .collect();
+    assert_eq!(texts(&heard_when(&cluster, "web.0", 24)), expected);
+}

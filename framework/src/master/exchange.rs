@@ -97,7 +97,7 @@ impl Exchange {
         self.traffic.sent(parcel.topic(), parcel.count());
         let ticket = ticket_of(from, &parcel);
         let mut receipt = Receipt::default();
-        match self.seats.goal(parcel.route().to, from) {
+        match self.goal(from, &parcel) {
             Goal::These(mut receivers) => {
                 receivers.retain(|&to| {
                     let has_place = self.has_place(to, &parcel);
@@ -132,6 +132,11 @@ impl Exchange {
         }
     }
 
+    fn goal(&mut self, from: ChildId, parcel: &Parcel) -> Goal {
+        let luggage = &self.luggage;
+        self.seats.goal(parcel.route().to, from, &|id| luggage.has_place(id, parcel.descriptors()))
+    }
+
     fn deliver(&mut self, receivers: &[ChildId], parcel: Parcel, actions: &mut Vec<Action>) {
         self.traffic.delivered(receivers, parcel.topic(), parcel.count(), parcel.wire_length());
         for &to in receivers {
@@ -154,7 +159,7 @@ impl Exchange {
             self.traffic.dropped(None, parcel.topic(), 1);
             return self.refuse(from, number, &Unanswered::Busy, actions);
         }
-        match self.seats.goal(parcel.route().to, from) {
+        match self.goal(from, &parcel) {
             Goal::These(receivers) => match receivers.first() {
                 Some(&to) => self.deliver(&[to], parcel, actions),
                 None => self.give_up(&parcel, &Unanswered::Gone, actions),
@@ -194,10 +199,16 @@ impl Exchange {
 
     /// What was to be delivered did not fit.
     pub(crate) fn undelivered(&mut self, to: ChildId, parcel: &Parcel, actions: &mut Vec<Action>) {
-        self.traffic.dropped(Some(to), parcel.topic(), parcel.count());
         self.unloaded(to, parcel.descriptors(), actions);
+        if matches!(parcel.kind(), Kind::Message | Kind::Ask) && self.seats.note_full(to) {
+            actions.push(Action::AwaitRoom { id: to });
+        }
+        if self.pass_over(to, parcel, actions) {
+            return;
+        }
+        self.traffic.dropped(Some(to), parcel.topic(), parcel.count());
         match parcel.kind() {
-            Kind::Message => self.note_refusal(to, parcel, actions),
+            Kind::Message => self.note_missed(to, parcel, actions),
             Kind::Ask => self.leave_unanswered(parcel, &Unanswered::Busy, actions),
             // The asker reads nothing, but an answer as short as this is always kept for it.
             _ => self.refuse(to, number_of(parcel), &Unanswered::Busy, actions),
@@ -207,6 +218,7 @@ impl Exchange {
     /// There is room again for mail to a process.
     pub(crate) fn has_room(&mut self, id: ChildId, actions: &mut Vec<Action>) {
         if let Some(address) = self.seats.address(id) {
+            self.seats.note_room(id);
             self.tell_of_room(address, actions);
         }
     }

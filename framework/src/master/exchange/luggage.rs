@@ -37,6 +37,11 @@ impl Luggage {
         self.waiting.remove(&id);
     }
 
+    /// Whether so many more fit.
+    pub(super) fn has_place(&self, to: ChildId, count: usize) -> bool {
+        count == 0 || self.of(to) + count <= OF_ONE
+    }
+
     fn of(&self, to: ChildId) -> usize {
         self.on_the_way.get(&to).copied().unwrap_or_default()
     }
@@ -57,8 +62,7 @@ impl Exchange {
 
     /// Whether what a message carries fits.
     pub(super) fn has_place(&self, to: ChildId, parcel: &Parcel) -> bool {
-        let count = parcel.descriptors();
-        count == 0 || self.luggage.of(to) + count <= OF_ONE
+        self.luggage.has_place(to, parcel.descriptors())
     }
 
     /// A message is not delivered, for what it carries has no place.

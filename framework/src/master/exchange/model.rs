@@ -201,10 +201,18 @@ impl World {
     fn act(&mut self, act: impl FnOnce(&mut Exchange, &mut Vec<Action>)) {
         let mut actions = Vec::new();
         act(&mut self.exchange, &mut actions);
+        let mut confirmations = Vec::new();
         while !actions.is_empty() {
             let mut next = Vec::new();
             for action in actions {
-                self.apply(action, &mut next);
+                match action {
+                    Action::Confirm { .. } => confirmations.push(action),
+                    other => self.apply(other, &mut next),
+                }
+            }
+            if next.is_empty() && !confirmations.is_empty() {
+                let Action::Confirm { to, number } = confirmations.remove(0) else { unreachable!() };
+                self.exchange.confirm(to, number, &mut next);
             }
             actions = next;
         }
@@ -229,7 +237,6 @@ impl World {
                 }
             }
             Action::Kill { id } => self.take_back(id, next),
-            Action::Confirm { to, number } => self.exchange.confirm(to, number, next),
             Action::AwaitRoom { id } => {
                 self.processes.get_mut(&id).expect("it is there").room_awaited = true;
             }

@@ -1,43 +1,41 @@
 //! What became of messages whose senders want to know: collected until all is known, and told. Pure.
 
 use super::outside::OUTSIDE;
+use super::seats::any_of;
 use super::{Exchange, number_of};
 use crate::bus::codec;
 use crate::bus::decoder::Parcel;
 use crate::bus::frame::{Frame, Kind};
-use crate::bus::peer::Address;
+use crate::bus::peer::{Address, Form};
 use crate::master::event::{Action, ChildId};
 
 impl Exchange {
-    /// A message did not fit.
-    pub(super) fn note_refusal(&mut self, to: ChildId, parcel: &Parcel, actions: &mut Vec<Action>) {
-        if self.note_missed(to, parcel, actions) {
-            actions.push(Action::AwaitRoom { id: to });
-        }
-    }
-
-    /// A message did not get to a process; whether its sender is the first that waits for room there.
-    pub(super) fn note_missed(&mut self, to: ChildId, parcel: &Parcel, actions: &mut Vec<Action>) -> bool {
+    /// A message did not get to a process: its sender, if it wants to know, is told when there is room.
+    pub(super) fn note_missed(&mut self, to: ChildId, parcel: &Parcel, actions: &mut Vec<Action>) {
         let from = parcel.route().from;
         let sender = if from == Address::default() { Some(OUTSIDE) } else { self.seats.holder(from.pid) };
-        let Some(sender) = sender else { return false };
-        let Some(receipt) = self.receipts.get_mut(&(sender, number_of(parcel))) else { return false };
+        let Some(sender) = sender else { return };
+        let Some(receipt) = self.receipts.get_mut(&(sender, number_of(parcel))) else { return };
         receipt.queued = receipt.queued.saturating_sub(1);
         let Some(address) = self.seats.address(to) else {
             // It is gone by now: who tries again meets the successor.
             if sender != OUTSIDE {
                 actions.push(Action::Send { to: sender, frame: Frame::new(Kind::Room, 0, vec![]) });
             }
-            return false;
+            return;
         };
         receipt.full.push(address.pid);
         if sender == OUTSIDE {
-            return false;
+            return;
         }
-        let waiting = self.crowded.entry(address).or_default();
-        let is_first = waiting.is_empty();
-        waiting.insert(sender);
-        is_first
+        self.crowded.entry(address).or_default().insert(sender);
+        let to = parcel.route().to;
+        if matches!(to.form, Form::Any | Form::Next) {
+            // Any other will do, be it one that comes.
+            for place in self.seats.full_of(to.group).chain([any_of(to.group)]) {
+                self.crowded.entry(place).or_default().insert(sender);
+            }
+        }
     }
 
     /// All that became of a message is known.

@@ -56,6 +56,8 @@ pub(super) struct Seats {
     by_pid: HashMap<u32, ChildId>,
     /// Those that are at their end, which is not known of them otherwise yet.
     shut: BTreeSet<ChildId>,
+    /// Those for whom too much waits, until there is room.
+    full: BTreeSet<ChildId>,
     /// Those that got mail for their slots before it went elsewhere.
     superseded: BTreeSet<ChildId>,
     /// By slot: who got the last mail for it, if anybody did.
@@ -83,6 +85,7 @@ impl Seats {
         self.by_id = seats.iter().map(|seat| (seat.id, seat.address)).collect();
         self.by_pid = seats.iter().map(|seat| (seat.address.pid, seat.id)).collect();
         self.shut.retain(|id| present.contains(id));
+        self.full.retain(|id| present.contains(id));
         self.superseded.retain(|id| present.contains(id));
         self.latest.retain(|_, id| present.contains(id));
         (self.slots, self.seats) = (slots, seats);
@@ -106,6 +109,21 @@ impl Seats {
         }
     }
 
+    /// Too much waits for this process; whether that is new.
+    pub(super) fn note_full(&mut self, id: ChildId) -> bool {
+        self.by_id.contains_key(&id) && self.full.insert(id)
+    }
+
+    pub(super) fn note_room(&mut self, id: ChildId) {
+        self.full.remove(&id);
+    }
+
+    /// Those of a group for whom too much waits.
+    pub(super) fn full_of(&self, group: u8) -> impl Iterator<Item = Address> {
+        let addresses = self.full.iter().filter_map(|id| self.address(*id));
+        addresses.filter(move |address| address.form == Form::Worker && address.group == group)
+    }
+
     /// Whether mail for its slot went elsewhere while it could get more.
     pub(super) fn is_superseded(&self, id: ChildId) -> bool {
         self.superseded.contains(&id)
@@ -121,8 +139,9 @@ impl Seats {
         self.by_pid.get(&pid).copied()
     }
 
-    /// Who is meant by `to`, when `from` says it.
-    pub(super) fn goal(&mut self, to: Address, from: ChildId) -> Goal {
+    /// Who is meant by `to`, when `from` says it. Of those of whom one is meant, those for whom too much waits, or whom it does
+    /// not fit, are passed over as long as there is another.
+    pub(super) fn goal(&mut self, to: Address, from: ChildId, fits: &dyn Fn(ChildId) -> bool) -> Goal {
         let of_group = |seat: &&Seat| seat.address.form == Form::Worker && seat.address.group == to.group;
         let all = |seats: &mut dyn Iterator<Item = &Seat>| Goal::These(seats.map(|seat| seat.id).collect());
         match to.form {
@@ -131,10 +150,15 @@ impl Seats {
             Form::Group => all(&mut self.reachable().filter(of_group)),
             Form::Process => self.process(to.pid),
             Form::Agent | Form::Worker => self.in_slot(to.slot()),
-            Form::Any => self.one_of(to.group, Self::throw),
-            Form::Next => self.one_of(to.group, Self::turn),
+            Form::Any => self.one_of(to.group, fits, Self::throw),
+            Form::Next => self.one_of(to.group, fits, Self::turn),
             Form::Nobody => Goal::Nobody,
         }
+    }
+
+    /// Whether there is room at a process, as far as is known.
+    pub(super) fn has_room(&self, id: ChildId) -> bool {
+        !self.full.contains(&id)
     }
 
     fn process(&self, pid: u32) -> Goal {
@@ -157,7 +181,12 @@ impl Seats {
         }
     }
 
-    fn one_of(&mut self, group: u8, choose: fn(&mut Self, u8, &[Seat]) -> usize) -> Goal {
+    fn one_of(
+        &mut self,
+        group: u8,
+        fits: &dyn Fn(ChildId) -> bool,
+        choose: fn(&mut Self, u8, &[Seat]) -> usize,
+    ) -> Goal {
         let is_in = |address: &Address| address.form == Form::Worker && address.group == group;
         let here: Vec<Seat> = self.reachable().filter(|seat| is_in(&seat.address)).copied().collect();
         let best = here.iter().map(|seat| seat.standing).min();
@@ -165,6 +194,10 @@ impl Seats {
         if best.is_empty() {
             let slots = self.has_group(group);
             return if slots { Goal::Later(any_of(group)) } else { Goal::Nobody };
+        }
+        let has_room = |seat: &Seat| !self.full.contains(&seat.id) && fits(seat.id);
+        if best.iter().any(has_room) {
+            best.retain(has_room);
         }
         best.sort_unstable_by_key(|seat| (seat.address.index, seat.id));
         let place = choose(self, group, &best);

@@ -67,9 +67,24 @@ impl Exchange {
         parcels.iter().map(|parcel| self.hand_on(of, parcel, actions)).sum()
     }
 
+    /// Whether what was for one of a group, and did not fit `to`, goes to another who has room.
+    pub(super) fn pass_over(&mut self, to: ChildId, parcel: &Parcel, actions: &mut Vec<Action>) -> bool {
+        let is_new = matches!(parcel.kind(), Kind::Message | Kind::Ask);
+        if !is_new || !matches!(parcel.route().to.form, Form::Any | Form::Next) {
+            return false;
+        }
+        let Goal::These(others) = self.goal(to, parcel) else { return false };
+        let other = others.into_iter().find(|id| self.seats.has_room(*id) && self.has_place(*id, parcel));
+        other.is_some_and(|other| {
+            self.traffic.returned(to, parcel.topic(), parcel.count(), parcel.wire_length());
+            self.deliver(&[other], parcel.clone(), actions);
+            true
+        })
+    }
+
     /// Whether there is a place for what did not get to `of`, with another or with whoever comes next.
     fn pass_to_another(&mut self, of: ChildId, parcel: &Parcel, actions: &mut Vec<Action>) -> bool {
-        match self.seats.goal(parcel.route().to, of) {
+        match self.goal(of, parcel) {
             Goal::These(others) => {
                 let other = others.into_iter().find(|other| self.has_place(*other, parcel));
                 other.inspect(|other| self.deliver(&[*other], parcel.clone(), actions)).is_some()

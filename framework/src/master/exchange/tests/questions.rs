@@ -97,7 +97,7 @@ fn a_question_or_an_answer_that_does_not_fit_is_refused_to_its_asker() {
     let mut world = World::new();
     world.ask(AGENT, worker(WEB, 0), 7);
     let question = Parcel::Frame(frame(Kind::Ask, AGENT, worker(WEB, 0), "orders", 7));
-    assert_eq!(world.undelivered(2, question), ["1 hears Busy of 7"]);
+    assert_eq!(world.undelivered(2, question), ["await room at 2", "1 hears Busy of 7"]);
     world.ask(AGENT, worker(WEB, 0), 8);
     world.take(web(0), reply(web(0), AGENT.address, 8));
     assert_eq!(world.undelivered(1, reply(web(0), AGENT.address, 8)), ["1 hears Busy of 8"]);

@@ -154,3 +154,26 @@ fn what_waits_for_one_whose_successor_has_newer_mail_is_lost_with_it() {
     assert_eq!((said.len(), lost), (0, 1));
     assert_eq!(world.topic("words"), (2, 1, 1));
 }
+
+#[test]
+fn one_for_whom_too_much_waits_is_passed_over_while_another_of_the_group_has_room() {
+    let mut world = World::new();
+    let to = Address { group: WEB, ..Address::to(Form::Next) };
+    let parcel = |number| Parcel::Frame(frame(Kind::Message, AGENT, to, "words", number).with_receipt());
+    assert_eq!(world.take(AGENT, parcel(1)), ["2 gets Message [1]", "confirm 1 of 1"]);
+    assert_eq!(world.undelivered(2, parcel(1)), ["await room at 2", "3 gets Message [1]"]);
+    assert_eq!(world.confirm(AGENT, 1), ["1 hears of 1: 1 [] false"]);
+    assert_eq!(world.ask(AGENT, to, 2), ["4 gets Ask [2]"]);
+    assert_eq!(world.ask(AGENT, to, 3), ["3 gets Ask [3]"], "it is passed over untried");
+    let ask = |number| Parcel::Frame(frame(Kind::Ask, AGENT, to, "orders", number));
+    assert_eq!(world.undelivered(3, ask(3)), ["await room at 3", "4 gets Ask [3]"]);
+    assert_eq!(world.undelivered(4, ask(3)), ["await room at 4", "1 hears Busy of 3"]);
+    // All are full: the sender waits for any of them, or for one that comes.
+    world.take(AGENT, parcel(4));
+    assert!(world.undelivered(2, parcel(4)).is_empty());
+    assert_eq!(world.confirm(AGENT, 4), ["1 hears of 4: 0 [102] false"]);
+    assert_eq!(world.with(|exchange, actions| exchange.has_room(ChildId(3), actions)), ["1 hears Room 0"]);
+    assert_eq!(world.send(AGENT, to, 5), ["3 gets Message [5]"]);
+    let come = world.join(seat(9, worker(WEB, 7), 109, Standing::Ready));
+    assert_eq!(come, ["1 hears Room 0"]);
+}
