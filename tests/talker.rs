@@ -161,6 +161,7 @@ impl Talker {
             }
             self.hear(words);
             pause("slow").await;
+            pause(&format!("slow.{}", self.name)).await;
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod left;
 mod load;
+mod patience;
 mod push;
 mod queue;
 mod receiver;

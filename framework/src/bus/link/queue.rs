@@ -6,6 +6,7 @@ use super::super::decoder::Parcel;
 use super::super::outbox::{Full, Outbox};
 use super::left;
 use super::load::Load;
+use super::patience::Patience;
 
 /// What comes within this time of what was written at once is a crowd, unless the task had its turn in between.
 pub(super) const CROWD: Duration = Duration::from_micros(20);
@@ -18,8 +19,8 @@ pub(super) struct Queue {
     rest: Option<Load>,
     pub(super) senders: usize,
     pub(super) closed: bool,
-    /// Whether nothing has been written for a while, although much waits.
-    pub(super) stalled: bool,
+    /// With which those who send more than it takes wait for the receiver.
+    patience: Patience,
     /// How often something was queued since the task had its turn.
     pushes: usize,
     /// When something was written at once, if the task had no turn since.
@@ -46,7 +47,7 @@ impl Queue {
             rest: None,
             senders: 1,
             closed: false,
-            stalled: false,
+            patience: Patience::new(waiting),
             pushes: 0,
             at_once: None,
             calm: true,
@@ -100,8 +101,20 @@ impl Queue {
 
     /// All of it is written.
     pub(super) fn note_written(&mut self, load: Load) {
-        self.stalled = false;
+        let before = self.outbox.bytes();
         self.outbox.recycle(load.into_pieces());
+        let waiting = self.outbox.bytes();
+        self.patience.note_taken(before.saturating_sub(waiting), waiting);
+    }
+
+    /// Whether who sends more should wait.
+    pub(super) fn is_crowded(&self) -> bool {
+        !self.closed && !self.patience.is_over() && !self.outbox.has_room()
+    }
+
+    /// Somebody has waited for room since `begun`. Returns for how long to wait on; `None` when it is over.
+    pub(super) fn wait(&mut self, begun: Instant, now: Instant) -> Option<Duration> {
+        if self.is_crowded() { self.patience.wait(begun, now) } else { None }
     }
 
     /// The socket did not take all of it.

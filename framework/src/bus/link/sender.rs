@@ -94,12 +94,12 @@ impl Sender {
         if written > 0 {
             queue.note_begun(written);
         }
-        let fine = queue.stalled || queue.outbox.has_room();
+        let crowded = queue.is_crowded();
         drop(queue);
         if is_first {
             self.shared.filled.notify_one();
         }
-        Ok(if fine { Fill::Fine } else { Fill::Crowded })
+        Ok(if crowded { Fill::Crowded } else { Fill::Fine })
     }
 
     /// From here on the receiver takes many messages in one frame.
@@ -113,10 +113,17 @@ impl Sender {
         self.shared.drained.notify_waiters();
     }
 
-    /// Nobody should wait for this receiver until it takes something again.
-    pub(crate) fn give_up_waiting(&self) {
-        let mut queue = self.shared.lock();
-        queue.stalled = !queue.outbox.has_room();
+    /// Waits until much more would fit, the patience with this receiver is over, or it is gone. Cancel safe.
+    pub(crate) async fn keep_up(&self) {
+        let mut begun = Instant::now();
+        loop {
+            let drained = self.shared.drained.notified();
+            let now = Instant::now();
+            let Some(left) = self.shared.lock().wait(begun, now) else { return };
+            begun = now;
+            // Whoever wakes it, the queue says whether it is over.
+            let _ = tokio::time::timeout(left, drained).await;
+        }
     }
 
     /// Waits until much more would fit, or the other side is gone. Cancel safe.
