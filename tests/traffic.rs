@@ -190,10 +190,15 @@ fn the_status_shows_what_was_lost_and_where() {
     assert_eq!(status.agent.process.bus.missed, 0);
     assert!(done(&cluster, &["status"]).contains("mail to jobs.0: 1 unheard, 1 unreadable"));
     send_signal(status.workers[1].process.pid.unwrap(), Signal::STOP);
-    let flood = json!({ "try-send": { "to": "web.1", "text": "try", "count": 40, "size": 1 << 20 } });
-    let refused = order(&cluster, "agent", &flood);
+    let flood = json!({ "send": { "to": "group:web", "text": "flood", "count": 40, "size": 1 << 20 } });
+    assert_eq!(order(&cluster, "agent", &flood), 40);
+    let lost = cluster.status().workers[1].process.bus.dropped;
+    assert!(lost > 30, "{lost}");
+    let refused = json!({ "try-send": { "to": "web.1", "text": "try", "count": 3, "size": 4 << 20 } });
+    assert_eq!(order(&cluster, "agent", &refused), 3);
     let shown = done(&cluster, &["status"]);
-    assert!(shown.contains(&format!("topic words: {refused} of 41 sent were not passed on")), "{shown}");
+    // Who is refused knows it: that is no sent message.
+    assert!(shown.contains(&format!("topic words: {lost} of 41 sent were not passed on")), "{shown}");
     assert!(shown.contains("mail to web.1: ") && shown.contains(" waiting, "), "{shown}");
-    assert!(shown.contains(&format!("{refused} not passed on")), "{shown}");
+    assert!(shown.contains(&format!("{lost} not passed on")), "{shown}");
 }

@@ -113,8 +113,10 @@ impl Exchange {
             Goal::Later(slot) => match self.backlogs.push(slot, parcel) {
                 Ok(()) => receipt.queued = 1,
                 Err(parcel) => {
-                    self.traffic.dropped(None, parcel.topic(), parcel.count());
-                    if ticket.is_some() {
+                    if ticket.is_none() {
+                        self.traffic.dropped(None, parcel.topic(), parcel.count());
+                    } else {
+                        self.traffic.unsent(parcel.topic(), parcel.count());
                         receipt.full.push(0);
                         self.crowded.entry(slot).or_default().insert(from);
                         self.await_unloading(from);
@@ -206,7 +208,7 @@ impl Exchange {
         if self.pass_over(to, parcel, actions) {
             return;
         }
-        self.traffic.dropped(Some(to), parcel.topic(), parcel.count());
+        self.write_off(to, parcel);
         match parcel.kind() {
             Kind::Message => self.note_missed(to, parcel, actions),
             Kind::Ask => self.leave_unanswered(parcel, &Unanswered::Busy, actions),

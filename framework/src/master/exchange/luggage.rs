@@ -6,6 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::Exchange;
 use super::backlog::OF_ONE;
+use super::receipts::is_for_one;
 use crate::bus::control::Receipt;
 use crate::bus::decoder::Parcel;
 use crate::bus::frame::{Frame, Kind, MAX_ATTACHMENTS};
@@ -67,8 +68,12 @@ impl Exchange {
 
     /// A message is not delivered, for what it carries has no place.
     pub(super) fn turn_away(&mut self, from: ChildId, to: ChildId, parcel: &Parcel, receipt: &mut Receipt) {
-        self.traffic.delivered(&[to], parcel.topic(), 1, parcel.wire_length());
-        self.traffic.dropped(Some(to), parcel.topic(), 1);
+        if is_for_one(parcel) && matches!(parcel, Parcel::Frame(frame) if frame.wants_receipt()) {
+            self.traffic.unsent(parcel.topic(), 1);
+        } else {
+            self.traffic.delivered(&[to], parcel.topic(), 1, parcel.wire_length());
+            self.traffic.dropped(Some(to), parcel.topic(), 1);
+        }
         receipt.full.extend(self.seats.address(to).map(|address| address.pid));
         self.luggage.waiting.insert(from);
     }

@@ -62,7 +62,8 @@ struct Process {
     asked: Vec<(Address, u64)>,
     /// What it wants to know.
     open: Vec<u64>,
-    receipts: BTreeSet<u64>,
+    /// Of messages, and whether each is for one process.
+    receipts: BTreeMap<u64, bool>,
 }
 
 struct World {
@@ -244,7 +245,14 @@ impl World {
                 // The master knows that it has no link to one that is gone.
                 let Some(process) = self.processes.get_mut(&to) else { return };
                 match frame.kind() {
-                    Kind::Receipt => assert!(process.receipts.remove(&frame.number())),
+                    Kind::Receipt => {
+                        let is_for_one = process.receipts.remove(&frame.number()).expect("it is awaited");
+                        let receipt: Receipt =
+                            codec::decode("a receipt", frame.payload()).expect("it is one");
+                        // A try that was refused is no sent message.
+                        let is_refused = is_for_one && receipt.queued == 0 && receipt.nobody.is_none();
+                        self.expected -= u64::from(is_refused);
+                    }
                     Kind::Refusal => self.close(to, frame.number(), End::Refused),
                     Kind::Cancel => {
                         let asker = frame.route().from;

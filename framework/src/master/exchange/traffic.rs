@@ -63,6 +63,12 @@ impl Traffic {
         }
     }
 
+    /// Their sender is told that they were not taken, and may try again: they count as nothing.
+    pub(super) fn unsent(&mut self, topic: &str, count: u64) {
+        let topic = self.topic(topic);
+        topic.sent = topic.sent.saturating_sub(count);
+    }
+
     /// They were passed on in vain, and wait for another.
     pub(super) fn returned(&mut self, to: ChildId, topic: &str, count: u64, bytes: usize) {
         self.relayed = self.relayed.saturating_sub(count);

@@ -53,13 +53,13 @@ impl Exchange {
             self.traffic.returned(to, parcel.topic(), parcel.count(), parcel.wire_length());
             return 0;
         }
-        self.traffic.dropped(Some(to), parcel.topic(), parcel.count());
+        let is_told = self.write_off(to, parcel);
         // Questions are given up with the process. No room is awaited at what is closed: its end is told.
         if !is_message {
             return 0;
         }
         self.note_missed(to, parcel, actions);
-        parcel.count()
+        if is_told { 0 } else { parcel.count() }
     }
 
     /// All this waited for a process when it ended; returns how many messages are lost with it.
