@@ -283,3 +283,19 @@ fn a_worker_for_which_too_much_waits_is_in_nobodys_way_who_wants_any_of_its_grou
         .collect();
     assert_eq!(texts(&heard_when(&cluster, "web.0", 24)), expected);
 }
+
+#[test]
+fn a_broadcast_before_there_are_workers_reaches_them_when_they_come() {
+    let site = Site::new(env!("CARGO_BIN_EXE_talker"));
+    site.configure("default.toml", "");
+    fs::write(site.dir().join("early"), "").unwrap();
+    let cluster = Cluster::start_at(site, &[FAST, &["--workers", "2"]].concat());
+    let delivery = fs::read_to_string(cluster.site().dir().join("delivery")).unwrap();
+    assert_eq!(delivery, "4 []\n", "the agent itself and three workers to come");
+    for who in ["web.0", "web.1"] {
+        assert_eq!(texts(&heard_when(&cluster, who, 4)), ["early 0", "early 1", "early 2", "early 3"]);
+    }
+    assert_eq!(texts(&heard_when(&cluster, "jobs.0", 1)), ["early 3"]);
+    let words = topic(&cluster.status(), "words");
+    assert_eq!((words.sent, words.relayed, words.dropped), (4, 10, 0));
+}

@@ -17,7 +17,7 @@ use tokio::time::sleep;
 
 use self::notes::{journal, note, pause};
 use self::obeying::{kind, peer};
-use self::orders::{Order, Slow, Words};
+use self::orders::{Order, Slow, Words, words};
 use self::tick::Tick;
 
 #[path = "talker/notes.rs"]
@@ -43,6 +43,13 @@ fn main() -> ExitCode {
 async fn lead(agent: Agent) -> hatchery::Result {
     let _talker = Talker::begin("agent".to_owned(), agent.messenger().clone(), None)?;
     agent.publish_keyed(feed)?;
+    if Path::new("early").exists() {
+        for number in 0..3 {
+            agent.broadcast_to("web", &words("early", number, 0)).await?;
+        }
+        let delivery = agent.broadcast_confirmed(&words("early", 3, 0)).await?;
+        note("delivery", &format!("{} {:?}", delivery.queued, delivery.missed));
+    }
     agent.ready().await?;
     let _ = agent.until_shutdown(std::future::pending::<()>()).await;
     Ok(())

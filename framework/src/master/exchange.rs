@@ -23,7 +23,7 @@ use crate::bus::codec;
 use crate::bus::control::{Receipt, Unanswered};
 use crate::bus::decoder::Parcel;
 use crate::bus::frame::{Frame, Kind};
-use crate::bus::peer::Address;
+use crate::bus::peer::{Address, Form};
 use crate::bus::topic::{CONFIG, RESERVED_PREFIX};
 use crate::status::{PeerTraffic, TopicTraffic};
 
@@ -97,37 +97,29 @@ impl Exchange {
         self.traffic.sent(parcel.topic(), parcel.count());
         let ticket = ticket_of(from, &parcel);
         let mut receipt = Receipt::default();
-        match self.goal(from, &parcel) {
-            Goal::These(mut receivers) => {
-                receivers.retain(|&to| {
-                    let has_place = self.has_place(to, &parcel);
-                    if !has_place {
-                        self.turn_away(from, to, &parcel, &mut receipt);
-                    }
-                    has_place
-                });
-                receipt.queued = u32::try_from(receivers.len()).unwrap_or(u32::MAX);
-                let parcel = if receivers.len() > 1 { parcel.for_many() } else { parcel };
-                self.deliver(&receivers, parcel, actions);
-            }
-            Goal::Later(slot) => match self.backlogs.push(slot, parcel) {
-                Ok(()) => receipt.queued = 1,
-                Err(parcel) => {
-                    if ticket.is_none() {
-                        self.traffic.dropped(None, parcel.topic(), parcel.count());
-                    } else {
-                        self.traffic.unsent(parcel.topic(), parcel.count());
-                        receipt.full.push(0);
-                        self.crowded.entry(slot).or_default().insert(from);
-                        self.await_unloading(from);
-                    }
-                }
-            },
+        let (mut here, vacant) = match self.goal(from, &parcel) {
+            Goal::These(here) => (here, vec![]),
+            Goal::All { here, vacant } => (here, vacant),
+            Goal::Later(place) => (vec![], vec![place]),
             Goal::Nobody => {
-                self.traffic.dropped(None, parcel.topic(), parcel.count());
                 receipt.nobody = Some("there is no such process".to_owned());
+                (vec![], vec![])
             }
+        };
+        if here.is_empty() && vacant.is_empty() && parcel.route().to.form != Form::Others {
+            self.traffic.dropped(None, parcel.topic(), parcel.count());
         }
+        self.put_aside(from, &vacant, &parcel, &mut receipt);
+        here.retain(|&to| {
+            let has_place = self.has_place(to, &parcel);
+            if !has_place {
+                self.turn_away(from, to, &parcel, &mut receipt);
+            }
+            has_place
+        });
+        receipt.queued += u32::try_from(here.len()).unwrap_or(u32::MAX);
+        let parcel = if here.len() > 1 { parcel.for_many() } else { parcel };
+        self.deliver(&here, parcel, actions);
         if let Some(ticket) = ticket {
             self.receipts.insert(ticket, receipt);
             actions.push(Action::Confirm { to: from, number: ticket.1 });
@@ -162,12 +154,12 @@ impl Exchange {
             return self.refuse(from, number, &Unanswered::Busy, actions);
         }
         match self.goal(from, &parcel) {
-            Goal::These(receivers) => match receivers.first() {
+            Goal::These(here) | Goal::All { here, .. } => match here.first() {
                 Some(&to) => self.deliver(&[to], parcel, actions),
                 None => self.give_up(&parcel, &Unanswered::Gone, actions),
             },
             Goal::Later(slot) => {
-                if let Err(parcel) = self.backlogs.push(slot, parcel) {
+                if let Err(parcel) = self.backlogs.push(slot, parcel.kept()) {
                     self.give_up(&parcel, &Unanswered::Busy, actions);
                 }
             }

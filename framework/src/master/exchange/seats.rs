@@ -28,6 +28,11 @@ pub(crate) struct Seat {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Goal {
     These(Vec<ChildId>),
+    /// All of these, and whoever fills these slots next.
+    All {
+        here: Vec<ChildId>,
+        vacant: Vec<Address>,
+    },
     /// Whoever fills this slot next, or any slot of this group.
     Later(Address),
     Nobody,
@@ -58,6 +63,8 @@ pub(super) struct Seats {
     shut: BTreeSet<ChildId>,
     /// Those for whom too much waits, until there is room.
     full: BTreeSet<ChildId>,
+    /// The slots in which nobody is who can be sent to.
+    vacant: Vec<Address>,
     /// Those that got mail for their slots before it went elsewhere.
     superseded: BTreeSet<ChildId>,
     /// By slot: who got the last mail for it, if anybody did.
@@ -89,7 +96,13 @@ impl Seats {
         self.superseded.retain(|id| present.contains(id));
         self.latest.retain(|_, id| present.contains(id));
         (self.slots, self.seats) = (slots, seats);
+        self.find_vacant();
         Some(change)
+    }
+
+    fn find_vacant(&mut self) {
+        let filled: BTreeSet<Address> = self.reachable().map(|seat| seat.address.slot()).collect();
+        self.vacant = self.slots.iter().filter(|slot| !filled.contains(slot)).copied().collect();
     }
 
     /// Whether the group has slots, be they filled or not.
@@ -104,8 +117,8 @@ impl Seats {
 
     /// Nothing gets to this process any more.
     pub(super) fn shut(&mut self, id: ChildId) {
-        if self.by_id.contains_key(&id) {
-            self.shut.insert(id);
+        if self.by_id.contains_key(&id) && self.shut.insert(id) {
+            self.find_vacant();
         }
     }
 
@@ -142,18 +155,23 @@ impl Seats {
     /// Who is meant by `to`, when `from` says it. Of those of whom one is meant, those for whom too much waits, or whom it does
     /// not fit, are passed over as long as there is another.
     pub(super) fn goal(&mut self, to: Address, from: ChildId, fits: &dyn Fn(ChildId) -> bool) -> Goal {
-        let of_group = |seat: &&Seat| seat.address.form == Form::Worker && seat.address.group == to.group;
-        let all = |seats: &mut dyn Iterator<Item = &Seat>| Goal::These(seats.map(|seat| seat.id).collect());
+        let of_group = |address: Address| address.form == Form::Worker && address.group == to.group;
         match to.form {
-            Form::Everyone => all(&mut self.reachable()),
-            Form::Others => all(&mut self.reachable().filter(|seat| seat.id != from)),
-            Form::Group => all(&mut self.reachable().filter(of_group)),
+            Form::Everyone => self.all(None, |_| true),
+            Form::Others => self.all(Some(from), |_| true),
+            Form::Group => self.all(None, of_group),
             Form::Process => self.process(to.pid),
             Form::Agent | Form::Worker => self.in_slot(to.slot()),
             Form::Any => self.one_of(to.group, fits, Self::throw),
             Form::Next => self.one_of(to.group, fits, Self::turn),
             Form::Nobody => Goal::Nobody,
         }
+    }
+
+    fn all(&self, but: Option<ChildId>, are_meant: impl Fn(Address) -> bool) -> Goal {
+        let here = self.reachable().filter(|seat| Some(seat.id) != but && are_meant(seat.address));
+        let vacant = self.vacant.iter().filter(|slot| are_meant(**slot)).copied();
+        Goal::All { here: here.map(|seat| seat.id).collect(), vacant: vacant.collect() }
     }
 
     /// Whether there is room at a process, as far as is known.

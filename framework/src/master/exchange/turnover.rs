@@ -1,8 +1,9 @@
 //! Who comes and who goes, and what becomes of what was under way with them. Pure.
 
-use super::Exchange;
+use super::receipts::is_for_one;
 use super::seats::{Goal, Seat, any_of};
-use crate::bus::control::Unanswered;
+use super::{Exchange, ticket_of};
+use crate::bus::control::{Receipt, Unanswered};
 use crate::bus::decoder::Parcel;
 use crate::bus::frame::{Frame, Kind};
 use crate::bus::head::Route;
@@ -67,6 +68,35 @@ impl Exchange {
         parcels.iter().map(|parcel| self.hand_on(of, parcel, actions)).sum()
     }
 
+    /// Keeps a message for whoever comes to these places.
+    pub(super) fn put_aside(
+        &mut self,
+        from: ChildId,
+        places: &[Address],
+        parcel: &Parcel,
+        receipt: &mut Receipt,
+    ) {
+        if places.is_empty() {
+            return;
+        }
+        let kept = parcel.clone().kept();
+        let is_try = ticket_of(from, parcel).is_some() && is_for_one(parcel);
+        for &place in places {
+            if self.backlogs.push(place, kept.clone()).is_ok() {
+                receipt.queued += 1;
+                continue;
+            }
+            receipt.full.push(0);
+            if is_try {
+                self.traffic.unsent(parcel.topic(), parcel.count());
+                self.crowded.entry(place).or_default().insert(from);
+                self.await_unloading(from);
+            } else {
+                self.traffic.dropped(None, parcel.topic(), parcel.count());
+            }
+        }
+    }
+
     /// Whether what was for one of a group, and did not fit `to`, goes to another who has room.
     pub(super) fn pass_over(&mut self, to: ChildId, parcel: &Parcel, actions: &mut Vec<Action>) -> bool {
         let is_new = matches!(parcel.kind(), Kind::Message | Kind::Ask);
@@ -89,8 +119,8 @@ impl Exchange {
                 let other = others.into_iter().find(|other| self.has_place(*other, parcel));
                 other.inspect(|other| self.deliver(&[*other], parcel.clone(), actions)).is_some()
             }
-            Goal::Later(place) => self.backlogs.push(place, parcel.clone()).is_ok(),
-            Goal::Nobody => false,
+            Goal::Later(place) => self.backlogs.push(place, parcel.clone().kept()).is_ok(),
+            Goal::All { .. } | Goal::Nobody => false,
         }
     }
 

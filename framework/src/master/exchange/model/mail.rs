@@ -27,10 +27,15 @@ impl World {
             self.seats.iter().filter(|seat| seat.standing != Standing::Parted).filter(|seat| !is_shut(seat))
         };
         let here = |wanted: &dyn Fn(&Seat) -> bool| reachable().filter(|seat| wanted(seat)).count() as u64;
+        let vacant = |wanted: &dyn Fn(&Address) -> bool| {
+            let is_vacant = |slot: &&Address| reachable().all(|seat| seat.address.slot() != **slot);
+            self.slots.iter().filter(|slot| wanted(slot)).filter(is_vacant).count() as u64
+        };
+        let of_group = |address: &Address| (address.form, address.group) == (Form::Worker, to.group);
         match to.form {
-            Form::Everyone => here(&|_| true),
-            Form::Others => here(&|seat| seat.id != from.id),
-            Form::Group => here(&|seat| (seat.address.form, seat.address.group) == (Form::Worker, to.group)),
+            Form::Everyone => (here(&|_| true) + vacant(&|_| true)).max(1),
+            Form::Others => here(&|seat| seat.id != from.id) + vacant(&|_| true),
+            Form::Group => (here(&|seat| of_group(&seat.address)) + vacant(&of_group)).max(1),
             _ => 1,
         }
     }

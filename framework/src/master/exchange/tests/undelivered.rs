@@ -11,7 +11,7 @@ fn a_receipt_tells_who_got_it_who_did_not_and_when_there_is_room() {
     assert_eq!(sent, [gets(1), gets(2), gets(3), gets(4), "confirm 5 of 2".to_owned()]);
     let parcel = || Parcel::Frame(frame(Kind::Message, web(0), everyone, "words", 5).with_receipt());
     assert_eq!(world.undelivered(3, parcel()), ["await room at 3"]);
-    assert_eq!(world.confirm(web(0), 5), ["2 hears of 5: 3 [103] false"]);
+    assert_eq!(world.confirm(web(0), 5), ["2 hears of 5: 5 [103] false"]);
     world.send_receipted(AGENT, worker(WEB, 1), 6);
     let parcel = || Parcel::Frame(frame(Kind::Message, AGENT, worker(WEB, 1), "words", 6).with_receipt());
     assert!(world.undelivered(3, parcel()).is_empty(), "room is awaited already");
