@@ -258,6 +258,16 @@ impl Exchange {
         self.traffic.of(id)
     }
 
+    /// What a process that ended said of itself at last.
+    pub(crate) fn note_last_words(&mut self, slot: Address, traffic: PeerTraffic) {
+        self.traffic.add_past(slot, traffic);
+    }
+
+    /// What went to those that are gone from a slot.
+    pub(crate) fn past(&self, slot: Address) -> PeerTraffic {
+        self.traffic.past(slot)
+    }
+
     /// The frames that were relayed, and those that were not.
     pub(crate) fn totals(&self) -> (u64, u64) {
         self.traffic.totals()

@@ -19,7 +19,8 @@ pub struct BusStatus {
     pub traced: Vec<String>,
 }
 
-/// The mail that went to one process.
+/// The mail that went to one process, and to those that were in its slot before; of two that share a slot for a while, the
+/// newer one has that of those before.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PeerTraffic {
@@ -37,6 +38,21 @@ pub struct PeerTraffic {
     pub missed: u64,
     /// Messages of another type than who follows the topic there reads, as it said last.
     pub unreadable: u64,
+}
+
+impl PeerTraffic {
+    /// Both together.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            relayed: self.relayed + other.relayed,
+            dropped: self.dropped + other.dropped,
+            bytes: self.bytes + other.bytes,
+            queued_bytes: self.queued_bytes + other.queued_bytes,
+            unheard: self.unheard + other.unheard,
+            missed: self.missed + other.missed,
+            unreadable: self.unreadable + other.unreadable,
+        }
+    }
 }
 
 /// The mail on one topic.

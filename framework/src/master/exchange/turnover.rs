@@ -158,6 +158,6 @@ impl Exchange {
         // Who waits for room at one that is gone tries again, and meets the successor.
         self.tell_of_room(address, actions);
         self.abandon_luggage(id, actions);
-        self.traffic.leave(id);
+        self.traffic.leave(id, address.slot());
     }
 }
