@@ -196,6 +196,9 @@ fn the_status_shows_what_was_lost_and_where() {
     assert_eq!(order(&cluster, "agent", &flood), 40);
     let lost = cluster.status().workers[1].process.bus.dropped;
     assert!(lost > 30, "{lost}");
+    let topics = cluster.status().bus.topics;
+    let queued = topics.iter().find(|topic| topic.name == "words").map(|topic| topic.queued).unwrap();
+    assert!((1..=40 - lost).contains(&queued), "{queued} wait, and {lost} are lost");
     let refused = json!({ "try-send": { "to": "web.1", "text": "try", "count": 3, "size": 4 << 20 } });
     assert_eq!(order(&cluster, "agent", &refused), 3);
     let shown = done(&cluster, &["status"]);

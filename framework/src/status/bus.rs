@@ -69,4 +69,6 @@ pub struct TopicTraffic {
     pub dropped: u64,
     /// The bytes that were passed on.
     pub bytes: u64,
+    /// How many wait in the master for processes that are there. Of those topics that are not told apart it is not known.
+    pub queued: u64,
 }

@@ -1,8 +1,10 @@
 //! The mail that a link did not get rid of before its end: what was not written, or only in part, as it was pushed. Pure.
 
+use std::collections::BTreeMap;
+
 use super::super::decoder::{Decoder, Parcel};
 use super::super::frame::{Kind, MAX_LENGTH};
-use super::super::head::{Glimpse, HEAD};
+use super::super::head::{Glimpse, HEAD, Head};
 use super::super::outbox::Piece;
 use super::super::peer::Address;
 
@@ -34,6 +36,33 @@ fn cut(left: &mut Vec<Parcel>, bytes: &[u8], written: usize) {
 
 fn whole_length(bytes: &[u8]) -> Option<usize> {
     Glimpse::of(bytes).map(|glimpse| glimpse.length.max(HEAD))
+}
+
+/// Counts the messages and questions of `pieces` by topic.
+pub(super) fn tally<'a>(pieces: impl IntoIterator<Item = &'a Piece>, counts: &mut BTreeMap<Box<str>, u64>) {
+    let mut count = |topic: &str, number| *counts.entry(topic.into()).or_default() += number;
+    for piece in pieces {
+        let mut bytes: &[u8] = match piece {
+            Piece::Frame(frame) => {
+                if matches!(frame.kind(), Kind::Message | Kind::Ask) {
+                    count(frame.topic(), 1);
+                }
+                continue;
+            }
+            Piece::Shared(bytes) => bytes,
+            Piece::Gathered(bytes) => bytes,
+        };
+        while let Ok(Some(head)) = Head::read(bytes, MAX_LENGTH) {
+            let topic = bytes.get(HEAD..HEAD + usize::from(head.topic_length)).unwrap_or_default();
+            let topic = std::str::from_utf8(topic).unwrap_or_default();
+            match head.kind {
+                Kind::Messages => count(topic, head.number),
+                Kind::Message | Kind::Ask => count(topic, 1),
+                _ => {}
+            }
+            bytes = bytes.get(head.wire_length()..).unwrap_or_default();
+        }
+    }
 }
 
 /// What the master says by itself has no sender; a message without one comes from outside.

@@ -30,6 +30,10 @@ impl Load {
         self.pieces
     }
 
+    pub(super) fn pieces(&self) -> &[Piece] {
+        &self.pieces
+    }
+
     /// The pieces, and how many bytes of them are written.
     pub(super) fn into_parts(self) -> (Vec<Piece>, usize) {
         (self.pieces, self.written)

@@ -1,5 +1,6 @@
 //! What waits for one link, and whose turn it is to write: of whoever pushes, or of the link's task. Pure.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::super::decoder::Parcel;
@@ -141,6 +142,11 @@ impl Queue {
         }
     }
 
+    /// Counts the messages and questions that wait, by topic; those of which a part is written are among them.
+    pub(super) fn tally(&self, counts: &mut BTreeMap<Box<str>, u64>) {
+        left::tally(self.rest.iter().flat_map(Load::pieces).chain(self.outbox.pieces()), counts);
+    }
+
     /// Takes back the mail that was not written, in its order; the queue is closed from here on.
     pub(super) fn take_back(&mut self) -> Vec<Parcel> {
         self.close();
@@ -266,6 +272,20 @@ mod tests {
             assert_eq!(queue.outbox.bytes(), 0);
             assert!(matches!(queue.take_turn(), Turn::End));
         }
+    }
+
+    #[test]
+    fn what_waits_can_be_counted_by_topic() {
+        let mut queue = Queue::new(LIMIT);
+        for number in 0..5 {
+            queue.add(|outbox| outbox.push(&message(number, if number == 3 { 10_000 } else { 10 }))).unwrap();
+            add(&mut queue);
+        }
+        queue.note_begun(1);
+        queue.add(|outbox| outbox.push(&message(5, 10))).unwrap();
+        let mut counts = BTreeMap::new();
+        queue.tally(&mut counts);
+        assert_eq!(counts, BTreeMap::from([("words".into(), 6)]));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The half of a link that sends: a queue that clones share. What is pushed alone is written at once; the link's task
 //! writes what comes in a crowd, and what the socket does not take.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::AsFd as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -168,6 +169,11 @@ impl Sender {
         self.shared.drained.notify_waiters();
         self.shared.filled.notify_one();
         left
+    }
+
+    /// Counts the messages and questions that wait to be written, by topic.
+    pub(crate) fn tally(&self, counts: &mut BTreeMap<Box<str>, u64>) {
+        self.shared.lock().tally(counts);
     }
 
     /// The bytes that wait to be written.

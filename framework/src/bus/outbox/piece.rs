@@ -58,6 +58,14 @@ impl fmt::Debug for Piece {
     }
 }
 
+/// The receiver is too slow: what was pushed is not queued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{waiting} bytes already wait for this process, and {attachments} descriptors")]
+pub(crate) struct Full {
+    pub(crate) waiting: usize,
+    pub(crate) attachments: usize,
+}
+
 /// What only the latest counts of: its kind, who said it, and its topic.
 pub(super) type Subject = (Kind, Address, Box<str>);
 
