@@ -39,6 +39,8 @@ const PURE: &[&str] = &[
     "bus/frame.rs",
     "bus/head.rs",
     "bus/kind.rs",
+    "bus/link/left.rs",
+    "bus/link/patience.rs",
     "bus/link/queue.rs",
     "bus/outbox.rs",
     "bus/outbox/piece.rs",

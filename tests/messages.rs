@@ -303,3 +303,75 @@ fn a_sender_can_wait_for_room_or_be_refused() {
     let expected = 40 - usize::try_from(refused).unwrap() + 20;
     assert_eq!(heard_when(&cluster, "web.1", expected).len(), expected);
 }
+
+#[test]
+fn what_waits_for_a_process_that_is_killed_goes_on_to_others_and_the_rest_is_counted() {
+    let cluster =
+        talkers(&["--workers", "2", "--set", "cluster.heartbeat_timeout=0s", "--set", "http.policy=shared"]);
+    let stopped = cluster.status().workers[1].process.pid.unwrap();
+    send_signal(stopped, Signal::STOP);
+    // What the kernel takes in its socket's buffer is lost with it, and this fills that.
+    let flood = |to: &str, text: &str, count: u32| {
+        let flood = json!({ "send": { "to": to, "text": text, "count": count, "size": 10_000 } });
+        assert_eq!(order(&cluster, "agent", &flood), count);
+    };
+    flood("web.1", "filling", 40);
+    flood("next:web", "by turns", 100);
+    flood("web.1", "for the slot", 50);
+    flood(&stopped.to_string(), "for the process", 20);
+    kill(stopped);
+    let of = |notes: &[Value], text: &str| {
+        let mut texts = texts(notes);
+        texts.retain(|note| note.starts_with(text));
+        texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>()
+    };
+    let notes = eventually("what was by turns arrives at the other", || {
+        Some(heard(&cluster, "web.0")).filter(|notes| of(notes, "by turns").len() == 100)
+    });
+    assert!(of(&notes, "for the slot").is_empty(), "{notes:?}");
+    let _ = cluster.wait_for("a successor", |status| status.state == ClusterState::Running);
+    let notes = eventually("what was for the slot arrives at the next there", || {
+        Some(heard(&cluster, "web.1")).filter(|notes| of(notes, "for the slot").len() == 50)
+    });
+    let expected: Vec<String> = (0..50).map(|number| format!("for the slot {number}")).collect();
+    assert_eq!(of(&notes, "for the slot"), expected);
+    assert_eq!(topic(&cluster.status(), "words").dropped, 20);
+    let log = fs::read_to_string(cluster.site().dir().join("logs/master.log")).unwrap();
+    assert!(log.contains("20 messages for web.1 were lost with it"), "{log}");
+}
+
+#[test]
+fn a_worker_for_which_too_much_waits_is_in_nobodys_way_who_wants_any_of_its_group() {
+    let cluster =
+        talkers(&["--workers", "2", "--set", "cluster.heartbeat_timeout=0s", "--set", "http.policy=shared"]);
+    send_signal(cluster.status().workers[1].process.pid.unwrap(), Signal::STOP);
+    let fill = json!({ "try-send": { "to": "web.1", "text": "fill", "count": 10, "size": 1 << 20 } });
+    assert!(order(&cluster, "agent", &fill).as_u64().is_some_and(|refused| refused > 3));
+    for (to, text) in [("next:web", "by turns"), ("any:web", "at random")] {
+        let large = json!({ "send": { "to": to, "text": text, "count": 12, "size": 1 << 20 } });
+        assert_eq!(order(&cluster, "agent", &large), 12);
+        let ask = json!({ "ask": { "whom": to, "within_ms": 20_000 } });
+        assert!((0..4).all(|_| order(&cluster, "agent", &ask)["Ok"] == "web.0"));
+    }
+    let expected: Vec<String> = ["by turns", "at random"]
+        .iter()
+        .flat_map(|text| (0..12).map(move |at| format!("{text} {at}")))
+        .collect();
+    assert_eq!(texts(&heard_when(&cluster, "web.0", 24)), expected);
+}
+
+#[test]
+fn a_broadcast_before_there_are_workers_reaches_them_when_they_come() {
+    let site = Site::new(env!("CARGO_BIN_EXE_talker"));
+    site.configure("default.toml", "");
+    fs::write(site.dir().join("early"), "").unwrap();
+    let cluster = Cluster::start_at(site, &[FAST, &["--workers", "2"]].concat());
+    let delivery = fs::read_to_string(cluster.site().dir().join("delivery")).unwrap();
+    assert_eq!(delivery, "4 []\n", "the agent itself and three workers to come");
+    for who in ["web.0", "web.1"] {
+        assert_eq!(texts(&heard_when(&cluster, who, 4)), ["early 0", "early 1", "early 2", "early 3"]);
+    }
+    assert_eq!(texts(&heard_when(&cluster, "jobs.0", 1)), ["early 3"]);
+    let words = topic(&cluster.status(), "words");
+    assert_eq!((words.sent, words.relayed, words.dropped), (4, 10, 0));
+}

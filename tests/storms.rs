@@ -189,3 +189,25 @@ fn what_was_confirmed_arrives_through_reloads_scaling_and_a_stop() {
 fn lines_of(text: &str) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
+
+#[test]
+fn a_slow_receiver_holds_up_neither_its_sender_for_long_nor_who_asks_that() {
+    const COUNT: u64 = 600;
+    let cluster = talkers(&["--workers", "2"]);
+    fs::write(cluster.site().dir().join("slow.web.1"), "20").unwrap();
+    let flood = json!({ "send": { "to": "group:web", "text": "flood", "count": COUNT, "size": 100_000 } });
+    let median = std::thread::scope(|scope| {
+        let flooding = scope.spawn(|| assert_eq!(order(&cluster, "agent", &flood), COUNT));
+        let median = order(&cluster, "web.0", &json!({ "time": { "whom": "agent", "count": 15 } }));
+        flooding.join().unwrap();
+        median.as_u64().unwrap_or_else(|| panic!("{median}"))
+    });
+    assert!(median < 2_000_000, "half of the questions took {median} µs or more");
+    let tally = || order(&cluster, "web.0", &json!("tally"));
+    let complete = json!({ "heard": COUNT, "missed": 0 });
+    eventually("the other gets everything", || (tally() == complete).then_some(()));
+    let status = cluster.status();
+    let dropped = |index: usize| status.workers[index].process.bus.dropped;
+    assert_eq!(dropped(0), 0);
+    assert!(dropped(1) > COUNT / 10, "{} were not passed on", dropped(1));
+}

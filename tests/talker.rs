@@ -17,7 +17,7 @@ use tokio::time::sleep;
 
 use self::notes::{journal, note, pause};
 use self::obeying::{kind, peer};
-use self::orders::{Order, Slow, Words};
+use self::orders::{Order, Slow, Words, words};
 use self::tick::Tick;
 
 #[path = "talker/erring.rs"]
@@ -47,6 +47,13 @@ async fn lead(agent: Agent) -> hatchery::Result {
     agent.publish_keyed(feed)?;
     if Path::new("eager").exists() {
         let _ = agent.ask_within(Duration::from_millis(100), &peer("web.0"), &Order::Name).await;
+    }
+    if Path::new("early").exists() {
+        for number in 0..3 {
+            agent.broadcast_to("web", &words("early", number, 0)).await?;
+        }
+        let delivery = agent.broadcast_confirmed(&words("early", 3, 0)).await?;
+        note("delivery", &format!("{} {:?}", delivery.queued, delivery.missed));
     }
     agent.ready().await?;
     let _ = agent.until_shutdown(std::future::pending::<()>()).await;
@@ -172,6 +179,7 @@ impl Talker {
             }
             self.hear(words);
             pause("slow").await;
+            pause(&format!("slow.{}", self.name)).await;
         }
     }
 

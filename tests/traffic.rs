@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use hatchery::status::ClusterState;
+use hatchery::status::{ClusterState, Status};
 use hatchery::testing::{Cluster, eventually, send_signal};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -134,9 +134,11 @@ fn what_goes_by_on_chosen_topics_is_logged_by_every_process() {
 fn processes_that_come_later_log_what_goes_by_too() {
     let cluster = talkers(&["--workers", "1"]);
     done(&cluster, &["trace", "words"]);
-    kill(cluster.status().agent.process.pid.unwrap());
-    let _ = cluster.wait_for("its death is known", |status| status.state == ClusterState::Degraded);
-    let _ = cluster.wait_for("a new agent", |status| status.state == ClusterState::Running);
+    let victim = cluster.status().agent.process.pid;
+    kill(victim.unwrap());
+    let _ = cluster.wait_for("a new agent", |status| {
+        status.state == ClusterState::Running && status.agent.process.pid != victim
+    });
     send(&cluster, "agent", "agent", "again", 1);
     traced_when(&cluster, "agent.log", "sent message `words`");
     done(&cluster, &["reload", "--agent"]);
@@ -192,10 +194,41 @@ fn the_status_shows_what_was_lost_and_where() {
     assert_eq!(status.agent.process.bus.missed, 0);
     assert!(done(&cluster, &["status"]).contains("mail to jobs.0: 1 unheard, 1 unreadable"));
     send_signal(status.workers[1].process.pid.unwrap(), Signal::STOP);
-    let flood = json!({ "try-send": { "to": "web.1", "text": "try", "count": 40, "size": 1 << 20 } });
-    let refused = order(&cluster, "agent", &flood);
+    let flood = json!({ "send": { "to": "group:web", "text": "flood", "count": 40, "size": 1 << 20 } });
+    assert_eq!(order(&cluster, "agent", &flood), 40);
+    let lost = cluster.status().workers[1].process.bus.dropped;
+    assert!(lost > 30, "{lost}");
+    let topics = cluster.status().bus.topics;
+    let queued = topics.iter().find(|topic| topic.name == "words").map(|topic| topic.queued).unwrap();
+    assert!((1..=40 - lost).contains(&queued), "{queued} wait, and {lost} are lost");
+    let refused = json!({ "try-send": { "to": "web.1", "text": "try", "count": 3, "size": 4 << 20 } });
+    assert_eq!(order(&cluster, "agent", &refused), 3);
     let shown = done(&cluster, &["status"]);
-    assert!(shown.contains(&format!("topic words: {refused} of 41 sent were not passed on")), "{shown}");
+    // Who is refused knows it: that is no sent message.
+    assert!(shown.contains(&format!("topic words: {lost} of 41 sent were not passed on")), "{shown}");
     assert!(shown.contains("mail to web.1: ") && shown.contains(" waiting, "), "{shown}");
-    assert!(shown.contains(&format!("{refused} not passed on")), "{shown}");
+    assert!(shown.contains(&format!("{lost} not passed on")), "{shown}");
+}
+
+#[test]
+fn the_figures_of_a_slot_outlive_its_processes() {
+    let cluster = talkers(&["--workers", "1"]);
+    order(&cluster, "web.0", &json!("mislead"));
+    done(&cluster, &["send", "whispers", "1", "--to", "jobs.0"]);
+    let jobs = |status: &Status| {
+        status.workers.iter().find(|worker| worker.group == "jobs").map(|jobs| jobs.process.bus).unwrap()
+    };
+    let known =
+        cluster.wait_for("the figures", |status| (jobs(status).unheard, jobs(status).unreadable) == (1, 1));
+    done(&cluster, &["reload"]);
+    let pid = |status: &Status| {
+        status.workers.iter().find(|worker| worker.group == "jobs").and_then(|jobs| jobs.process.pid)
+    };
+    let victim = pid(&cluster.status());
+    kill(victim.unwrap());
+    let now = cluster
+        .wait_for("a successor", |status| status.state == ClusterState::Running && pid(status) != victim);
+    let (before, after) = (jobs(&known), jobs(&now));
+    assert_eq!((after.unheard, after.unreadable), (1, 1), "{after:?}");
+    assert!(after.relayed >= before.relayed && after.bytes >= before.bytes, "{before:?}, {after:?}");
 }

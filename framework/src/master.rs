@@ -121,6 +121,8 @@ struct Master {
     inbox: mpsc::Receiver<Event>,
     /// What follows from our own actions; comes before anything from outside.
     queue: VecDeque<Event>,
+    /// What is known when nothing more follows: those that wait to be confirmed, and their messages.
+    unconfirmed: VecDeque<(ChildId, u64)>,
     dropped: u64,
     /// The links for which much waits, of those that mail went to just now.
     crowded: Vec<Sender>,
@@ -144,9 +146,7 @@ impl Master {
                 self.log_failure(&outcome);
                 return outcome;
             }
-            if let Event::Exited { id, .. } = event {
-                self.children.remove(&id);
-            }
+            let event = self.take_leave(event);
             let (event, taken) = event.split_off_taken();
             for action in self.cluster.on(event, Instant::now()) {
                 if let Action::Finish(outcome) = action {
@@ -178,6 +178,9 @@ impl Master {
         if let Some(event) = self.queue.pop_front() {
             return event;
         }
+        if let Some((to, number)) = self.unconfirmed.pop_front() {
+            return Event::Confirm { to, number };
+        }
         let deadline = self.cluster.deadline().into_iter().chain(self.notifier.deadline()).min();
         let deadline = deadline.map(tokio::time::Instant::from_std);
         tokio::select! {
@@ -195,7 +198,7 @@ impl Master {
             Action::Send { to, frame } => self.send(to, frame),
             Action::Recall { to, topic } => self.recall(to, &topic),
             Action::Deliver { to, parcel } => self.deliver(to, parcel),
-            Action::Confirm { to, number } => self.queue.push_back(Event::Confirm { to, number }),
+            Action::Confirm { to, number } => self.unconfirmed.push_back((to, number)),
             Action::AwaitRoom { id } => self.await_room(id),
             Action::Pack { to } => self.pack(to),
             Action::Welcome { to, slot, generation, replaces } => {

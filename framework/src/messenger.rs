@@ -77,7 +77,8 @@ pub enum SendError {
 pub struct Delivery {
     /// For how many processes it is queued.
     pub queued: u32,
-    /// The process ids of those who will not get it, because too much waits for them already.
+    /// The process ids of those who will not get it, because too much waits for them already; 0 for a slot that is
+    /// empty for the moment.
     pub missed: Vec<u32>,
 }
 
@@ -123,8 +124,8 @@ impl Messenger {
     }
 
     /// Sends a message to one process, and returns when it is queued there; waits while too much is. While the process
-    /// is being replaced, the message waits for the next one; one that is queued for a process that then dies is lost
-    /// with it, and who needs to know [`ask`](Self::ask)s. Cancel safe, but the message may have been sent.
+    /// is being replaced, the message waits for the next one; one that was sent to a process that dies before it reads it is
+    /// lost with it, and who needs to know [`ask`](Self::ask)s. Cancel safe, but the message may have been sent.
     ///
     /// # Errors
     /// When there is no such process, or the message cannot be sent at all.

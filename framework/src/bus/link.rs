@@ -1,7 +1,9 @@
 //! A link: one end of a socket pair between the master and a child, or of a control connection, carrying
 //! frames and descriptors both ways. End of file on it is the other side's death.
 
+mod left;
 mod load;
+mod patience;
 mod push;
 mod queue;
 mod receiver;

@@ -13,7 +13,7 @@ use super::payload::RETAINED;
 use super::peer::Address;
 use super::slice;
 
-pub(crate) use self::piece::Piece;
+pub(crate) use self::piece::{Full, Piece};
 
 /// The most bytes that may wait for one receiver, beside one frame of any size, the latest version of each state, and
 /// the welcome.
@@ -71,14 +71,6 @@ struct UnderWay {
     bytes: usize,
     message_bytes: usize,
     attachments: usize,
-}
-
-/// The receiver is too slow: what was pushed is not queued.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{waiting} bytes already wait for this process, and {attachments} descriptors")]
-pub(crate) struct Full {
-    pub(crate) waiting: usize,
-    pub(crate) attachments: usize,
 }
 
 impl Outbox {
@@ -216,6 +208,11 @@ impl Outbox {
             spare.clear();
             self.spare = spare;
         }
+    }
+
+    /// What waits, beside what is under way.
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = &Piece> {
+        self.queue.values()
     }
 
     /// Whether nothing waits; something may be under way.

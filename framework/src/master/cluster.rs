@@ -12,7 +12,7 @@ use super::everywhere::Everywhere;
 use super::exchange::Exchange;
 use super::gathering::Gathering;
 use super::occupant::Occupant;
-use super::overview::Overview;
+use super::overview::{Overview, own_words};
 use super::pace::Pace;
 use super::readers::Readers;
 use super::relay::Relay;
@@ -107,6 +107,7 @@ impl Cluster {
             Event::LinkLost { id, problem } => self.lose_link(id, problem, now, &mut actions),
             Event::Exited { id, ended, at } => {
                 self.forget(id, &mut actions);
+                self.keep_last_words(id);
                 self.supervisor.exited(id, ended, at, now, &mut actions);
             }
             Event::StopSignal { fast } => {
@@ -125,7 +126,7 @@ impl Cluster {
             Event::ReopenLogs => self.reopening.begin(None, self.relay.members(), &mut actions),
             Event::Control { request, reply } => self.on_request(request, reply, now, &mut actions),
             Event::Mail { .. } | Event::Undelivered { .. } | Event::Returned { .. } => {}
-            Event::Confirm { .. } | Event::Room { .. } => {}
+            Event::Left { .. } | Event::Confirm { .. } | Event::Room { .. } => {}
         }
         self.reloading.converge(&mut self.supervisor, now, &mut actions);
         self.supervisor.converge(now, &mut actions);
@@ -201,6 +202,15 @@ impl Cluster {
         }
     }
 
+    /// The figures of a process outlive it.
+    fn keep_last_words(&mut self, id: ChildId) {
+        if let Some((slot, occupant)) = self.supervisor.occupant(id)
+            && let Ok(slot) = self.roll.slot(&slot)
+        {
+            self.exchange.note_last_words(slot, own_words(&occupant.pulse));
+        }
+    }
+
     fn forget(&mut self, id: ChildId, actions: &mut Vec<Action>) {
         self.relay.leave(id, actions);
         self.everywhere.leave(id);
@@ -249,7 +259,8 @@ impl Cluster {
 
     /// The processes as the status shows them.
     pub(crate) fn overview(&self, now: Instant) -> Overview<'_> {
-        Overview { supervisor: &self.supervisor, relay: &self.relay, exchange: &self.exchange, now }
+        let (supervisor, relay, exchange) = (&self.supervisor, &self.relay, &self.exchange);
+        Overview { supervisor, relay, exchange, roll: &self.roll, now }
     }
 
     pub(crate) fn duties(&self) -> &[DutyStatus] {

@@ -62,6 +62,8 @@ pub(crate) enum Event {
     Undelivered { to: ChildId, parcel: Parcel },
     /// What was to be delivered met a link that is closed.
     Returned { to: ChildId, parcel: Parcel },
+    /// What was queued for a process was not written before its end.
+    Left { by: ChildId, parcels: Vec<Parcel> },
     /// All that became of message `number` of a process is known.
     Confirm { to: ChildId, number: u64 },
     /// There is room again for mail to a process.
@@ -148,6 +150,11 @@ pub(crate) enum Report {
     LinkLost {
         slot: Slot,
         problem: String,
+    },
+    /// Messages that waited for a process, and had nobody else to go to.
+    MailLost {
+        slot: Slot,
+        count: u64,
     },
     Slept {
         nap: Duration,

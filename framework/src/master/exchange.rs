@@ -16,14 +16,14 @@ use self::backlog::Backlogs;
 use self::calls::{Call, Calls};
 use self::luggage::Luggage;
 use self::outside::Callers;
-use self::seats::{Goal, Seats};
+use self::seats::{Goal, Receivers, Seats};
 use self::traffic::Traffic;
 use super::event::{Action, ChildId};
 use crate::bus::codec;
 use crate::bus::control::{Receipt, Unanswered};
 use crate::bus::decoder::Parcel;
 use crate::bus::frame::{Frame, Kind};
-use crate::bus::peer::Address;
+use crate::bus::peer::{Address, Form};
 use crate::bus::topic::{CONFIG, RESERVED_PREFIX};
 use crate::status::{PeerTraffic, TopicTraffic};
 
@@ -97,39 +97,38 @@ impl Exchange {
         self.traffic.sent(parcel.topic(), parcel.count());
         let ticket = ticket_of(from, &parcel);
         let mut receipt = Receipt::default();
-        match self.seats.goal(parcel.route().to, from) {
-            Goal::These(mut receivers) => {
-                receivers.retain(|&mut to| {
-                    let has_place = self.has_place(to, &parcel);
-                    if !has_place {
-                        self.turn_away(from, to, &parcel, &mut receipt);
-                    }
-                    has_place
-                });
-                receipt.queued = u32::try_from(receivers.len()).unwrap_or(u32::MAX);
-                let parcel = if receivers.len() > 1 { parcel.for_many() } else { parcel };
-                self.deliver(&receivers, parcel, actions);
-            }
-            Goal::Later(slot) => match self.backlogs.push(slot, parcel) {
-                Ok(()) => receipt.queued = 1,
-                Err(parcel) => {
-                    self.traffic.dropped(None, parcel.topic(), parcel.count());
-                    if ticket.is_some() {
-                        receipt.full.push(0);
-                        self.crowded.entry(slot).or_default().insert(from);
-                        self.await_unloading(from);
-                    }
-                }
-            },
+        let (mut here, vacant) = match self.goal(from, &parcel) {
+            Goal::These(here) => (here, vec![]),
+            Goal::All { here, vacant } => (here, vacant),
+            Goal::Later(place) => (Receivers::new(), vec![place]),
             Goal::Nobody => {
-                self.traffic.dropped(None, parcel.topic(), parcel.count());
                 receipt.nobody = Some("there is no such process".to_owned());
+                (Receivers::new(), vec![])
             }
+        };
+        if here.is_empty() && vacant.is_empty() && parcel.route().to.form != Form::Others {
+            self.traffic.dropped(None, parcel.topic(), parcel.count());
         }
+        self.put_aside(from, &vacant, &parcel, &mut receipt);
+        here.retain(|&mut to| {
+            let has_place = self.has_place(to, &parcel);
+            if !has_place {
+                self.turn_away(from, to, &parcel, &mut receipt);
+            }
+            has_place
+        });
+        receipt.queued += u32::try_from(here.len()).unwrap_or(u32::MAX);
+        let parcel = if here.len() > 1 { parcel.for_many() } else { parcel };
+        self.deliver(&here, parcel, actions);
         if let Some(ticket) = ticket {
             self.receipts.insert(ticket, receipt);
             actions.push(Action::Confirm { to: from, number: ticket.1 });
         }
+    }
+
+    fn goal(&mut self, from: ChildId, parcel: &Parcel) -> Goal {
+        let luggage = &self.luggage;
+        self.seats.goal(parcel.route().to, from, &|id| luggage.has_place(id, parcel.descriptors()))
     }
 
     fn deliver(&mut self, receivers: &[ChildId], parcel: Parcel, actions: &mut Vec<Action>) {
@@ -154,13 +153,13 @@ impl Exchange {
             self.traffic.dropped(None, parcel.topic(), 1);
             return self.refuse(from, number, &Unanswered::Busy, actions);
         }
-        match self.seats.goal(parcel.route().to, from) {
-            Goal::These(receivers) => match receivers.first() {
+        match self.goal(from, &parcel) {
+            Goal::These(here) | Goal::All { here, .. } => match here.first() {
                 Some(&to) => self.deliver(&[to], parcel, actions),
                 None => self.give_up(&parcel, &Unanswered::Gone, actions),
             },
             Goal::Later(slot) => {
-                if let Err(parcel) = self.backlogs.push(slot, parcel) {
+                if let Err(parcel) = self.backlogs.push(slot, parcel.kept()) {
                     self.give_up(&parcel, &Unanswered::Busy, actions);
                 }
             }
@@ -194,10 +193,16 @@ impl Exchange {
 
     /// What was to be delivered did not fit.
     pub(crate) fn undelivered(&mut self, to: ChildId, parcel: &Parcel, actions: &mut Vec<Action>) {
-        self.traffic.dropped(Some(to), parcel.topic(), parcel.count());
         self.unloaded(to, parcel.descriptors(), actions);
+        if matches!(parcel.kind(), Kind::Message | Kind::Ask) && self.seats.note_full(to) {
+            actions.push(Action::AwaitRoom { id: to });
+        }
+        if self.pass_over(to, parcel, actions) {
+            return;
+        }
+        self.write_off(to, parcel);
         match parcel.kind() {
-            Kind::Message => self.note_refusal(to, parcel, actions),
+            Kind::Message => self.note_missed(to, parcel, actions),
             Kind::Ask => self.leave_unanswered(parcel, &Unanswered::Busy, actions),
             // The asker reads nothing, but an answer as short as this is always kept for it.
             _ => self.refuse(to, number_of(parcel), &Unanswered::Busy, actions),
@@ -207,6 +212,7 @@ impl Exchange {
     /// There is room again for mail to a process.
     pub(crate) fn has_room(&mut self, id: ChildId, actions: &mut Vec<Action>) {
         if let Some(address) = self.seats.address(id) {
+            self.seats.note_room(id);
             self.tell_of_room(address, actions);
         }
     }
@@ -250,6 +256,16 @@ impl Exchange {
     /// What went to a process.
     pub(crate) fn of(&self, id: ChildId) -> PeerTraffic {
         self.traffic.of(id)
+    }
+
+    /// What a process that ended said of itself at last.
+    pub(crate) fn note_last_words(&mut self, slot: Address, traffic: PeerTraffic) {
+        self.traffic.add_past(slot, traffic);
+    }
+
+    /// What went to those that are gone from a slot.
+    pub(crate) fn past(&self, slot: Address) -> PeerTraffic {
+        self.traffic.past(slot)
     }
 
     /// The frames that were relayed, and those that were not.

@@ -13,6 +13,8 @@ pub(crate) fn write_down(report: &Report) {
         }
         Report::Killing { slot, reason } => tracing::warn!("killing {slot}, because it {}", fault(*reason)),
         Report::LinkLost { slot, problem } => tracing::error!("{slot}: {problem}"),
+        Report::MailLost { slot, count: 1 } => tracing::warn!("1 message for {slot} was lost with it"),
+        Report::MailLost { slot, count } => tracing::warn!("{count} messages for {slot} were lost with it"),
         Report::Slept { nap } => {
             tracing::warn!("this master was stopped for {} ms; nobody is blamed for it", nap.as_millis());
         }

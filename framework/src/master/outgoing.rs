@@ -57,8 +57,29 @@ impl Master {
         match child.sender.push_parcel(&parcel) {
             Ok(Fill::Fine) => {}
             Ok(Fill::Crowded) => self.crowded.push(child.sender.clone()),
-            Err(SendError::Gone) => self.queue.push_back(Event::Returned { to, parcel }),
+            Err(SendError::Gone) => {
+                // What came before this goes first.
+                let left = child.sender.take_back();
+                if !left.is_empty() {
+                    self.queue.push_back(Event::Left { by: to, parcels: left });
+                }
+                self.queue.push_back(Event::Returned { to, parcel });
+            }
             Err(SendError::Full(_)) => self.queue.push_back(Event::Undelivered { to, parcel }),
+        }
+    }
+
+    /// Takes leave of a child that has ended, if `event` is that. What waited for it comes first then, so that it goes on
+    /// before anything newer.
+    pub(super) fn take_leave(&mut self, event: Event) -> Event {
+        let Event::Exited { id, .. } = event else { return event };
+        let left = self.children.remove(&id).map(|child| child.sender.take_back());
+        match left.filter(|left| !left.is_empty()) {
+            Some(parcels) => {
+                self.queue.push_front(event);
+                Event::Left { by: id, parcels }
+            }
+            None => event,
         }
     }
 

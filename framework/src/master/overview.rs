@@ -9,6 +9,7 @@ use super::post::Post;
 use super::relay::Relay;
 use super::supervisor::Supervisor;
 use crate::bus::control::Pulse;
+use crate::bus::peer::Roll;
 use crate::status::{
     AgentStatus, ClusterState, DutyStatus, GroupStatus, PeerTraffic, ProcessStatus, Usage, WorkerStatus,
 };
@@ -19,6 +20,7 @@ pub(crate) struct Overview<'a> {
     pub(crate) supervisor: &'a Supervisor,
     pub(crate) relay: &'a Relay,
     pub(crate) exchange: &'a Exchange,
+    pub(crate) roll: &'a Roll,
     pub(crate) now: Instant,
 }
 
@@ -86,13 +88,22 @@ impl Overview<'_> {
             restarts: post.restarts,
             uptime_ms: u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX),
             usage: Usage::default(),
-            bus: occupant.map(|occupant| self.traffic(occupant)).unwrap_or_default(),
+            bus: self.traffic(post, occupant),
             last_exit: post.last_exit.clone(),
         }
     }
 
-    fn traffic(&self, occupant: &Occupant) -> PeerTraffic {
-        let Pulse { unheard, missed, unreadable, .. } = occupant.pulse;
-        PeerTraffic { unheard, missed, unreadable, ..self.exchange.of(occupant.id) }
+    fn traffic(&self, post: &Post, occupant: Option<&Occupant>) -> PeerTraffic {
+        let own = occupant.map(|occupant| self.exchange.of(occupant.id).plus(own_words(&occupant.pulse)));
+        let is_last = occupant.map(|occupant| occupant.id) == post.occupants.last().map(|last| last.id);
+        let slot = self.roll.slot(&post.slot).ok().filter(|_| is_last);
+        let past = slot.map(|slot| self.exchange.past(slot));
+        own.unwrap_or_default().plus(past.unwrap_or_default())
     }
+}
+
+/// What a process says of the mail that came to it.
+pub(crate) fn own_words(pulse: &Pulse) -> PeerTraffic {
+    let Pulse { unheard, missed, unreadable, .. } = *pulse;
+    PeerTraffic { unheard, missed, unreadable, ..PeerTraffic::default() }
 }

@@ -1,5 +1,6 @@
 //! The status of the moment: what the cluster knows, completed by a look at the system.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::listener::Listener;
@@ -19,6 +20,11 @@ pub(crate) fn take(master: &Master) -> Status {
     }
     let mut bus = master.cluster.bus_status();
     bus.dropped += master.dropped;
+    let mut waiting = BTreeMap::new();
+    master.children.values().for_each(|child| child.sender.tally(&mut waiting));
+    for topic in &mut bus.topics {
+        topic.queued = waiting.get(&*topic.name).copied().unwrap_or_default();
+    }
     bus.queued_bytes = master.children.values().map(|child| child.sender.waiting() as u64).sum();
     Status {
         app: master.launch.app.clone(),

@@ -74,6 +74,7 @@ impl Master {
             care,
             inbox,
             queue: VecDeque::from([Event::Started]),
+            unconfirmed: VecDeque::new(),
             dropped: 0,
             crowded: Vec::new(),
             started,

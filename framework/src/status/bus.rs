@@ -19,7 +19,8 @@ pub struct BusStatus {
     pub traced: Vec<String>,
 }
 
-/// The mail that went to one process.
+/// The mail that went to one process, and to those that were in its slot before; of two that share a slot for a while, the
+/// newer one has that of those before.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PeerTraffic {
@@ -39,6 +40,21 @@ pub struct PeerTraffic {
     pub unreadable: u64,
 }
 
+impl PeerTraffic {
+    /// Both together.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            relayed: self.relayed + other.relayed,
+            dropped: self.dropped + other.dropped,
+            bytes: self.bytes + other.bytes,
+            queued_bytes: self.queued_bytes + other.queued_bytes,
+            unheard: self.unheard + other.unheard,
+            missed: self.missed + other.missed,
+            unreadable: self.unreadable + other.unreadable,
+        }
+    }
+}
+
 /// The mail on one topic.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -53,4 +69,6 @@ pub struct TopicTraffic {
     pub dropped: u64,
     /// The bytes that were passed on.
     pub bytes: u64,
+    /// How many wait in the master for processes that are there. Of those topics that are not told apart it is not known.
+    pub queued: u64,
 }

@@ -30,6 +30,15 @@ impl Load {
         self.pieces
     }
 
+    pub(super) fn pieces(&self) -> &[Piece] {
+        &self.pieces
+    }
+
+    /// The pieces, and how many bytes of them are written.
+    pub(super) fn into_parts(self) -> (Vec<Piece>, usize) {
+        (self.pieces, self.written)
+    }
+
     /// Writes until everything is written or the socket takes no more, which is the error `WouldBlock`; then it goes on
     /// where it was.
     pub(super) fn write(&mut self, socket: BorrowedFd<'_>) -> io::Result<()> {

@@ -1,9 +1,13 @@
 //! What waits for one link, and whose turn it is to write: of whoever pushes, or of the link's task. Pure.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::super::outbox::{Full, Outbox, Piece};
+use super::super::decoder::Parcel;
+use super::super::outbox::{Full, Outbox};
+use super::left;
 use super::load::Load;
+use super::patience::Patience;
 
 /// What comes within this time of what was written at once is a crowd, unless the task had its turn in between.
 pub(super) const CROWD: Duration = Duration::from_micros(20);
@@ -16,14 +20,16 @@ pub(super) struct Queue {
     rest: Option<Load>,
     pub(super) senders: usize,
     pub(super) closed: bool,
-    /// Whether nothing has been written for a while, although much waits.
-    pub(super) stalled: bool,
+    /// With which those who send more than it takes wait for the receiver.
+    patience: Patience,
     /// How often something was queued since the task had its turn.
     pushes: usize,
     /// When something was written at once, if the task had no turn since.
     at_once: Option<Instant>,
     /// Whether no more than one thing came before the task's last turn.
     calm: bool,
+    /// The mail that was not written before the end.
+    left: Vec<Parcel>,
 }
 
 /// What the task does next.
@@ -42,10 +48,11 @@ impl Queue {
             rest: None,
             senders: 1,
             closed: false,
-            stalled: false,
+            patience: Patience::new(waiting),
             pushes: 0,
             at_once: None,
             calm: true,
+            left: Vec::new(),
         }
     }
 
@@ -95,22 +102,65 @@ impl Queue {
 
     /// All of it is written.
     pub(super) fn note_written(&mut self, load: Load) {
-        self.stalled = false;
+        let before = self.outbox.bytes();
         self.outbox.recycle(load.into_pieces());
+        let waiting = self.outbox.bytes();
+        self.patience.note_taken(before.saturating_sub(waiting), waiting);
     }
 
-    /// Nothing more is written: what was queued, to be dropped.
-    pub(super) fn close(&mut self) -> (Option<Load>, Vec<Vec<Piece>>) {
+    /// Whether who sends more should wait.
+    pub(super) fn is_crowded(&self) -> bool {
+        !self.closed && !self.patience.is_over() && !self.outbox.has_room()
+    }
+
+    /// Somebody has waited for room since `begun`. Returns for how long to wait on; `None` when it is over.
+    pub(super) fn wait(&mut self, begun: Instant, now: Instant) -> Option<Duration> {
+        if self.is_crowded() { self.patience.wait(begun, now) } else { None }
+    }
+
+    /// The socket did not take all of it.
+    pub(super) fn put_back(&mut self, load: Load) {
+        self.rest = Some(load);
+        if self.closed {
+            self.close();
+        }
+    }
+
+    /// Nothing more is written: of what was queued, the mail can be taken back, and all else goes.
+    pub(super) fn close(&mut self) {
         self.closed = true;
-        let batches = std::iter::from_fn(|| Some(self.outbox.take_batch()).filter(|batch| !batch.is_empty()));
-        (self.rest.take(), batches.collect())
+        if let Some(rest) = self.rest.take() {
+            let (pieces, written) = rest.into_parts();
+            left::note(&mut self.left, pieces, written);
+        }
+        loop {
+            let batch = self.outbox.take_batch();
+            if batch.is_empty() {
+                return;
+            }
+            left::note(&mut self.left, batch, 0);
+        }
+    }
+
+    /// Counts the messages and questions that wait, by topic; those of which a part is written are among them.
+    pub(super) fn tally(&self, counts: &mut BTreeMap<Box<str>, u64>) {
+        left::tally(self.rest.iter().flat_map(Load::pieces).chain(self.outbox.pieces()), counts);
+    }
+
+    /// Takes back the mail that was not written, in its order; the queue is closed from here on.
+    pub(super) fn take_back(&mut self) -> Vec<Parcel> {
+        self.close();
+        std::mem::take(&mut self.left)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::decoder::Unrolled;
     use super::super::super::frame::{Frame, Kind};
+    use super::super::super::head::Route;
     use super::super::super::outbox::LIMIT;
+    use super::super::super::peer::Address;
     use super::*;
 
     /// Pushes something at this time; whether it is written at once.
@@ -185,14 +235,66 @@ mod tests {
         assert_eq!(queue.outbox.bytes(), 0);
     }
 
+    fn message(number: u64, size: usize) -> Frame {
+        let from = Address { pid: 7, ..Address::AGENT };
+        let route = Route { to: Address::AGENT, from, time: number };
+        Frame::about(Kind::Message, "words", number, &vec![7; size]).on(route)
+    }
+
+    fn numbers(parcels: Vec<Parcel>) -> Vec<u64> {
+        let numbers = |parcel| match parcel {
+            Parcel::Frame(frame) => vec![frame.number()],
+            Parcel::Run(run) => {
+                let mut run = Unrolled::new(run);
+                std::iter::from_fn(|| run.next().map(|item| item.number)).collect()
+            }
+        };
+        parcels.into_iter().flat_map(numbers).collect()
+    }
+
     #[test]
-    fn what_is_left_at_the_end_is_dropped() {
+    fn the_mail_that_was_not_written_whole_can_be_taken_back_in_its_order() {
+        let length = message(0, 10).wire_length();
+        for (written, left) in
+            [(0, 0..9), (1, 0..9), (length - 1, 0..9), (length, 1..9), (3 * length + 1, 3..9)]
+        {
+            let mut queue = Queue::new(LIMIT);
+            for number in 0..4 {
+                queue.add(|outbox| outbox.push(&message(number, 10))).unwrap();
+            }
+            queue.note_begun(written);
+            add(&mut queue);
+            for number in 4..9 {
+                let size = if number == 6 { 100 << 10 } else { 10 };
+                queue.add(|outbox| outbox.push(&message(number, size))).unwrap();
+            }
+            assert_eq!(numbers(queue.take_back()), left.collect::<Vec<u64>>(), "{written} bytes are written");
+            assert_eq!(queue.outbox.bytes(), 0);
+            assert!(matches!(queue.take_turn(), Turn::End));
+        }
+    }
+
+    #[test]
+    fn what_waits_can_be_counted_by_topic() {
         let mut queue = Queue::new(LIMIT);
-        add(&mut queue);
+        for number in 0..5 {
+            queue.add(|outbox| outbox.push(&message(number, if number == 3 { 10_000 } else { 10 }))).unwrap();
+            add(&mut queue);
+        }
         queue.note_begun(1);
-        add(&mut queue);
-        let (rest, queued) = queue.close();
-        assert_eq!((rest.is_some(), queued.len()), (true, 1));
-        assert!(matches!(queue.take_turn(), Turn::End));
+        queue.add(|outbox| outbox.push(&message(5, 10))).unwrap();
+        let mut counts = BTreeMap::new();
+        queue.tally(&mut counts);
+        assert_eq!(counts, BTreeMap::from([("words".into(), 6)]));
+    }
+
+    #[test]
+    fn what_the_socket_did_not_take_is_left_too_when_the_end_came_meanwhile() {
+        let mut queue = Queue::new(LIMIT);
+        queue.add(|outbox| outbox.push(&message(1, 10))).unwrap();
+        let Turn::Write(load) = queue.take_turn() else { panic!("something waits") };
+        queue.close();
+        queue.put_back(load);
+        assert_eq!(numbers(queue.take_back()), [1]);
     }
 }

@@ -1,6 +1,7 @@
 //! The half of a link that sends: a queue that clones share. What is pushed alone is written at once; the link's task
 //! writes what comes in a crowd, and what the socket does not take.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::AsFd as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -94,12 +95,12 @@ impl Sender {
         if written > 0 {
             queue.note_begun(written);
         }
-        let fine = queue.stalled || queue.outbox.has_room();
+        let crowded = queue.is_crowded();
         drop(queue);
         if is_first {
             self.shared.filled.notify_one();
         }
-        Ok(if fine { Fill::Fine } else { Fill::Crowded })
+        Ok(if crowded { Fill::Crowded } else { Fill::Fine })
     }
 
     /// From here on the receiver takes many messages in one frame.
@@ -113,10 +114,17 @@ impl Sender {
         self.shared.drained.notify_waiters();
     }
 
-    /// Nobody should wait for this receiver until it takes something again.
-    pub(crate) fn give_up_waiting(&self) {
-        let mut queue = self.shared.lock();
-        queue.stalled = !queue.outbox.has_room();
+    /// Waits until much more would fit, the patience with this receiver is over, or it is gone. Cancel safe.
+    pub(crate) async fn keep_up(&self) {
+        let mut begun = Instant::now();
+        loop {
+            let drained = self.shared.drained.notified();
+            let now = Instant::now();
+            let Some(left) = self.shared.lock().wait(begun, now) else { return };
+            begun = now;
+            // Whoever wakes it, the queue says whether it is over.
+            let _ = tokio::time::timeout(left, drained).await;
+        }
     }
 
     /// Waits until much more would fit, or the other side is gone. Cancel safe.
@@ -155,6 +163,19 @@ impl Sender {
         }
     }
 
+    /// Takes back the mail that was not written, or only in part, in its order. Nothing more is written from here on.
+    pub(crate) fn take_back(&self) -> Vec<Parcel> {
+        let left = self.shared.lock().take_back();
+        self.shared.drained.notify_waiters();
+        self.shared.filled.notify_one();
+        left
+    }
+
+    /// Counts the messages and questions that wait to be written, by topic.
+    pub(crate) fn tally(&self, counts: &mut BTreeMap<Box<str>, u64>) {
+        self.shared.lock().tally(counts);
+    }
+
     /// The bytes that wait to be written.
     pub(crate) fn waiting(&self) -> usize {
         self.shared.lock().outbox.bytes()
@@ -166,10 +187,9 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Nothing more is written: what is queued goes, and the descriptors with it.
+    /// Nothing more is written.
     fn close(&self) {
-        let queued = self.lock().close();
-        drop(queued);
+        self.lock().close();
         self.drained.notify_waiters();
         self.filled.notify_one();
     }
@@ -181,13 +201,19 @@ async fn write_all(shared: Arc<Shared>) {
     loop {
         let turn = shared.lock().take_turn();
         match turn {
-            Turn::Write(mut load) => {
-                if write_out(&shared.socket, &mut load, &mut room).await.is_err() {
-                    return shared.close();
+            Turn::Write(mut load) => match write(&shared.socket, &mut load, &room) {
+                Ok(()) => {
+                    shared.lock().note_written(load);
+                    shared.drained.notify_waiters();
                 }
-                shared.lock().note_written(load);
-                shared.drained.notify_waiters();
-            }
+                Err(error) => {
+                    // Where it can be taken back meanwhile.
+                    shared.lock().put_back(load);
+                    if recover(error, &shared.socket, &mut room).await.is_err() {
+                        return shared.close();
+                    }
+                }
+            },
             Turn::Wait => {
                 room = None;
                 shared.filled.notified().await;
@@ -197,20 +223,23 @@ async fn write_all(shared: Arc<Shared>) {
     }
 }
 
-/// Writes all of it. `room` is how to wait for the socket, made when it is wanted for the first time.
-async fn write_out(socket: &Socket, load: &mut Load, room: &mut Option<Room>) -> io::Result<()> {
-    loop {
-        let written = match room {
-            Some(room) => room.attempt(|| load.write(socket.as_fd())),
-            None => load.write(socket.as_fd()),
-        };
-        match written {
-            // The kernel does not say when others have taken theirs.
-            Err(error) if is_congestion(&error) => tokio::time::sleep(AGAIN).await,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => wait_for(socket, room).await?,
-            other => return other,
-        }
+/// Writes all of it, or what the socket takes now.
+fn write(socket: &Socket, load: &mut Load, room: &Option<Room>) -> io::Result<()> {
+    match room {
+        Some(room) => room.attempt(|| load.write(socket.as_fd())),
+        None => load.write(socket.as_fd()),
     }
+}
+
+/// Waits until the socket takes more, or says that it never will. `room` is how to wait for it, made when it is wanted for
+/// the first time.
+async fn recover(error: io::Error, socket: &Socket, room: &mut Option<Room>) -> io::Result<()> {
+    if is_congestion(&error) {
+        // The kernel does not say when others have taken theirs.
+        tokio::time::sleep(AGAIN).await;
+        return Ok(());
+    }
+    if error.kind() == io::ErrorKind::WouldBlock { wait_for(socket, room).await } else { Err(error) }
 }
 
 /// Whether the socket takes more at another time.

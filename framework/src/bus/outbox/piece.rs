@@ -18,7 +18,7 @@ pub(crate) enum Piece {
 }
 
 impl Piece {
-    pub(super) fn wire_length(&self) -> usize {
+    pub(crate) fn wire_length(&self) -> usize {
         match self {
             Self::Frame(frame) => frame.wire_length(),
             Self::Shared(bytes) => bytes.len(),
@@ -56,6 +56,14 @@ impl fmt::Debug for Piece {
             Self::Gathered(bytes) => write!(f, "Gathered({} bytes)", bytes.len()),
         }
     }
+}
+
+/// The receiver is too slow: what was pushed is not queued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{waiting} bytes already wait for this process, and {attachments} descriptors")]
+pub(crate) struct Full {
+    pub(crate) waiting: usize,
+    pub(crate) attachments: usize,
 }
 
 /// What only the latest counts of: its kind, who said it, and its topic.

@@ -45,6 +45,13 @@ impl Cluster {
                 self.exchange.returned(to, &parcel, actions);
                 None
             }
+            Event::Left { by, parcels } => {
+                let count = self.exchange.take_back(by, &parcels, actions);
+                if let Some(slot) = self.supervisor.slot_of(by).filter(|_| count > 0).cloned() {
+                    actions.push(Action::Report(Report::MailLost { slot, count }));
+                }
+                None
+            }
             Event::Confirm { to, number } => {
                 self.exchange.confirm(to, number, actions);
                 None

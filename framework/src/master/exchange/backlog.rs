@@ -45,7 +45,8 @@ impl Backlogs {
         }
     }
 
-    /// Keeps a parcel for whoever comes to `place`; gives it back when too much waits there already.
+    /// Keeps a parcel, which keeps no more memory than it counts, for whoever comes to `place`; gives it back when too much
+    /// waits there already.
     pub(super) fn push(&mut self, place: Address, parcel: Parcel) -> Result<(), Parcel> {
         let backlog = self.places.entry(place).or_default();
         let is_long = backlog.bytes > 0 && backlog.bytes + parcel.wire_length() > self.limit;
@@ -59,7 +60,7 @@ impl Backlogs {
         if let Some(question) = question_of(&parcel) {
             self.questions.insert(question, (place, self.count));
         }
-        backlog.parcels.insert(self.count, parcel.kept());
+        backlog.parcels.insert(self.count, parcel);
         Ok(())
     }
 

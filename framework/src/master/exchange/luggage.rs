@@ -6,6 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::Exchange;
 use super::backlog::OF_ONE;
+use super::receipts::is_for_one;
 use crate::bus::control::Receipt;
 use crate::bus::decoder::Parcel;
 use crate::bus::frame::{Frame, Kind, MAX_ATTACHMENTS};
@@ -37,6 +38,11 @@ impl Luggage {
         self.waiting.remove(&id);
     }
 
+    /// Whether so many more fit.
+    pub(super) fn has_place(&self, to: ChildId, count: usize) -> bool {
+        count == 0 || self.of(to) + count <= OF_ONE
+    }
+
     fn of(&self, to: ChildId) -> usize {
         self.on_the_way.get(&to).copied().unwrap_or_default()
     }
@@ -57,14 +63,17 @@ impl Exchange {
 
     /// Whether what a message carries fits.
     pub(super) fn has_place(&self, to: ChildId, parcel: &Parcel) -> bool {
-        let count = parcel.descriptors();
-        count == 0 || self.luggage.of(to) + count <= OF_ONE
+        self.luggage.has_place(to, parcel.descriptors())
     }
 
     /// A message is not delivered, for what it carries has no place.
     pub(super) fn turn_away(&mut self, from: ChildId, to: ChildId, parcel: &Parcel, receipt: &mut Receipt) {
-        self.traffic.delivered(&[to], parcel.topic(), 1, parcel.wire_length());
-        self.traffic.dropped(Some(to), parcel.topic(), 1);
+        if is_for_one(parcel) && matches!(parcel, Parcel::Frame(frame) if frame.wants_receipt()) {
+            self.traffic.unsent(parcel.topic(), 1);
+        } else {
+            self.traffic.delivered(&[to], parcel.topic(), 1, parcel.wire_length());
+            self.traffic.dropped(Some(to), parcel.topic(), 1);
+        }
         receipt.full.extend(self.seats.address(to).map(|address| address.pid));
         self.luggage.waiting.insert(from);
     }

@@ -50,13 +50,20 @@ struct Process {
     stopped: bool,
     link: Link,
     room_awaited: bool,
+    /// What came while it was stopped.
+    waiting: Vec<Parcel>,
     /// By sender and topic: the number of the last message.
     heard: HashMap<(u64, String), u64>,
+    /// The same of messages to a slot alone.
+    heard_in_slot: HashMap<(u64, String), u64>,
+    /// Questions that were given up while they waited.
+    cancelled: Vec<(Address, u64)>,
     /// What it was asked, by whom.
     asked: Vec<(Address, u64)>,
     /// What it wants to know.
     open: Vec<u64>,
-    receipts: BTreeSet<u64>,
+    /// Of messages, and whether each is for one process.
+    receipts: BTreeMap<u64, bool>,
 }
 
 struct World {
@@ -68,7 +75,13 @@ struct World {
     last_id: u64,
     expected: u64,
     arrived: u64,
+    /// The numbers of messages that waited for one that is gone: they may go on to others behind newer ones that were not
+    /// for the slot alone.
+    late: BTreeSet<u64>,
 }
+
+/// As many wait for a process that is stopped.
+const MOST_WAITING: usize = 4;
 
 impl World {
     fn new() -> Self {
@@ -81,6 +94,7 @@ impl World {
             last_id: 0,
             expected: 0,
             arrived: 0,
+            late: BTreeSet::new(),
         }
     }
 
@@ -129,7 +143,11 @@ impl World {
                 if let Some(seat) = self.pick(who) {
                     let process = self.processes.get_mut(&seat.id).expect("it is there");
                     process.stopped = false;
-                    if std::mem::take(&mut process.room_awaited) {
+                    let room_awaited = std::mem::take(&mut process.room_awaited);
+                    for parcel in std::mem::take(&mut process.waiting) {
+                        self.arrive(seat.id, &parcel);
+                    }
+                    if room_awaited {
                         self.act(|exchange, actions| exchange.has_room(seat.id, actions));
                     }
                 }
@@ -160,6 +178,7 @@ impl World {
     }
 
     fn leave(&mut self, id: ChildId) {
+        self.act(|_, actions| actions.push(Action::Kill { id }));
         self.seats.retain(|seat| seat.id != id);
         let process = self.processes.remove(&id).expect("it is there");
         for number in process.open {
@@ -183,10 +202,18 @@ impl World {
     fn act(&mut self, act: impl FnOnce(&mut Exchange, &mut Vec<Action>)) {
         let mut actions = Vec::new();
         act(&mut self.exchange, &mut actions);
+        let mut confirmations = Vec::new();
         while !actions.is_empty() {
             let mut next = Vec::new();
             for action in actions {
-                self.apply(action, &mut next);
+                match action {
+                    Action::Confirm { .. } => confirmations.push(action),
+                    other => self.apply(other, &mut next),
+                }
+            }
+            if next.is_empty() && !confirmations.is_empty() {
+                let Action::Confirm { to, number } = confirmations.remove(0) else { unreachable!() };
+                self.exchange.confirm(to, number, &mut next);
             }
             actions = next;
         }
@@ -200,15 +227,17 @@ impl World {
                 assert!(is_answer || !self.seats.iter().any(parted), "{to:?} gets something new");
                 let process = self.processes.get_mut(&to).expect("nothing is delivered to one that is gone");
                 if process.link != Link::Open {
-                    process.link = Link::KnownShut;
+                    self.take_back(to, next);
                     self.exchange.returned(to, &parcel, next);
+                } else if process.stopped && process.waiting.len() < MOST_WAITING {
+                    process.waiting.push(parcel);
                 } else if process.stopped {
                     self.exchange.undelivered(to, &parcel, next);
                 } else {
                     self.arrive(to, &parcel);
                 }
             }
-            Action::Confirm { to, number } => self.exchange.confirm(to, number, next),
+            Action::Kill { id } => self.take_back(id, next),
             Action::AwaitRoom { id } => {
                 self.processes.get_mut(&id).expect("it is there").room_awaited = true;
             }
@@ -216,17 +245,34 @@ impl World {
                 // The master knows that it has no link to one that is gone.
                 let Some(process) = self.processes.get_mut(&to) else { return };
                 match frame.kind() {
-                    Kind::Receipt => assert!(process.receipts.remove(&frame.number())),
+                    Kind::Receipt => {
+                        let is_for_one = process.receipts.remove(&frame.number()).expect("it is awaited");
+                        let receipt: Receipt =
+                            codec::decode("a receipt", frame.payload()).expect("it is one");
+                        // A try that was refused is no sent message.
+                        let is_refused = is_for_one && receipt.queued == 0 && receipt.nobody.is_none();
+                        self.expected -= u64::from(is_refused);
+                    }
                     Kind::Refusal => self.close(to, frame.number(), End::Refused),
                     Kind::Cancel => {
                         let asker = frame.route().from;
                         process.asked.retain(|asked| *asked != (asker, frame.number()));
+                        process.cancelled.push((asker, frame.number()));
                     }
                     kind => assert_eq!(kind, Kind::Room),
                 }
             }
             other => panic!("{other:?}"),
         }
+    }
+
+    /// Its end is known: what waits for it goes elsewhere.
+    fn take_back(&mut self, of: ChildId, next: &mut Vec<Action>) {
+        let process = self.processes.get_mut(&of).expect("it is there");
+        process.link = Link::KnownShut;
+        let left = std::mem::take(&mut process.waiting);
+        self.late.extend(left.iter().filter(|it| it.kind() == Kind::Message).flat_map(numbers));
+        self.exchange.take_back(of, &left, next);
     }
 
     fn arrive(&mut self, to: ChildId, parcel: &Parcel) {
@@ -236,12 +282,19 @@ impl World {
         match parcel.kind() {
             Kind::Message => {
                 for number in numbers(parcel) {
-                    let last =
-                        process.heard.entry((number / MESSAGES, parcel.topic().to_owned())).or_default();
-                    assert!(number > *last, "{number} of {from:?} comes after {last}");
-                    *last = number;
+                    let key = || (number / MESSAGES, parcel.topic().to_owned());
+                    let last = process.heard.entry(key()).or_default();
+                    let is_late = self.late.contains(&number);
+                    assert!(is_late || number > *last, "{number} of {from:?} comes after {last}");
+                    *last = number.max(*last);
+                    if matches!(parcel.route().to.form, Form::Agent | Form::Worker) {
+                        let last = process.heard_in_slot.entry(key()).or_default();
+                        assert!(number > *last, "{number} of {from:?} comes after {last} for the slot");
+                        *last = number;
+                    }
                 }
             }
+            Kind::Ask if process.cancelled.contains(&(from, number_of(parcel))) => {}
             Kind::Ask => process.asked.push((from, number_of(parcel))),
             Kind::Reply => self.close(to, number_of(parcel), End::Answered),
             kind => panic!("{kind:?}"),

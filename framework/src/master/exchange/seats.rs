@@ -33,6 +33,11 @@ pub(super) type Receivers = SmallVec<[ChildId; 8]>;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Goal {
     These(Receivers),
+    /// All of these, and whoever fills these slots next.
+    All {
+        here: Receivers,
+        vacant: Vec<Address>,
+    },
     /// Whoever fills this slot next, or any slot of this group.
     Later(Address),
     Nobody,
@@ -61,6 +66,14 @@ pub(super) struct Seats {
     by_pid: HashMap<u32, ChildId>,
     /// Those that are at their end, which is not known of them otherwise yet.
     shut: BTreeSet<ChildId>,
+    /// Those for whom too much waits, until there is room.
+    full: BTreeSet<ChildId>,
+    /// The slots in which nobody is who can be sent to.
+    vacant: Vec<Address>,
+    /// Those that got mail for their slots before it went elsewhere.
+    superseded: BTreeSet<ChildId>,
+    /// By slot: who got the last mail for it, if anybody did.
+    pub(super) latest: HashMap<Address, ChildId>,
     /// By group: the index whose turn it was last.
     turns: BTreeMap<u8, u16>,
     /// What makes the choice at random one that nobody foresees, and tests do.
@@ -84,8 +97,17 @@ impl Seats {
         self.by_id = seats.iter().map(|seat| (seat.id, seat.address)).collect();
         self.by_pid = seats.iter().map(|seat| (seat.address.pid, seat.id)).collect();
         self.shut.retain(|id| present.contains(id));
+        self.full.retain(|id| present.contains(id));
+        self.superseded.retain(|id| present.contains(id));
+        self.latest.retain(|_, id| present.contains(id));
         (self.slots, self.seats) = (slots, seats);
+        self.find_vacant();
         Some(change)
+    }
+
+    fn find_vacant(&mut self) {
+        let filled: BTreeSet<Address> = self.reachable().map(|seat| seat.address.slot()).collect();
+        self.vacant = self.slots.iter().filter(|slot| !filled.contains(slot)).copied().collect();
     }
 
     /// Whether the group has slots, be they filled or not.
@@ -100,9 +122,29 @@ impl Seats {
 
     /// Nothing gets to this process any more.
     pub(super) fn shut(&mut self, id: ChildId) {
-        if self.by_id.contains_key(&id) {
-            self.shut.insert(id);
+        if self.by_id.contains_key(&id) && self.shut.insert(id) {
+            self.find_vacant();
         }
+    }
+
+    /// Too much waits for this process; whether that is new.
+    pub(super) fn note_full(&mut self, id: ChildId) -> bool {
+        self.by_id.contains_key(&id) && self.full.insert(id)
+    }
+
+    pub(super) fn note_room(&mut self, id: ChildId) {
+        self.full.remove(&id);
+    }
+
+    /// Those of a group for whom too much waits.
+    pub(super) fn full_of(&self, group: u8) -> impl Iterator<Item = Address> {
+        let addresses = self.full.iter().filter_map(|id| self.address(*id));
+        addresses.filter(move |address| address.form == Form::Worker && address.group == group)
+    }
+
+    /// Whether mail for its slot went elsewhere while it could get more.
+    pub(super) fn is_superseded(&self, id: ChildId) -> bool {
+        self.superseded.contains(&id)
     }
 
     /// Those to whom something new can be sent.
@@ -115,20 +157,31 @@ impl Seats {
         self.by_pid.get(&pid).copied()
     }
 
-    /// Who is meant by `to`, when `from` says it.
-    pub(super) fn goal(&mut self, to: Address, from: ChildId) -> Goal {
-        let of_group = |seat: &&Seat| seat.address.form == Form::Worker && seat.address.group == to.group;
-        let all = |seats: &mut dyn Iterator<Item = &Seat>| Goal::These(seats.map(|seat| seat.id).collect());
+    /// Who is meant by `to`, when `from` says it. Of those of whom one is meant, those for whom too much waits, or whom it does
+    /// not fit, are passed over as long as there is another.
+    pub(super) fn goal(&mut self, to: Address, from: ChildId, fits: &dyn Fn(ChildId) -> bool) -> Goal {
+        let of_group = |address: Address| address.form == Form::Worker && address.group == to.group;
         match to.form {
-            Form::Everyone => all(&mut self.reachable()),
-            Form::Others => all(&mut self.reachable().filter(|seat| seat.id != from)),
-            Form::Group => all(&mut self.reachable().filter(of_group)),
+            Form::Everyone => self.all(None, |_| true),
+            Form::Others => self.all(Some(from), |_| true),
+            Form::Group => self.all(None, of_group),
             Form::Process => self.process(to.pid),
             Form::Agent | Form::Worker => self.in_slot(to.slot()),
-            Form::Any => self.one_of(to.group, Self::throw),
-            Form::Next => self.one_of(to.group, Self::turn),
+            Form::Any => self.one_of(to.group, fits, Self::throw),
+            Form::Next => self.one_of(to.group, fits, Self::turn),
             Form::Nobody => Goal::Nobody,
         }
+    }
+
+    fn all(&self, but: Option<ChildId>, are_meant: impl Fn(Address) -> bool) -> Goal {
+        let here = self.reachable().filter(|seat| Some(seat.id) != but && are_meant(seat.address));
+        let vacant = self.vacant.iter().filter(|slot| are_meant(**slot)).copied();
+        Goal::All { here: here.map(|seat| seat.id).collect(), vacant: vacant.collect() }
+    }
+
+    /// Whether there is room at a process, as far as is known.
+    pub(super) fn has_room(&self, id: ChildId) -> bool {
+        !self.full.contains(&id)
     }
 
     fn process(&self, pid: u32) -> Goal {
@@ -136,16 +189,27 @@ impl Seats {
         meant.map_or(Goal::Nobody, |seat| Goal::These(smallvec![seat.id]))
     }
 
-    fn in_slot(&self, slot: Address) -> Goal {
+    fn in_slot(&mut self, slot: Address) -> Goal {
         let here = self.reachable().filter(|seat| seat.address.slot() == slot);
-        match here.min_by_key(|seat| seat.standing) {
-            Some(seat) => Goal::These(smallvec![seat.id]),
+        let best = here.min_by_key(|seat| seat.standing).map(|seat| seat.id);
+        let before = match best {
+            Some(id) => self.latest.insert(slot, id),
+            None => self.latest.remove(&slot),
+        };
+        self.superseded.extend(before.filter(|id| best != Some(*id) && !self.shut.contains(id)));
+        match best {
+            Some(id) => Goal::These(smallvec![id]),
             None if self.slots.contains(&slot) => Goal::Later(slot),
             None => Goal::Nobody,
         }
     }
 
-    fn one_of(&mut self, group: u8, choose: fn(&mut Self, u8, &[Seat]) -> usize) -> Goal {
+    fn one_of(
+        &mut self,
+        group: u8,
+        fits: &dyn Fn(ChildId) -> bool,
+        choose: fn(&mut Self, u8, &[Seat]) -> usize,
+    ) -> Goal {
         let is_in = |address: &Address| address.form == Form::Worker && address.group == group;
         let here: Vec<Seat> = self.reachable().filter(|seat| is_in(&seat.address)).copied().collect();
         let best = here.iter().map(|seat| seat.standing).min();
@@ -153,6 +217,10 @@ impl Seats {
         if best.is_empty() {
             let slots = self.has_group(group);
             return if slots { Goal::Later(any_of(group)) } else { Goal::Nobody };
+        }
+        let has_room = |seat: &Seat| !self.full.contains(&seat.id) && fits(seat.id);
+        if best.iter().any(has_room) {
+            best.retain(has_room);
         }
         best.sort_unstable_by_key(|seat| (seat.address.index, seat.id));
         let place = choose(self, group, &best);

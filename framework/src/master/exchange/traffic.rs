@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::bus::peer::Address;
 use crate::master::event::ChildId;
 use crate::status::{PeerTraffic, TopicTraffic};
 
@@ -18,6 +19,8 @@ pub(super) struct Traffic {
     /// The topics that are not told apart.
     others: TopicTraffic,
     peers: BTreeMap<ChildId, PeerTraffic>,
+    /// By slot: of those that are gone, so that no figure ever falls.
+    past: BTreeMap<Address, PeerTraffic>,
     relayed: u64,
     dropped: u64,
 }
@@ -63,6 +66,12 @@ impl Traffic {
         }
     }
 
+    /// Their sender is told that they were not taken, and may try again: they count as nothing.
+    pub(super) fn unsent(&mut self, topic: &str, count: u64) {
+        let topic = self.topic(topic);
+        topic.sent = topic.sent.saturating_sub(count);
+    }
+
     /// They were passed on in vain, and wait for another.
     pub(super) fn returned(&mut self, to: ChildId, topic: &str, count: u64, bytes: usize) {
         self.relayed = self.relayed.saturating_sub(count);
@@ -75,8 +84,22 @@ impl Traffic {
         }
     }
 
-    pub(super) fn leave(&mut self, id: ChildId) {
-        self.peers.remove(&id);
+    /// A process is gone from its slot.
+    pub(super) fn leave(&mut self, id: ChildId, slot: Address) {
+        if let Some(traffic) = self.peers.remove(&id) {
+            self.add_past(slot, traffic);
+        }
+    }
+
+    /// What is known of one that is gone from a slot.
+    pub(super) fn add_past(&mut self, slot: Address, traffic: PeerTraffic) {
+        let past = self.past.entry(slot).or_default();
+        *past = past.plus(traffic);
+    }
+
+    /// Of those that are gone from a slot.
+    pub(super) fn past(&self, slot: Address) -> PeerTraffic {
+        self.past.get(&slot).copied().unwrap_or_default()
     }
 
     /// How many processes are known.

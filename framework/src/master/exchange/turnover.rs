@@ -1,8 +1,9 @@
 //! Who comes and who goes, and what becomes of what was under way with them. Pure.
 
-use super::Exchange;
+use super::receipts::is_for_one;
 use super::seats::{Goal, Seat, any_of};
-use crate::bus::control::Unanswered;
+use super::{Exchange, ticket_of};
+use crate::bus::control::{Receipt, Unanswered};
 use crate::bus::decoder::Parcel;
 use crate::bus::frame::{Frame, Kind};
 use crate::bus::head::Route;
@@ -35,28 +36,91 @@ impl Exchange {
     /// A parcel met a closed link: the process is at its end, and gets nothing new any more. What is meant for a slot or for
     /// any of a group goes where it would go if it were sent now; anything else is lost, and its sender is told.
     pub(crate) fn returned(&mut self, to: ChildId, parcel: &Parcel, actions: &mut Vec<Action>) {
+        self.hand_on(to, parcel, actions);
+    }
+
+    /// Returns how many messages are lost.
+    fn hand_on(&mut self, to: ChildId, parcel: &Parcel, actions: &mut Vec<Action>) -> u64 {
         self.unloaded(to, parcel.descriptors(), actions);
         self.seats.shut(to);
-        let for_one = matches!(parcel.route().to.form, Form::Agent | Form::Worker | Form::Any | Form::Next);
-        if parcel.kind() == Kind::Message && for_one && self.pass_to_another(to, parcel, actions) {
-            return self.traffic.returned(to, parcel.topic(), parcel.count(), parcel.wire_length());
+        let may_go_on = match parcel.route().to.form {
+            Form::Any | Form::Next => true,
+            // What others have got meanwhile is newer.
+            Form::Agent | Form::Worker => !self.seats.is_superseded(to),
+            _ => false,
+        };
+        let is_message = parcel.kind() == Kind::Message;
+        if is_message && may_go_on && self.pass_to_another(to, parcel, actions) {
+            self.traffic.returned(to, parcel.topic(), parcel.count(), parcel.wire_length());
+            return 0;
         }
-        self.traffic.dropped(Some(to), parcel.topic(), parcel.count());
+        let is_told = self.write_off(to, parcel);
         // Questions are given up with the process. No room is awaited at what is closed: its end is told.
-        if parcel.kind() == Kind::Message {
-            self.note_missed(to, parcel, actions);
+        if !is_message {
+            return 0;
         }
+        self.note_missed(to, parcel, actions);
+        if is_told { 0 } else { parcel.count() }
+    }
+
+    /// All this waited for a process when it ended; returns how many messages are lost with it.
+    pub(crate) fn take_back(&mut self, of: ChildId, parcels: &[Parcel], actions: &mut Vec<Action>) -> u64 {
+        parcels.iter().map(|parcel| self.hand_on(of, parcel, actions)).sum()
+    }
+
+    /// Keeps a message for whoever comes to these places.
+    pub(super) fn put_aside(
+        &mut self,
+        from: ChildId,
+        places: &[Address],
+        parcel: &Parcel,
+        receipt: &mut Receipt,
+    ) {
+        if places.is_empty() {
+            return;
+        }
+        let kept = parcel.clone().kept();
+        let is_try = ticket_of(from, parcel).is_some() && is_for_one(parcel);
+        for &place in places {
+            if self.backlogs.push(place, kept.clone()).is_ok() {
+                receipt.queued += 1;
+                continue;
+            }
+            receipt.full.push(0);
+            if is_try {
+                self.traffic.unsent(parcel.topic(), parcel.count());
+                self.crowded.entry(place).or_default().insert(from);
+                self.await_unloading(from);
+            } else {
+                self.traffic.dropped(None, parcel.topic(), parcel.count());
+            }
+        }
+    }
+
+    /// Whether what was for one of a group, and did not fit `to`, goes to another who has room.
+    pub(super) fn pass_over(&mut self, to: ChildId, parcel: &Parcel, actions: &mut Vec<Action>) -> bool {
+        let is_new = matches!(parcel.kind(), Kind::Message | Kind::Ask);
+        if !is_new || !matches!(parcel.route().to.form, Form::Any | Form::Next) {
+            return false;
+        }
+        let Goal::These(others) = self.goal(to, parcel) else { return false };
+        let other = others.into_iter().find(|id| self.seats.has_room(*id) && self.has_place(*id, parcel));
+        other.is_some_and(|other| {
+            self.traffic.returned(to, parcel.topic(), parcel.count(), parcel.wire_length());
+            self.deliver(&[other], parcel.clone(), actions);
+            true
+        })
     }
 
     /// Whether there is a place for what did not get to `of`, with another or with whoever comes next.
     fn pass_to_another(&mut self, of: ChildId, parcel: &Parcel, actions: &mut Vec<Action>) -> bool {
-        match self.seats.goal(parcel.route().to, of) {
+        match self.goal(of, parcel) {
             Goal::These(others) => {
                 let other = others.into_iter().find(|other| self.has_place(*other, parcel));
                 other.inspect(|other| self.deliver(&[*other], parcel.clone(), actions)).is_some()
             }
-            Goal::Later(place) => self.backlogs.push(place, parcel.clone()).is_ok(),
-            Goal::Nobody => false,
+            Goal::Later(place) => self.backlogs.push(place, parcel.clone().kept()).is_ok(),
+            Goal::All { .. } | Goal::Nobody => false,
         }
     }
 
@@ -94,6 +158,6 @@ impl Exchange {
         // Who waits for room at one that is gone tries again, and meets the successor.
         self.tell_of_room(address, actions);
         self.abandon_luggage(id, actions);
-        self.traffic.leave(id);
+        self.traffic.leave(id, address.slot());
     }
 }

@@ -27,10 +27,15 @@ impl World {
             self.seats.iter().filter(|seat| seat.standing != Standing::Parted).filter(|seat| !is_shut(seat))
         };
         let here = |wanted: &dyn Fn(&Seat) -> bool| reachable().filter(|seat| wanted(seat)).count() as u64;
+        let vacant = |wanted: &dyn Fn(&Address) -> bool| {
+            let is_vacant = |slot: &&Address| reachable().all(|seat| seat.address.slot() != **slot);
+            self.slots.iter().filter(|slot| wanted(slot)).filter(is_vacant).count() as u64
+        };
+        let of_group = |address: &Address| (address.form, address.group) == (Form::Worker, to.group);
         match to.form {
-            Form::Everyone => here(&|_| true),
-            Form::Others => here(&|seat| seat.id != from.id),
-            Form::Group => here(&|seat| (seat.address.form, seat.address.group) == (Form::Worker, to.group)),
+            Form::Everyone => (here(&|_| true) + vacant(&|_| true)).max(1),
+            Form::Others => here(&|seat| seat.id != from.id) + vacant(&|_| true),
+            Form::Group => (here(&|seat| of_group(&seat.address)) + vacant(&of_group)).max(1),
             _ => 1,
         }
     }
@@ -45,7 +50,9 @@ impl World {
                 self.expected += self.receivers(to, from);
                 let frame = if receipt { frame.with_receipt() } else { frame };
                 if receipt {
-                    self.processes.get_mut(&from.id).expect("it is there").receipts.insert(number);
+                    let is_for_one = !matches!(to.form, Form::Everyone | Form::Others | Form::Group);
+                    let process = self.processes.get_mut(&from.id).expect("it is there");
+                    process.receipts.insert(number, is_for_one);
                 }
                 self.take(from, Parcel::Frame(frame));
                 let process = &self.processes[&from.id];
@@ -82,13 +89,22 @@ impl World {
                 let (asker, number) = process.asked.swap_remove(which % process.asked.len());
                 self.expected += 1;
                 let before = self.arrived_and_dropped();
+                let is_open = self.seats.iter().filter(|seat| seat.address == asker).all(|seat| {
+                    // What waits for one that is at its end goes back then.
+                    self.processes[&seat.id].link == Link::Open
+                });
                 self.take(by, reply(by, asker, number));
-                assert_eq!(self.arrived_and_dropped(), before + 1, "an answer that is awaited arrives");
+                let after = self.arrived_and_dropped();
+                assert!(!is_open || after == before + 1, "an answer that is awaited arrives");
             }
             Step::Invent { by, to, number } => {
                 let (Some(by), Some(to)) = (self.pick(by), self.pick(to)) else { return };
                 let process = &self.processes[&by.id];
-                let was_asked = process.asked.contains(&(to.address, number));
+                let waits = |it: &Parcel| {
+                    it.kind() == Kind::Ask && (it.route().from, number_of(it)) == (to.address, number)
+                };
+                let was_asked =
+                    process.asked.contains(&(to.address, number)) || process.waiting.iter().any(waits);
                 // What came back from one that is shut counts as asked until its end is known.
                 if !was_asked && process.link == Link::Open {
                     self.take(by, reply(by, to.address, number));
@@ -97,7 +113,8 @@ impl World {
             Step::Cancel { by, which } => {
                 let Some(by) = self.pick(by) else { return };
                 let process = self.processes.get_mut(&by.id).expect("it is there");
-                if process.open.is_empty() {
+                // The answer may be among what waits for one that is stopped.
+                if process.open.is_empty() || process.stopped {
                     return;
                 }
                 let number = process.open.swap_remove(which % process.open.len());

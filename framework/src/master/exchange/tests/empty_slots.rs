@@ -56,7 +56,7 @@ fn an_empty_slot_keeps_no_more_than_its_limit_and_its_senders_hear_of_room() {
     assert_eq!(world.ask(AGENT, worker(JOBS, 0), 3), Vec::<String>::new(), "a small one still fits");
     let come = world.join(seat(10, worker(JOBS, 0), 110, Standing::Starting));
     assert_eq!(come, ["1 hears Room 0", "10 gets Message [1]", "10 gets Ask [3]"]);
-    assert_eq!(world.topic("words"), (2, 1, 1));
+    assert_eq!(world.topic("words"), (1, 1, 0));
 }
 
 #[test]
@@ -92,4 +92,40 @@ fn what_waits_for_a_slot_that_closes_is_given_up() {
     assert_eq!(close(&mut world, left), ["1 hears Gone of 2", "2 hears Gone of 1"]);
     assert_eq!((world.topic("words"), world.topic("orders")), ((1, 0, 1), (2, 0, 2)));
     assert_eq!(world.exchange.calls.sizes().0, 0);
+}
+
+#[test]
+fn a_broadcast_waits_for_the_slots_that_are_empty_for_the_moment() {
+    let mut world = World::new();
+    let jobs = Address { group: JOBS, ..Address::to(Form::Group) };
+    assert_eq!(world.send_receipted(AGENT, jobs, 1), ["confirm 1 of 1"]);
+    assert_eq!(world.confirm(AGENT, 1), ["1 hears of 1: 2 [] false"]);
+    assert_eq!(world.send(web(0), Address::to(Form::Others), 2).len(), 3);
+    assert_eq!(world.send(AGENT, worker(JOBS, 0), 3), [""; 0]);
+    let flushed = world.join(seat(10, worker(JOBS, 0), 110, Standing::Starting));
+    assert_eq!(flushed, ["10 gets Message [1]", "10 gets Message [2]", "10 gets Message [3]"]);
+    let flushed = world.join(seat(11, worker(JOBS, 1), 111, Standing::Starting));
+    assert_eq!(flushed, ["11 gets Message [1]", "11 gets Message [2]"]);
+    assert_eq!(world.topic("words"), (3, 8, 0));
+}
+
+#[test]
+fn a_broadcast_that_does_not_fit_an_empty_slot_or_has_none_is_counted() {
+    let mut world = World::new();
+    let jobs = Address { group: JOBS, ..Address::to(Form::Group) };
+    let large = |number| {
+        let route = Route { to: jobs, from: AGENT.address, time: 0 };
+        let frame = Frame::about(Kind::Message, "words", number, &vec![0; 700 << 10]).on(route);
+        Parcel::Frame(frame.with_receipt())
+    };
+    world.take(AGENT, large(1));
+    world.confirm(AGENT, 1);
+    world.take(AGENT, large(2));
+    assert_eq!(world.confirm(AGENT, 2), ["1 hears of 2: 0 [0, 0] false"]);
+    assert_eq!(world.topic("words"), (2, 0, 2));
+    assert!(world.exchange.crowded.is_empty(), "nobody waits for room");
+    let nobody = Address { group: 77, ..jobs };
+    world.send_receipted(AGENT, nobody, 3);
+    assert_eq!(world.confirm(AGENT, 3), ["1 hears of 3: 0 [] false"]);
+    assert_eq!(world.topic("words"), (3, 0, 3));
 }

@@ -97,7 +97,7 @@ fn a_question_or_an_answer_that_does_not_fit_is_refused_to_its_asker() {
     let mut world = World::new();
     world.ask(AGENT, worker(WEB, 0), 7);
     let question = Parcel::Frame(frame(Kind::Ask, AGENT, worker(WEB, 0), "orders", 7));
-    assert_eq!(world.undelivered(2, question), ["1 hears Busy of 7"]);
+    assert_eq!(world.undelivered(2, question), ["await room at 2", "1 hears Busy of 7"]);
     world.ask(AGENT, worker(WEB, 0), 8);
     world.take(web(0), reply(web(0), AGENT.address, 8));
     assert_eq!(world.undelivered(1, reply(web(0), AGENT.address, 8)), ["1 hears Busy of 8"]);
@@ -118,5 +118,6 @@ fn one_that_has_taken_leave_gets_answers_and_nothing_new() {
     assert_eq!(world.send(AGENT, Address::to(Form::Others), 3), ["3 gets Message [3]"]);
     assert_eq!(world.take(AGENT, reply(AGENT, parted.address, 7)), ["2 gets Reply [7]"]);
     assert_eq!(world.take(parted, reply(parted, AGENT.address, 8)), ["1 gets Reply [8]"]);
-    assert_eq!(world.join(seat(9, worker(WEB, 0), 109, Standing::Ready)), ["9 gets Message [1]"]);
+    let come = world.join(seat(9, worker(WEB, 0), 109, Standing::Ready));
+    assert_eq!(come, ["9 gets Message [1]", "9 gets Message [3]"]);
 }

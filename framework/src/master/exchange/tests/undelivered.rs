@@ -11,14 +11,14 @@ fn a_receipt_tells_who_got_it_who_did_not_and_when_there_is_room() {
     assert_eq!(sent, [gets(1), gets(2), gets(3), gets(4), "confirm 5 of 2".to_owned()]);
     let parcel = || Parcel::Frame(frame(Kind::Message, web(0), everyone, "words", 5).with_receipt());
     assert_eq!(world.undelivered(3, parcel()), ["await room at 3"]);
-    assert_eq!(world.confirm(web(0), 5), ["2 hears of 5: 3 [103] false"]);
+    assert_eq!(world.confirm(web(0), 5), ["2 hears of 5: 5 [103] false"]);
     world.send_receipted(AGENT, worker(WEB, 1), 6);
     let parcel = || Parcel::Frame(frame(Kind::Message, AGENT, worker(WEB, 1), "words", 6).with_receipt());
     assert!(world.undelivered(3, parcel()).is_empty(), "room is awaited already");
     assert_eq!(world.confirm(AGENT, 6), ["1 hears of 6: 0 [103] false"]);
     let told = world.with(|exchange, actions| exchange.has_room(ChildId(3), actions));
     assert_eq!(told, ["1 hears Room 0", "2 hears Room 0"]);
-    assert_eq!(world.topic("words"), (2, 3, 2));
+    assert_eq!(world.topic("words"), (1, 3, 1), "a try that was refused is no sent message");
     assert_eq!(world.send_receipted(AGENT, Address::process(9), 7), ["confirm 7 of 1"]);
     assert_eq!(world.confirm(AGENT, 7), ["1 hears of 7: 0 [] true"]);
 }
@@ -37,6 +37,7 @@ fn who_waits_for_room_at_one_that_is_gone_tries_again() {
     world.leave(3);
     assert_eq!(world.undelivered(3, parcel()), ["1 hears Room 0"]);
     assert_eq!(world.confirm(AGENT, 6), ["1 hears of 6: 0 [] false"]);
+    assert_eq!(world.exchange.traffic.past(worker(WEB, 1)).relayed, 1);
     assert_eq!(world.exchange.traffic.peers(), 0, "one that is gone is not counted again");
 }
 
@@ -60,7 +61,7 @@ fn what_meets_a_closed_link_waits_for_the_next_in_the_slot_or_its_sender_is_told
     world.with(|exchange, actions| exchange.returned(ChildId(9), &parcel(), actions));
     assert_eq!(world.confirm(AGENT, 7), ["1 hears of 7: 0 [109] false"]);
     assert_eq!(world.leave(9), ["1 hears Room 0"]);
-    assert_eq!(world.topic("words"), (2, 1, 1));
+    assert_eq!(world.topic("words"), (1, 1, 0));
 }
 
 #[test]
@@ -99,7 +100,7 @@ fn what_was_for_any_of_a_group_and_meets_a_closed_link_goes_to_another_of_it_at_
     world.with(|exchange, actions| exchange.follow(vec![], seats, actions));
     assert!(passed_on(&mut world, 9, 7).is_empty());
     assert_eq!(world.confirm(AGENT, 7), ["1 hears of 7: 0 [109] false"]);
-    assert_eq!(world.topic("words").2, 1);
+    assert_eq!(world.topic("words"), (1, 1, 0));
 }
 
 #[test]
@@ -112,4 +113,68 @@ fn a_sender_that_is_gone_hears_nothing() {
     assert!(world.confirm(web(1), 6).is_empty());
     assert!(world.with(|exchange, actions| exchange.has_room(ChildId(2), actions)).is_empty());
     assert!(world.send(web(1), Address::AGENT, 7).is_empty(), "nor is anything taken of it");
+}
+
+#[test]
+fn what_waits_for_one_that_dies_goes_on_in_its_order_or_is_counted() {
+    let mut world = World::new();
+    let next = Address { group: WEB, ..Address::to(Form::Next) };
+    let parcel = |to, number| Parcel::Frame(frame(Kind::Message, AGENT, to, "words", number));
+    let left = [
+        parcel(worker(WEB, 1), 1),
+        run(AGENT, worker(WEB, 1), "words", 2..4),
+        parcel(next, 4),
+        parcel(Address::process(103), 5),
+        parcel(Address::to(Form::Everyone), 6),
+    ];
+    world.exchange.seats.latest.insert(worker(WEB, 1), ChildId(3));
+    world.exchange.traffic.delivered(&[ChildId(3)], "words", 6, 60);
+    let mut lost = 0;
+    let take_back = |exchange: &mut Exchange, actions: &mut Vec<Action>| {
+        lost = exchange.take_back(ChildId(3), &left, actions);
+    };
+    assert_eq!(world.with(take_back), ["2 gets Message [4]"]);
+    assert_eq!((lost, world.exchange.of(ChildId(3)).dropped), (2, 2));
+    world.leave(3);
+    let flushed = world.join(seat(9, worker(WEB, 1), 109, Standing::Starting));
+    assert_eq!(flushed, ["9 gets Message [1]", "9 gets Message [2, 3]"]);
+    assert_eq!(world.topic("words"), (0, 4, 2));
+}
+
+#[test]
+fn what_waits_for_one_whose_successor_has_newer_mail_is_lost_with_it() {
+    let mut world = World::new();
+    let to = worker(WEB, 1);
+    assert_eq!(world.send(AGENT, to, 1), ["3 gets Message [1]"]);
+    world.seats[2].standing = Standing::Leaving;
+    world.join(seat(9, to, 109, Standing::Ready));
+    assert_eq!(world.send(AGENT, to, 2), ["9 gets Message [2]"]);
+    let left = [Parcel::Frame(frame(Kind::Message, AGENT, to, "words", 1))];
+    let mut lost = 0;
+    let said = world.with(|exchange, actions| lost = exchange.take_back(ChildId(3), &left, actions));
+    assert_eq!((said.len(), lost), (0, 1));
+    assert_eq!(world.topic("words"), (2, 1, 1));
+}
+
+#[test]
+fn one_for_whom_too_much_waits_is_passed_over_while_another_of_the_group_has_room() {
+    let mut world = World::new();
+    let to = Address { group: WEB, ..Address::to(Form::Next) };
+    let parcel = |number| Parcel::Frame(frame(Kind::Message, AGENT, to, "words", number).with_receipt());
+    assert_eq!(world.take(AGENT, parcel(1)), ["2 gets Message [1]", "confirm 1 of 1"]);
+    assert_eq!(world.undelivered(2, parcel(1)), ["await room at 2", "3 gets Message [1]"]);
+    assert_eq!(world.confirm(AGENT, 1), ["1 hears of 1: 1 [] false"]);
+    assert_eq!(world.ask(AGENT, to, 2), ["4 gets Ask [2]"]);
+    assert_eq!(world.ask(AGENT, to, 3), ["3 gets Ask [3]"], "it is passed over untried");
+    let ask = |number| Parcel::Frame(frame(Kind::Ask, AGENT, to, "orders", number));
+    assert_eq!(world.undelivered(3, ask(3)), ["await room at 3", "4 gets Ask [3]"]);
+    assert_eq!(world.undelivered(4, ask(3)), ["await room at 4", "1 hears Busy of 3"]);
+    // All are full: the sender waits for any of them, or for one that comes.
+    world.take(AGENT, parcel(4));
+    assert!(world.undelivered(2, parcel(4)).is_empty());
+    assert_eq!(world.confirm(AGENT, 4), ["1 hears of 4: 0 [102] false"]);
+    assert_eq!(world.with(|exchange, actions| exchange.has_room(ChildId(3), actions)), ["1 hears Room 0"]);
+    assert_eq!(world.send(AGENT, to, 5), ["3 gets Message [5]"]);
+    let come = world.join(seat(9, worker(WEB, 7), 109, Standing::Ready));
+    assert_eq!(come, ["1 hears Room 0"]);
 }
