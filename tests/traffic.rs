@@ -196,16 +196,18 @@ fn the_status_shows_what_was_lost_and_where() {
     send_signal(status.workers[1].process.pid.unwrap(), Signal::STOP);
     let flood = json!({ "send": { "to": "group:web", "text": "flood", "count": 40, "size": 1 << 20 } });
     assert_eq!(order(&cluster, "agent", &flood), 40);
-    let lost = cluster.status().workers[1].process.bus.dropped;
+    let dropped = |worker: usize| cluster.status().workers[worker].process.bus.dropped;
+    // On a machine that has much else to do, the other one may be slow, too.
+    let (lost, all) = (dropped(1), dropped(0) + dropped(1));
     assert!(lost > 30, "{lost}");
     let topics = cluster.status().bus.topics;
     let queued = topics.iter().find(|topic| topic.name == "words").map(|topic| topic.queued).unwrap();
-    assert!((1..=40 - lost).contains(&queued), "{queued} wait, and {lost} are lost");
+    assert!((1..=80 - all).contains(&queued), "{queued} wait, and {all} are lost");
     let refused = json!({ "try-send": { "to": "web.1", "text": "try", "count": 3, "size": 4 << 20 } });
     assert_eq!(order(&cluster, "agent", &refused), 3);
     let shown = done(&cluster, &["status"]);
     // Who is refused knows it: that is no sent message.
-    assert!(shown.contains(&format!("topic words: {lost} of 41 sent were not passed on")), "{shown}");
+    assert!(shown.contains(&format!("topic words: 41 sent, {all} copies not passed on")), "{shown}");
     assert!(shown.contains("mail to web.1: ") && shown.contains(" waiting, "), "{shown}");
     assert!(shown.contains(&format!("{lost} not passed on")), "{shown}");
 }

@@ -147,9 +147,11 @@ fn duties(agent: &AgentStatus) -> String {
 /// What was lost of the traffic and what waits; nothing when all is well.
 fn bus(status: &Status) -> String {
     let topics = status.bus.topics.iter().filter(|topic| topic.dropped > 0);
+    // A broadcast is sent once, and each receiver may miss its copy.
     let lost = topics.map(|topic| {
         let name = topic.name.escape_debug();
-        format!("topic {name}: {} of {} sent were not passed on\n", topic.dropped, topic.sent)
+        let copies = if topic.dropped == 1 { "copy" } else { "copies" };
+        format!("topic {name}: {} sent, {} {copies} not passed on\n", topic.sent, topic.dropped)
     });
     let workers = status.workers.iter().map(|worker| {
         let name = format!("{}.{}", worker.group, worker.index);

@@ -4,10 +4,10 @@
 use std::time::{Duration, Instant};
 
 /// How long senders wait for a receiver that takes nothing.
-const MOMENT: Duration = Duration::from_millis(100);
+const MOMENT: Duration = Duration::from_millis(250);
 
 /// Who takes this part of its limit in a moment is fast enough to be waited for all the time.
-const PART: usize = 4;
+const PART: usize = 2;
 
 /// What is left of the patience with one receiver.
 #[derive(Debug)]
@@ -71,8 +71,8 @@ mod tests {
 
     #[test]
     fn who_takes_too_little_holds_nobody_up_for_long_and_who_takes_enough_always() {
-        assert_eq!(held_up(0), Some(90));
-        assert_eq!(held_up(50_000), Some(180));
+        assert_eq!(held_up(0), Some(240));
+        assert_eq!(held_up(50_000), Some(600));
         assert_eq!(held_up(LIMIT / 40), None);
     }
 

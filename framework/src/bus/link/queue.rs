@@ -115,7 +115,9 @@ impl Queue {
 
     /// Somebody has waited for room since `begun`. Returns for how long to wait on; `None` when it is over.
     pub(super) fn wait(&mut self, begun: Instant, now: Instant) -> Option<Duration> {
-        if self.is_crowded() { self.patience.wait(begun, now) } else { None }
+        // What was waited counts also when there is room now: else one for whom there is just not enough of it never pays.
+        let left = self.patience.wait(begun, now);
+        left.filter(|_| self.is_crowded())
     }
 
     /// The socket did not take all of it.
