@@ -1,6 +1,6 @@
 //! What went by, counted by topic and by receiver. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::bus::peer::Address;
 use crate::master::event::ChildId;
@@ -12,6 +12,9 @@ const MOST: usize = 256;
 /// What stands for the topics that are not told apart.
 const OTHERS: &str = "…";
 
+/// Of so many that have gone last it is known from where: what waited for them is taken back a little later.
+const GONE: usize = 64;
+
 /// Counts mail.
 #[derive(Debug, Default)]
 pub(super) struct Traffic {
@@ -21,6 +24,7 @@ pub(super) struct Traffic {
     peers: BTreeMap<ChildId, PeerTraffic>,
     /// By slot: of those that are gone, so that no figure ever falls.
     past: BTreeMap<Address, PeerTraffic>,
+    gone: VecDeque<(ChildId, Address)>,
     relayed: u64,
     dropped: u64,
 }
@@ -51,8 +55,7 @@ impl Traffic {
     pub(super) fn dropped(&mut self, to: Option<ChildId>, topic: &str, count: u64) {
         self.dropped += count;
         if let Some(to) = to {
-            // One that is gone by now is not counted again.
-            if let Some(peer) = self.peers.get_mut(&to) {
+            if let Some(peer) = self.line(to) {
                 peer.dropped += count;
                 peer.relayed = peer.relayed.saturating_sub(count);
             }
@@ -78,7 +81,7 @@ impl Traffic {
         let topic = self.topic(topic);
         topic.relayed = topic.relayed.saturating_sub(count);
         topic.bytes = topic.bytes.saturating_sub(bytes as u64);
-        if let Some(peer) = self.peers.get_mut(&to) {
+        if let Some(peer) = self.line(to) {
             peer.relayed = peer.relayed.saturating_sub(count);
             peer.bytes = peer.bytes.saturating_sub(bytes as u64);
         }
@@ -88,7 +91,18 @@ impl Traffic {
     pub(super) fn leave(&mut self, id: ChildId, slot: Address) {
         if let Some(traffic) = self.peers.remove(&id) {
             self.add_past(slot, traffic);
+            self.gone.push_front((id, slot));
+            self.gone.truncate(GONE);
         }
+    }
+
+    /// What is counted of a process, or of its slot when it is gone.
+    fn line(&mut self, id: ChildId) -> Option<&mut PeerTraffic> {
+        if self.peers.contains_key(&id) {
+            return self.peers.get_mut(&id);
+        }
+        let (_, slot) = self.gone.iter().find(|(gone, _)| *gone == id)?;
+        self.past.get_mut(slot)
     }
 
     /// What is known of one that is gone from a slot.
@@ -128,5 +142,28 @@ impl Traffic {
             self.topics.insert(name.into(), fresh);
         }
         self.topics.get_mut(name).unwrap_or(&mut self.others)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bus::peer::Form;
+
+    #[test]
+    fn what_is_taken_back_of_one_that_is_gone_counts_for_its_slot() {
+        let (mut traffic, id, slot) = (Traffic::default(), ChildId(7), Address::to(Form::Agent));
+        traffic.delivered(&[id], "words", 10, 1000);
+        traffic.leave(id, slot);
+        traffic.returned(id, "words", 5, 500);
+        traffic.dropped(Some(id), "words", 2);
+        let past = traffic.past(slot);
+        assert_eq!((past.relayed, past.dropped, past.bytes), (3, 2, 500));
+        assert_eq!(traffic.totals(), (3, 2));
+        (0..100).for_each(|id| {
+            traffic.delivered(&[ChildId(id)], "words", 1, 1);
+            traffic.leave(ChildId(id), slot);
+        });
+        assert_eq!(traffic.gone.len(), GONE);
     }
 }
