@@ -22,6 +22,8 @@ pub(super) struct Queue {
     pub(super) closed: bool,
     /// With which those who send more than it takes wait for the receiver.
     patience: Patience,
+    /// How often the socket has taken a whole load.
+    pub(super) loads: u64,
     /// How often something was queued since the task had its turn.
     pushes: usize,
     /// When something was written at once, if the task had no turn since.
@@ -49,6 +51,7 @@ impl Queue {
             senders: 1,
             closed: false,
             patience: Patience::new(waiting),
+            loads: 0,
             pushes: 0,
             at_once: None,
             calm: true,
@@ -102,6 +105,7 @@ impl Queue {
 
     /// All of it is written.
     pub(super) fn note_written(&mut self, load: Load) {
+        self.loads += 1;
         let before = self.outbox.bytes();
         self.outbox.recycle(load.into_pieces());
         let waiting = self.outbox.bytes();

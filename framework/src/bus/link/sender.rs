@@ -127,9 +127,13 @@ impl Sender {
         }
     }
 
-    /// Waits until much more would fit, or the other side is gone. Cancel safe.
+    /// Waits until much more would fit than now, when something did not: until the other side has taken some more, or is
+    /// gone. Cancel safe.
     pub(crate) async fn roomy(&self) {
-        self.until(|queue| queue.closed || queue.outbox.has_room()).await;
+        let loads = self.shared.lock().loads;
+        // What did not fit may be so large that there was room for much else all the time.
+        let has_room = |queue: &Queue| queue.loads != loads && queue.outbox.has_room();
+        self.until(|queue| queue.closed || queue.outbox.bytes() == 0 || has_room(queue)).await;
     }
 
     /// Queues a frame, waiting for room. Cancel safe: a cancelled send has queued nothing.
