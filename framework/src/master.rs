@@ -158,6 +158,9 @@ impl Master {
             if let Some(taken) = taken {
                 // A sender that is gone does not wait.
                 let _ = taken.send(std::mem::take(&mut self.crowded));
+            } else {
+                // What was passed on or had waited is no fault of whoever sends next.
+                self.crowded.clear();
             }
         }
     }

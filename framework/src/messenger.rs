@@ -124,8 +124,8 @@ impl Messenger {
     }
 
     /// Sends a message to one process, and returns when it is queued there; waits while too much is. While the process
-    /// is being replaced, the message waits for the next one; one that was sent to a process that dies before it reads it is
-    /// lost with it, and who needs to know [`ask`](Self::ask)s. Cancel safe, but the message may have been sent.
+    /// is being replaced, the message waits for the next one. What was written to the socket of a process that dies before it
+    /// reads it is lost with it, and who needs to know [`ask`](Self::ask)s. Cancel safe, but the message may have been sent.
     ///
     /// # Errors
     /// When there is no such process, or the message cannot be sent at all.

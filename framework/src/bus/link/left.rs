@@ -40,7 +40,10 @@ fn whole_length(bytes: &[u8]) -> Option<usize> {
 
 /// Counts the messages and questions of `pieces` by topic.
 pub(super) fn tally<'a>(pieces: impl IntoIterator<Item = &'a Piece>, counts: &mut BTreeMap<Box<str>, u64>) {
-    let mut count = |topic: &str, number| *counts.entry(topic.into()).or_default() += number;
+    let mut count = |topic: &str, number| match counts.get_mut(topic) {
+        Some(count) => *count += number,
+        None => _ = counts.insert(topic.into(), number),
+    };
     for piece in pieces {
         let mut bytes: &[u8] = match piece {
             Piece::Frame(frame) => {

@@ -60,22 +60,29 @@ async fn a_sender_waits_while_the_receiver_does_not_read() {
     waiting.await.unwrap().unwrap();
 }
 
+/// Lets all other tasks have their turn.
+async fn turns() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test]
 async fn who_sends_too_much_for_the_room_there_is_hears_of_more_when_there_is_more() {
     let (ours, theirs) = pair().unwrap();
     let (_, sender) = open(ours).unwrap();
     let message = |length: usize| Frame::new(Kind::Pulse, 0, vec![0; length]);
+    // Until the socket takes no more, and the link's task has found that out.
     while sender.waiting() == 0 {
         sender.push(&message(100 << 10)).unwrap();
+        turns().await;
     }
     assert!(sender.waiting() < LIMIT / 2 && sender.push(&message(LIMIT)).is_err());
     let room = tokio::spawn({
         let sender = sender.clone();
         async move { sender.roomy().await }
     });
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-    }
+    turns().await;
     assert!(!room.is_finished(), "nothing was taken");
     let (mut receiver, _keep) = open(theirs).unwrap();
     while !room.is_finished() {

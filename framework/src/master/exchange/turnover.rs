@@ -90,7 +90,9 @@ impl Exchange {
             if is_try {
                 self.traffic.unsent(parcel.topic(), parcel.count());
                 self.crowded.entry(place).or_default().insert(from);
-                self.await_unloading(from);
+                if parcel.descriptors() > 0 {
+                    self.await_unloading(from);
+                }
             } else {
                 self.traffic.dropped(None, parcel.topic(), parcel.count());
             }
