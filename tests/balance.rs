@@ -257,6 +257,12 @@ fn at_a_stop_a_worker_without_free_descriptors_serves_on_as_it_gets_some() {
     assert_eq!(cluster.wait().code(), Some(0));
 }
 
+/// Whoever has no time for 10 ms, as on a busy machine, misses turns: what is due by turns is tried a few times.
+fn shares_out(due: &[usize], mut attempt: impl FnMut() -> Vec<usize>) {
+    let failed: Vec<_> = (0..5).map(|_| attempt()).take_while(|shares| shares != due).collect();
+    assert!(failed.len() < 5, "{failed:?} in place of {due:?}");
+}
+
 /// How many of these connections each of so many workers has.
 fn spread(kept: &mut [Kept], workers: usize) -> Vec<usize> {
     let mut shares = vec![0; workers];
@@ -270,19 +276,23 @@ fn spread(kept: &mut [Kept], workers: usize) -> Vec<usize> {
 fn kept_connections_are_spread_evenly_by_default() {
     let cluster = start("", "4");
     assert_eq!(cluster.status().listeners[0].policy, "round-robin");
-    // All at once, before anybody has answered.
-    let mut kept: Vec<Kept> = (0..100).map(|_| Kept::open(&cluster)).collect();
-    assert_eq!(spread(&mut kept, 4), [25; 4]);
+    shares_out(&[25; 4], || {
+        // All at once, before anybody has answered.
+        let mut kept: Vec<Kept> = (0..100).map(|_| Kept::open(&cluster)).collect();
+        spread(&mut kept, 4)
+    });
 }
 
 #[test]
 fn weights_say_how_many_connections_each_worker_gets() {
     let config =
         "[http]\npolicy = \"weighted\"\nlisten = [{ address = \"127.0.0.1:0\", weights = [3, 1] }]\n";
-    let site = site(config);
-    let cluster = Cluster::start_by(plain_start(&site), site);
-    let mut kept: Vec<Kept> = (0..40).map(|_| Kept::open(&cluster)).collect();
-    assert_eq!(spread(&mut kept, 2), [30, 10]);
+    shares_out(&[30, 10], || {
+        let site = site(config);
+        let cluster = Cluster::start_by(plain_start(&site), site);
+        let mut kept: Vec<Kept> = (0..40).map(|_| Kept::open(&cluster)).collect();
+        spread(&mut kept, 2)
+    });
 }
 
 /// A start that listens where its configuration says.
@@ -361,15 +371,25 @@ fn a_client_comes_back_to_its_worker_and_only_those_of_a_dead_one_move() {
 #[test]
 fn whoever_has_the_fewest_connections_gets_the_next() {
     let cluster = start(&policy("least-busy"), "2");
-    let mut kept: Vec<Kept> = (0..20).map(|_| Kept::open(&cluster)).collect();
-    assert_eq!(spread(&mut kept, 2), [10, 10]);
     let told = |connections: [u64; 2]| {
         let by_index = move |status: &Status| [0, 1].map(|index: usize| status.workers[index].connections);
         let _ = cluster.wait_for("it is told", |status| by_index(status) == connections);
     };
+    let mut kept = Vec::new();
+    shares_out(&[10, 10], || {
+        // Those of an attempt that failed count no more.
+        kept.clear();
+        told([0, 0]);
+        kept.extend((0..20).map(|_| Kept::open(&cluster)));
+        spread(&mut kept, 2)
+    });
     told([10, 10]);
     kept.retain_mut(|kept| kept.index() == 0);
-    told([10, 0]);
-    let mut further: Vec<Kept> = (0..10).map(|_| Kept::open(&cluster)).collect();
-    assert_eq!(spread(&mut further, 2), [0, 10]);
+    let mut further = Vec::new();
+    shares_out(&[0, 10], || {
+        further.clear();
+        told([10, 0]);
+        further.extend((0..10).map(|_| Kept::open(&cluster)));
+        spread(&mut further, 2)
+    });
 }
