@@ -3,8 +3,9 @@
 
 use crate::bus::codec::decode;
 use crate::bus::control::{Failure, Hello, Pulse, Receipt, Request, Unanswered};
-use crate::bus::decoder::{Decoder, Parcel, Run, Unrolled};
+use crate::bus::decoder::Decoder;
 use crate::bus::frame::{Frame, MAX_LENGTH};
+use crate::bus::parcel::{Parcel, Run, Unrolled};
 use crate::events::ClusterEvent;
 use crate::launch::Launch;
 use crate::status::DutyStatus;

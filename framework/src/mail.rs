@@ -23,9 +23,9 @@ use tokio::sync::{oneshot, watch};
 
 use crate::bus::codec;
 use crate::bus::control::{Receipt, Unanswered};
-use crate::bus::decoder::{Run, Unrolled};
 use crate::bus::frame::{Frame, Kind};
 use crate::bus::link::Sender;
+use crate::bus::parcel::{Run, Unrolled};
 use crate::bus::peer::Address;
 
 use answering::Begin;

@@ -10,8 +10,7 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use super::frame::{Frame, FrameError, Kind, MAX_DESCRIPTORS};
 use super::head::{Glimpse, HEAD, Head, LOST, SORT, WAY};
-
-pub(crate) use super::parcel::{Item, Parcel, Run, Unrolled};
+use super::parcel::{Parcel, Run};
 
 /// Up to so many bytes, the memory of what was cut off may serve for what comes next.
 const KEPT: usize = 256 << 10;

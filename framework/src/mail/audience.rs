@@ -4,8 +4,8 @@ use std::sync::{Arc, Weak};
 
 use super::answering::Answering;
 use super::mailbox::Mailbox;
-use crate::bus::decoder::Run;
 use crate::bus::frame::Frame;
+use crate::bus::parcel::Run;
 
 /// Who cares for a topic.
 #[derive(Debug, Default)]

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::bus::decoder::Run;
 use crate::bus::frame::Frame;
 use crate::bus::head::Route;
+use crate::bus::parcel::Run;
 
 /// A message as it travelled.
 #[derive(Clone)]

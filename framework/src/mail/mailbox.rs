@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::letter::{Arrived, Letter};
-use crate::bus::decoder::Run;
 use crate::bus::frame::Frame;
+use crate::bus::parcel::Run;
 use crate::bus::slice;
 
 /// How many descriptors may wait for one subscription, or for all that are not there yet: each is one of the process's.
@@ -259,8 +259,9 @@ mod tests {
     use futures_util::FutureExt as _;
 
     use super::*;
-    use crate::bus::decoder::{Decoder, Parcel, Unrolled};
+    use crate::bus::decoder::Decoder;
     use crate::bus::frame::Kind;
+    use crate::bus::parcel::{Parcel, Unrolled};
 
     const NOTHING: Rest = Rest { waiting: 0, in_hand: false };
 

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::bus::decoder::{Run, Unrolled};
 use crate::bus::frame::{Frame, Kind};
+use crate::bus::parcel::{Run, Unrolled};
 use crate::bus::pattern::Patterns;
 use crate::bus::peer::{Address, Roll};
 

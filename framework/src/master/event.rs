@@ -6,9 +6,9 @@ use chrono::{DateTime, Utc};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::bus::control::{Answer, Request};
-use crate::bus::decoder::Parcel;
 use crate::bus::frame::Frame;
 use crate::bus::link::Sender;
+use crate::bus::parcel::Parcel;
 use crate::error::{BoxError, Ending, chain};
 use crate::events::ClusterEvent;
 use crate::exit::{Ended, Exit, Reason};

@@ -8,9 +8,9 @@ use super::Master;
 use super::descriptors::MORE_FILES;
 use super::event::{ChildId, Event};
 use crate::bus::control::ANNOUNCEMENT;
-use crate::bus::decoder::Parcel;
 use crate::bus::frame::{Frame, Kind};
 use crate::bus::link::{Fill, SendError};
+use crate::bus::parcel::Parcel;
 use crate::role::Slot;
 
 impl Master {

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 
 use super::Messenger;
 use super::attachments::{Attach, Attachments, TakeError};
-use crate::bus::decoder::{Item, Unrolled};
+use crate::bus::parcel::{Item, Unrolled};
 use crate::bus::topic::{self, BadTopic};
 use crate::bus::{CodecError, Origin, Topic, codec};
 use crate::mail::{Arrived, Letter, Mailbox};

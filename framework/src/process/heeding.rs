@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::Process;
 use crate::bus::codec;
 use crate::bus::control::{ANNOUNCEMENT, SUCCESSION};
-use crate::bus::decoder::Parcel;
 use crate::bus::frame::{Frame, Kind};
 use crate::bus::link::{LinkError, Receiver};
+use crate::bus::parcel::Parcel;
 use crate::error::BoxError;
 use crate::http::Occasion;
 

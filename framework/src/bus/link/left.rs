@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::super::decoder::{Decoder, Parcel};
+use super::super::decoder::Decoder;
 use super::super::frame::{Kind, MAX_LENGTH};
 use super::super::head::{Glimpse, HEAD, Head};
 use super::super::outbox::Piece;
+use super::super::parcel::Parcel;
 use super::super::peer::Address;
 
 /// Appends the mail of `pieces`, the first `written` bytes of which are with the kernel, to `left`.

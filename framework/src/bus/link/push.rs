@@ -5,9 +5,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use bytes::Bytes;
 
-use super::super::decoder::Parcel;
 use super::super::frame::Frame;
 use super::super::outbox::{Full, Outbox};
+use super::super::parcel::Parcel;
 use super::super::socket::transmit;
 
 /// A frame, or whole frames as they stand on the wire.

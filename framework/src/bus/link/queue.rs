@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::super::decoder::Parcel;
 use super::super::outbox::{Full, Outbox};
+use super::super::parcel::Parcel;
 use super::left;
 use super::load::Load;
 use super::patience::Patience;
@@ -162,10 +162,10 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::decoder::Unrolled;
     use super::super::super::frame::{Frame, Kind};
     use super::super::super::head::Route;
     use super::super::super::outbox::LIMIT;
+    use super::super::super::parcel::Unrolled;
     use super::super::super::peer::Address;
     use super::*;
 

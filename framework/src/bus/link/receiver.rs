@@ -3,8 +3,9 @@
 use std::io;
 use std::sync::Arc;
 
-use super::super::decoder::{Decoder, Parcel};
+use super::super::decoder::Decoder;
 use super::super::frame::{Frame, FrameError};
+use super::super::parcel::Parcel;
 use super::super::socket::{Received, Socket};
 use super::LinkError;
 

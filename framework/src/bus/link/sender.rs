@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::super::decoder::Parcel;
 use super::super::frame::Frame;
 use super::super::outbox::{Full, Outbox};
+use super::super::parcel::Parcel;
 use super::super::socket::{Room, Socket, is_congestion};
 use super::load::Load;
 use super::push::Push;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::bus::decoder::Parcel;
 use crate::bus::frame::Kind;
+use crate::bus::parcel::Parcel;
 use crate::bus::peer::Address;
 
 /// The most bytes that wait at one place, beside one parcel of any size.

@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 
 use super::{Exchange, Seat, Standing};
-use crate::bus::decoder::Parcel;
 use crate::bus::frame::{Frame, Kind};
 use crate::bus::head::Route;
+use crate::bus::parcel::Parcel;
 use crate::bus::peer::{Address, Form};
 use crate::master::event::{Action, ChildId};
 

@@ -8,8 +8,8 @@ use super::Exchange;
 use super::backlog::OF_ONE;
 use super::receipts::is_for_one;
 use crate::bus::control::Receipt;
-use crate::bus::decoder::Parcel;
 use crate::bus::frame::{Frame, Kind, MAX_ATTACHMENTS};
+use crate::bus::parcel::Parcel;
 use crate::master::event::{Action, ChildId};
 
 /// What is on its way to whom.

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::Exchange;
 use crate::bus::control::{Answer, Posting, Receipt};
-use crate::bus::decoder::Parcel;
 use crate::bus::frame::{Frame, Kind};
 use crate::bus::head::Route;
+use crate::bus::parcel::Parcel;
 use crate::bus::peer::{Address, Roll};
 use crate::bus::topic;
 use crate::master::event::{Action, ChildId, Reply};

@@ -4,8 +4,8 @@ use super::outside::OUTSIDE;
 use super::seats::any_of;
 use super::{Exchange, Ticket, ticket_of};
 use crate::bus::codec;
-use crate::bus::decoder::Parcel;
 use crate::bus::frame::{Frame, Kind};
+use crate::bus::parcel::Parcel;
 use crate::bus::peer::{Address, Form};
 use crate::master::event::{Action, ChildId};
 

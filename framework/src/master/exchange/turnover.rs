@@ -4,9 +4,9 @@ use super::receipts::is_for_one;
 use super::seats::{Goal, Seat, any_of};
 use super::{Exchange, ticket_of};
 use crate::bus::control::{Receipt, Unanswered};
-use crate::bus::decoder::Parcel;
 use crate::bus::frame::{Frame, Kind};
 use crate::bus::head::Route;
+use crate::bus::parcel::Parcel;
 use crate::bus::peer::{Address, Form};
 use crate::master::event::{Action, ChildId};
 
