@@ -223,7 +223,7 @@ impl Messenger {
 
     /// A frame of this process's own with a new number.
     fn frame<T: Topic>(&self, kind: Kind, to: Address, value: &T) -> Result<Frame, SendError> {
-        topic::check_of::<T>()?;
+        topic::check(T::NAME)?;
         let mail = self.process.mail();
         let content = codec::encode_behind(T::NAME, value, mail.made().likely_length())?;
         mail.made().note_length(content.len());
