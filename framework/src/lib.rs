@@ -106,7 +106,7 @@ pub use log::{Level, LogSettings};
 pub use master::{ClusterSettings, GroupSettings, WorkerCount};
 pub use messenger::{
     AnswerError, AnswerLimits, AskError, Asked, Attach, Attachment, Delivery, MessageId, Messenger,
-    ReceiveError, Received, Request, SendError, Subscription, TakeError,
+    ReceiveError, Received, Request, SendError, Sending, Subscription, TakeError,
 };
 pub use news::ClusterEvents;
 pub use process::MasterGone;

@@ -6,6 +6,7 @@ mod asked;
 mod asking;
 mod attachments;
 mod observing;
+mod sending;
 mod subscription;
 
 use crate::bus::control::Receipt;
@@ -21,7 +22,8 @@ pub use answers::{AnswerError, AnswerLimits};
 pub use asked::Asked;
 pub use asking::{AskError, Request};
 pub use attachments::{Attach, Attachment, TakeError};
-pub use subscription::{MessageId, ReceiveError, Received, Subscription};
+pub use sending::{MessageId, Sending};
+pub use subscription::{ReceiveError, Received, Subscription};
 
 /// A process's way to all others, and its ear for the cluster. [`Agent`](crate::Agent) and [`Worker`](crate::Worker) are
 /// one, too: what can be called here can be called on them. Clones are the same.

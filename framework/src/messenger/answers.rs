@@ -3,7 +3,8 @@
 use std::fmt::Display;
 use std::future::Future;
 
-use super::{Asked, MessageId, Messenger, Request};
+use super::sending::Sending;
+use super::{Asked, Messenger, Request};
 use crate::bus::codec;
 use crate::bus::control::Unanswered;
 use crate::bus::topic::{self, BadTopic};
@@ -100,10 +101,7 @@ impl Messenger {
         let limit = self.process.launch().bus.message_bytes();
         let process = self.process.clone();
         let handler: Handler = Box::new(move |Letter { payload, route, number, .. }| {
-            let with_asker = |question| {
-                let id = MessageId { pid: route.from.pid, number };
-                answer(Asked::new(question, process.roll().origin(route.from), route.time, id))
-            };
+            let with_asker = |question| answer(Asked::new(question, Sending::of(&process, route, number)));
             let answering = codec::decode_shared::<Q>(Q::NAME, &payload).map(with_asker);
             let process = process.clone();
             Box::pin(async move {

@@ -5,39 +5,43 @@ use std::ops::Deref;
 
 use chrono::{DateTime, Utc};
 
-use super::subscription::{MessageId, moment};
+use super::sending::{MessageId, Sending};
 use crate::bus::Origin;
 
 /// A question, with who asks it and when. Handed to the functions of
 /// [`answer_asked`](crate::Messenger::answer_asked); reads as the question itself.
 pub struct Asked<Q> {
     question: Q,
-    origin: Option<Origin>,
-    sent_at: u64,
-    id: MessageId,
+    sending: Sending,
 }
 
 impl<Q> Asked<Q> {
-    pub(super) fn new(question: Q, origin: Option<Origin>, sent_at: u64, id: MessageId) -> Self {
-        Self { question, origin, sent_at, id }
+    pub(super) fn new(question: Q, sending: Sending) -> Self {
+        Self { question, sending }
+    }
+
+    /// Who asks, when, and the id, apart from the question.
+    #[must_use]
+    pub fn sending(&self) -> &Sending {
+        &self.sending
     }
 
     /// Who asks; `None` for a process outside of the cluster.
     #[must_use]
     pub fn origin(&self) -> Option<&Origin> {
-        self.origin.as_ref()
+        self.sending.origin()
     }
 
     /// When it was asked, by the asker's clock.
     #[must_use]
     pub fn sent_at(&self) -> DateTime<Utc> {
-        moment(self.sent_at)
+        self.sending.sent_at()
     }
 
     /// What no other question and no message has.
     #[must_use]
     pub fn id(&self) -> MessageId {
-        self.id
+        self.sending.id()
     }
 
     /// The question alone.
@@ -59,8 +63,8 @@ impl<Q: fmt::Debug> fmt::Debug for Asked<Q> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Asked")
             .field("question", &self.question)
-            .field("origin", &self.origin)
-            .field("id", &self.id)
+            .field("origin", &self.origin())
+            .field("id", &self.id())
             .finish_non_exhaustive()
     }
 }

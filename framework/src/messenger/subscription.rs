@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 
 use super::Messenger;
 use super::attachments::{Attach, Attachments, TakeError};
+use super::sending::{MessageId, Sending};
 use crate::bus::parcel::{Item, Unrolled};
 use crate::bus::topic::{self, BadTopic};
 use crate::bus::{CodecError, Origin, Topic, codec};
@@ -30,20 +31,9 @@ pub struct Subscription<T> {
 /// A message, with who sent it and when.
 pub struct Received<T> {
     message: T,
-    origin: Option<Origin>,
-    sent_at: u64,
-    id: MessageId,
+    sending: Sending,
     /// Apart, because few messages have any and every message is moved.
     attachments: Option<Box<Attachments>>,
-}
-
-/// What no two messages have in common while their senders live.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct MessageId {
-    /// The sender's process id.
-    pub pid: u32,
-    /// The sender's count.
-    pub number: u64,
 }
 
 /// In place of a message.
@@ -169,33 +159,32 @@ fn read<T: Topic>(
     let Item { number, route, payload, source } = item;
     let message = codec::decode_within(T::NAME, payload, source)
         .inspect_err(|_| process.mail().losses().note_unreadable())?;
-    let id = MessageId { pid: route.from.pid, number };
-    Ok(Received { message, origin: process.roll().origin(route.from), sent_at: route.time, id, attachments })
-}
-
-/// Of microseconds of the Unix epoch.
-pub(super) fn moment(micros: u64) -> DateTime<Utc> {
-    let micros = i64::try_from(micros).unwrap_or(i64::MAX);
-    DateTime::from_timestamp_micros(micros).unwrap_or(DateTime::UNIX_EPOCH)
+    Ok(Received { message, sending: Sending::of(process, route, number), attachments })
 }
 
 impl<T> Received<T> {
+    /// Who sent it, when, and its id, apart from the message.
+    #[must_use]
+    pub fn sending(&self) -> &Sending {
+        &self.sending
+    }
+
     /// Who sent it; `None` for a process outside of the cluster, such as the command line.
     #[must_use]
     pub fn origin(&self) -> Option<&Origin> {
-        self.origin.as_ref()
+        self.sending.origin()
     }
 
     /// When it was sent, by the sender's clock.
     #[must_use]
     pub fn sent_at(&self) -> DateTime<Utc> {
-        moment(self.sent_at)
+        self.sending.sent_at()
     }
 
     /// What no other message has.
     #[must_use]
     pub fn id(&self) -> MessageId {
-        self.id
+        self.sending.id()
     }
 
     /// How many attachments came with it and were not taken out yet; those are closed with the message.
@@ -232,8 +221,8 @@ impl<T: fmt::Debug> fmt::Debug for Received<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Received")
             .field("message", &self.message)
-            .field("origin", &self.origin)
-            .field("id", &self.id)
+            .field("origin", &self.origin())
+            .field("id", &self.id())
             .finish_non_exhaustive()
     }
 }
