@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
 use self::interest::{Hold, Interests};
-use self::observed::{Cell, Feed};
+use self::observed::{Cell, Feed, Trouble};
 use crate::bus::payload::Payload;
 use crate::bus::topic::{self, BadTopic};
 use crate::bus::{CodecError, Topic};
@@ -29,8 +29,8 @@ struct Entry {
     changes: watch::Sender<u64>,
     /// Of a keyed state: who is interested.
     hold: Weak<Hold>,
-    /// Why it cannot be observed, in the words of the master or of who publishes it.
-    refusal: Option<String>,
+    /// Why it cannot be observed.
+    trouble: Option<Trouble>,
 }
 
 /// All states of one process.
@@ -74,8 +74,8 @@ pub enum ObserveError {
 }
 
 impl States {
-    /// A version arrived. A payload that does not fit the observers' type is an error and changes nothing
-    /// for them.
+    /// A version arrived. A payload that does not fit the observers' type is an error and leaves them their value, and ends
+    /// a refusal like any other.
     pub(crate) fn store(&self, topic: &str, number: u64, payload: Payload) -> Result<Stored, CodecError> {
         let mut entries = self.entries();
         if topic::split(topic).is_some() && !entries.get(topic).is_some_and(Entry::is_held) {
@@ -85,13 +85,16 @@ impl States {
         if number <= entry.number {
             return Ok(Stored::Runs);
         }
-        let refusal = payload.refusal();
-        match (&entry.feed, &refusal) {
-            (Some(feed), Some(reason)) => feed.refuse(reason),
-            (Some(feed), None) => feed.put(&describe(topic), number, &payload)?,
+        let trouble = payload.refusal().map(Trouble::Refused);
+        match (&entry.feed, &trouble) {
+            (Some(feed), Some(refused)) => feed.trouble(refused),
+            (Some(feed), None) => {
+                feed.put(&describe(topic), number, &payload)
+                    .inspect_err(|misfit| entry.note_misfit(misfit))?;
+            }
             (None, _) => {}
         }
-        entry.refusal = refusal;
+        entry.trouble = trouble;
         entry.number = number;
         entry.payload = payload;
         entry.changes.send_replace(number);
@@ -154,7 +157,7 @@ impl States {
     /// The master does not let a key be observed.
     pub(crate) fn refuse(&self, topic: &str, reason: &str) {
         if let Some(entry) = self.entries().get_mut(topic) {
-            entry.refusal = Some(reason.to_owned());
+            entry.trouble = Some(Trouble::Refused(reason.to_owned()));
             entry.changes.send_replace(0);
         }
     }
@@ -168,8 +171,8 @@ impl States {
         let mut entries = self.entries();
         let entry = entries.entry(topic.to_owned()).or_insert_with(Entry::empty);
         let changes = entry.changes.subscribe();
-        if let Some(reason) = entry.refusal.clone() {
-            return Err(ObserveError::Refused { state: topic::display(topic), reason });
+        if let Some(trouble) = &entry.trouble {
+            return Err(trouble.of(topic));
         }
         if entry.number == 0 {
             return Ok(Err(changes));
@@ -198,12 +201,31 @@ impl Entry {
             feed: None,
             changes: watch::Sender::new(0),
             hold: Weak::new(),
-            refusal: None,
+            trouble: None,
         }
     }
 
     fn is_held(&self) -> bool {
         self.hold.strong_count() > 0
+    }
+
+    /// The observers could not read a version. Those of a key that was refused have to hear that this is over; others have
+    /// their value, and so has who comes later.
+    fn note_misfit(&mut self, misfit: &CodecError) {
+        if self.trouble.is_some() {
+            self.trouble = Some(Trouble::Unfit(misfit.clone()));
+            self.changes.send_replace(self.number);
+        }
+    }
+}
+
+impl Trouble {
+    /// As who wants to observe the state is told of it.
+    fn of(&self, topic: &str) -> ObserveError {
+        match self.clone() {
+            Self::Refused(reason) => ObserveError::Refused { state: topic::display(topic), reason },
+            Self::Unfit(misfit) => misfit.into(),
+        }
     }
 }
 

@@ -78,12 +78,26 @@ impl<T> Observed<T> {
     /// over with the next value.
     #[must_use]
     pub fn refusal(&self) -> Option<String> {
-        self.cell.refusal.load_full().map(|reason| String::clone(&reason))
+        match self.cell.trouble.load().as_deref() {
+            Some(Trouble::Refused(reason)) => Some(reason.clone()),
+            _ => None,
+        }
+    }
+
+    /// Why the newest version that came cannot be read as a `T`, if so. Then [`get`](Self::get) has the last one that could.
+    /// It is over with the next one that can, or that is a [refusal](Self::refusal).
+    #[must_use]
+    pub fn misfit(&self) -> Option<CodecError> {
+        match self.cell.trouble.load().as_deref() {
+            Some(Trouble::Unfit(misfit)) => Some(misfit.clone()),
+            _ => None,
+        }
     }
 
     /// Waits for a version that this handle has not returned from here before, and returns the latest. A
     /// slow caller misses versions in between, never the last. When the key of a keyed state is
-    /// [refused](Self::refusal), that is a version, too, with the value from before. Cancel safe.
+    /// [refused](Self::refusal), that is a version, too, with the value from before, and so is the end of that, also by a
+    /// value that [does not fit](Self::misfit). Cancel safe.
     ///
     /// Waits for ever once the master is gone; the process ends then.
     pub async fn changed(&mut self) -> Snapshot<T> {
@@ -109,12 +123,21 @@ impl<T: fmt::Debug> fmt::Debug for Observed<T> {
 
 pub(super) struct Cell<T> {
     current: ArcSwap<Version<T>>,
-    refusal: ArcSwapOption<String>,
+    trouble: ArcSwapOption<Trouble>,
+}
+
+/// Why there is no newer value.
+#[derive(Debug, Clone)]
+pub(super) enum Trouble {
+    /// The master, or who publishes the state, refuses it, in these words.
+    Refused(String),
+    /// It is not of the observers' type.
+    Unfit(CodecError),
 }
 
 impl<T> Cell<T> {
     pub(super) fn new(number: u64, value: T) -> Self {
-        Self { current: ArcSwap::from_pointee(Version { number, value }), refusal: ArcSwapOption::empty() }
+        Self { current: ArcSwap::from_pointee(Version { number, value }), trouble: ArcSwapOption::empty() }
     }
 }
 
@@ -123,18 +146,19 @@ pub(super) trait Feed: Any + Send + Sync {
     fn put(&self, what: &str, number: u64, payload: &Payload) -> Result<(), CodecError>;
 
     /// There is no value any more; the last one stays.
-    fn refuse(&self, reason: &str);
+    fn trouble(&self, why: &Trouble);
 }
 
 impl<T: DeserializeOwned + Send + Sync + 'static> Feed for Cell<T> {
     fn put(&self, what: &str, number: u64, payload: &Payload) -> Result<(), CodecError> {
-        let value = payload.decode(what)?;
+        let value =
+            payload.decode(what).inspect_err(|misfit| self.trouble(&Trouble::Unfit(misfit.clone())))?;
         self.current.store(Arc::new(Version { number, value }));
-        self.refusal.store(None);
+        self.trouble.store(None);
         Ok(())
     }
 
-    fn refuse(&self, reason: &str) {
-        self.refusal.store(Some(Arc::new(reason.to_owned())));
+    fn trouble(&self, why: &Trouble) {
+        self.trouble.store(Some(Arc::new(why.clone())));
     }
 }

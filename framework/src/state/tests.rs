@@ -43,6 +43,7 @@ async fn a_payload_of_another_type_leaves_the_last_good_value() {
     let text = Payload::encode("a text", &"x").unwrap();
     assert!(states.store("n", 2, text).unwrap_err().to_string().contains("the state `n`"));
     assert_eq!((*observed.get(), observed.get().version()), (1, 1));
+    assert!(observed.misfit().unwrap().to_string().contains("the state `n`"));
     assert!(matches!(states.observe::<String>("n").await, Err(ObserveError::OtherType(_))));
 }
 
@@ -136,6 +137,29 @@ async fn who_publishes_a_key_can_refuse_it_and_take_that_back() {
     assert!(states.observe_key::<Price>("eu").await.is_err());
     states.store(EU, 4, payload(40)).unwrap();
     assert_eq!((observed.changed().await.0, observed.refusal()), (40, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_that_does_not_fit_ends_a_refusal_and_every_observer_hears_what_is_wrong() {
+    let states = Arc::new(States::default());
+    let _hold = states.hold(EU);
+    let text = || Payload::encode("a text", &"x").unwrap();
+    states.store(EU, 1, Payload::refusing("no such key")).unwrap();
+    states.store(EU, 2, text()).unwrap();
+    let early = states.observe_key::<Price>("eu").await.unwrap_err();
+    assert!(matches!(early, ObserveError::Codec(_)), "before anybody has a value: {early}");
+    states.store(EU, 3, payload(30)).unwrap();
+    let mut observed = states.observe_key::<Price>("eu").await.unwrap();
+    states.store(EU, 4, Payload::refusing("delisted")).unwrap();
+    assert_eq!((observed.changed().await.0, observed.refusal().as_deref()), (30, Some("delisted")));
+    let told = states.store(EU, 5, text()).unwrap_err().to_string();
+    assert_eq!((observed.changed().await.0, observed.refusal()), (30, None));
+    assert_eq!(observed.misfit().unwrap().to_string(), told);
+    let late = states.observe_key::<Price>("eu").await.unwrap_err();
+    assert!(matches!(&late, ObserveError::Codec(_)) && late.to_string() == told, "{late}");
+    states.store(EU, 6, payload(60)).unwrap();
+    assert_eq!((observed.changed().await.0, observed.misfit().is_none()), (60, true));
+    assert_eq!(states.observe_key::<Price>("eu").await.unwrap().get().0, 60);
 }
 
 #[test]
