@@ -70,11 +70,10 @@ fn unroll(run: Run) {
 
 /// The messages of a run, each as it would stand on the wire alone.
 fn messages_of(run: Run) -> Vec<Vec<u8>> {
-    let most = run.bytes.len();
+    let count = run.count;
     let mut unrolled = Unrolled::new(run);
     let messages: Vec<_> = std::iter::from_fn(|| unrolled.next_frame()).map(|frame| wire(&frame)).collect();
-    // How many they are the frame only claims.
-    assert!(messages.len() <= most, "messages without a byte of their own");
+    assert_eq!(messages.len() as u64, count, "a run has other messages than it says");
     messages
 }
 
@@ -106,16 +105,27 @@ pub fn exchange(bytes: &[u8]) {
 mod tests {
     use proptest::prelude::*;
 
-    use super::decoder;
+    use super::{MAX_LENGTH, Parcel, decoder};
+    use crate::bus::decoder::Decoder;
     use crate::bus::frame::{Frame, Kind};
 
-    /// Messages that go the same way, a frame of many, and anything.
+    /// Messages that go the same way, a frame of many, one that claims to be, and anything.
     fn pieces() -> impl Strategy<Value = Vec<u8>> {
         let bytes = |most| prop::collection::vec(any::<u8>(), 0..most);
         let frame = |kind, number, payload: &[u8]| super::wire(&Frame::about(kind, "words", number, payload));
+        let many = move |payloads: Vec<Vec<u8>>| {
+            let mut decoder = Decoder::new(MAX_LENGTH);
+            let messages = payloads.iter().map(|payload| frame(Kind::Message, 7, payload));
+            messages.for_each(|message| decoder.feed(&message, []));
+            match decoder.next_parcel().unwrap().unwrap().for_many() {
+                Parcel::Run(run) => run.bytes_for(true).to_vec(),
+                other => panic!("{other:?} is no run"),
+            }
+        };
         prop_oneof![
+            2 => prop::collection::vec(bytes(40), 1..20).prop_map(many),
             4 => (any::<u64>(), bytes(40)).prop_map(move |(number, it)| frame(Kind::Message, number, &it)),
-            2 => (0..500_u64, bytes(4096)).prop_map(move |(count, it)| frame(Kind::Messages, count, &it)),
+            1 => (0..500_u64, bytes(4096)).prop_map(move |(count, it)| frame(Kind::Messages, count, &it)),
             1 => bytes(60),
         ]
     }

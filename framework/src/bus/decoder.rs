@@ -10,6 +10,7 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use super::frame::{Frame, FrameError, Kind, MAX_DESCRIPTORS};
 use super::head::{Glimpse, HEAD, Head, LOST, SORT, WAY};
+use super::packed;
 use super::parcel::{Parcel, Run};
 
 /// Up to so many bytes, the memory of what was cut off may serve for what comes next.
@@ -78,7 +79,7 @@ impl Decoder {
     pub(crate) fn next_parcel(&mut self) -> Result<Option<Parcel>, FrameError> {
         let Some(head) = self.head()? else { return Ok(None) };
         if head.kind == Kind::Messages && self.unpacks {
-            self.check_topic(head.topic_length)?;
+            self.check_content(&head)?;
             return Ok(Some(Parcel::Run(Run::unpacked(self.cut(head.wire_length()), &head))));
         }
         if !is_plain_message(&head) {
@@ -144,11 +145,18 @@ impl Decoder {
 
     /// Takes the whole frame that begins with `head`.
     fn take(&mut self, mut head: Head) -> Result<Frame, FrameError> {
-        self.check_topic(head.topic_length)?;
+        self.check_content(&head)?;
         let descriptors = self.take_descriptors(&mut head)?;
         self.bytes.advance(HEAD);
         let content = self.cut(head.length as usize);
         Ok(Frame::from_wire(&head, content, descriptors))
+    }
+
+    /// Of the whole frame that begins with `head`.
+    fn check_content(&self, head: &Head) -> Result<(), FrameError> {
+        self.check_topic(head.topic_length)?;
+        let is_many = head.kind == Kind::Messages && self.unpacks;
+        if is_many { packed::check(&self.bytes[..head.wire_length()], head) } else { Ok(()) }
     }
 
     fn check_topic(&self, length: u8) -> Result<(), FrameError> {

@@ -151,4 +151,8 @@ pub(crate) enum FrameError {
     Flags(u8),
     #[error("a frame has an address of the unknown form {0}")]
     Address(u8),
+    #[error(
+        "a frame of many messages says that they are {claimed}, and has {found} whole ones and {left} bytes beside them"
+    )]
+    Miscounted { claimed: u64, found: u64, left: usize },
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::head::HEAD;
+use super::head::{FrameError, HEAD, Head};
 use super::kind::Kind;
 
 /// The most bytes of a number that is written seven bits at a time.
@@ -50,6 +50,20 @@ impl Place {
         let end = at.checked_add(usize::try_from(length).ok()?).filter(|end| *end <= bytes.len())?;
         Some(Entry { number: self.number, time: self.time, payload: at..end })
     }
+}
+
+/// Whether the whole frame that begins with `head` has as many messages as it says, one at least, and nothing else.
+pub(super) fn check(frame: &[u8], head: &Head) -> Result<(), FrameError> {
+    let (claimed, mut found, mut at) = (head.number, 0, HEAD + usize::from(head.topic_length));
+    let mut place = Place::before_first(head.route.time);
+    while found < claimed
+        && let Some(entry) = place.next(frame, at)
+    {
+        (found, at) = (found + 1, entry.payload.end);
+    }
+    let left = frame.len().saturating_sub(at);
+    let is_whole = found == claimed && left == 0;
+    if is_whole && claimed > 0 { Ok(()) } else { Err(FrameError::Miscounted { claimed, found, left }) }
 }
 
 impl Packer {

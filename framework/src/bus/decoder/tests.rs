@@ -4,6 +4,8 @@ use proptest::prelude::*;
 
 use super::super::frame::MAX_LENGTH;
 use super::super::head::Route;
+use super::super::packed::Packer;
+use super::super::parcel::Unrolled;
 use super::super::peer::{Address, Form};
 use super::*;
 
@@ -28,9 +30,24 @@ fn any_frame() -> impl Strategy<Value = Frame> {
     let kind = prop::sample::select(Kind::ALL);
     let route =
         (any_address(), any_address(), any::<u64>()).prop_map(|(to, from, time)| Route { to, from, time });
-    (kind, "[a-zé.]{0,20}", any::<u64>(), route, prop::collection::vec(any::<u8>(), 0..300)).prop_map(
-        |(kind, topic, number, route, payload)| Frame::about(kind, &topic, number, &payload).on(route),
+    (kind, "[a-zé.]{0,20}", any::<u64>(), route, prop::collection::vec(any::<u8>(), 1..300)).prop_map(
+        |(kind, topic, number, route, payload)| {
+            match kind {
+                Kind::Messages => many(&topic, &payload.chunks(50).collect::<Vec<_>>()),
+                kind => Frame::about(kind, &topic, number, &payload),
+            }
+            .on(route)
+        },
     )
+}
+
+/// Many messages in one frame.
+fn many(topic: &str, payloads: &[&[u8]]) -> Frame {
+    let count = payloads.len() as u64;
+    let first = wire(&Frame::about(Kind::Message, topic, 0, b""));
+    let mut packer = Packer::new(&first, 0, 0);
+    payloads.iter().zip(1..).for_each(|(payload, number)| packer.add(number, number * number, payload));
+    Frame::of_content(Kind::Messages, topic, count, packer.finish(count).unwrap()[HEAD..].to_vec())
 }
 
 fn message(topic: &str, to: Form, number: u64) -> Frame {
@@ -151,7 +168,51 @@ fn only_the_master_sends_many_messages_in_one_frame() {
     }
 }
 
+#[test]
+fn many_messages_in_one_frame_are_as_many_as_it_says() {
+    let miscounted = |claimed, found, left| Err(FrameError::Miscounted { claimed, found, left });
+    for (claimed, payload, wanted) in [
+        (1, &[1, 2, 0, b'x'][..], Ok(1)),
+        (2, &[1, 2, 0, b'x', 0, 2, 0], Ok(2)),
+        (0, &[], miscounted(0, 0, 0)),
+        (0, &[1, 2, 0, b'x'], miscounted(0, 0, 4)),
+        (1, &[1, 2, 0, b'x', 0, 2, 0], miscounted(1, 1, 3)),
+        (2, &[1, 2, 0, b'x'], miscounted(2, 1, 0)),
+        (u64::MAX, &[1, 2, 0, b'x'], miscounted(u64::MAX, 1, 0)),
+        (1, &[2, 2, 0, b'x'], miscounted(1, 0, 4)),
+        (1, &[0x80], miscounted(1, 0, 1)),
+        (1, &[], miscounted(1, 0, 0)),
+    ] {
+        let frame = wire(&Frame::about(Kind::Messages, "a", claimed, payload));
+        let mut decoder = Decoder::new(MAX_LENGTH);
+        decoder.feed(&frame, []);
+        let found = decoder.next_parcel().map(|parcel| parcel.unwrap().count());
+        assert_eq!(found, wanted, "{claimed}: {payload:?}");
+        let mut decoder = Decoder::new(MAX_LENGTH);
+        decoder.feed(&frame, []);
+        let found = decoder.next().map(|frame| frame.unwrap().number());
+        assert_eq!(found, wanted, "one by one, {claimed}: {payload:?}");
+    }
+}
+
 proptest! {
+    #[test]
+    fn many_messages_in_one_damaged_frame_are_as_many_as_it_says_or_an_error(
+        payloads in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 1..9),
+        at in any::<prop::sample::Index>(), value: u8
+    ) {
+        let mut bytes = wire(&many("words", &payloads.iter().map(|it| &it[..]).collect::<Vec<_>>()));
+        let at = at.index(bytes.len());
+        bytes[at] = value;
+        let mut decoder = Decoder::new(MAX_LENGTH);
+        decoder.feed(&bytes, []);
+        while let Ok(Some(parcel)) = decoder.next_parcel() {
+            let Parcel::Run(run) = parcel else { continue };
+            let (count, mut unrolled) = (run.count, Unrolled::new(run));
+            prop_assert_eq!(std::iter::from_fn(|| unrolled.next_frame()).count() as u64, count);
+        }
+    }
+
     #[test]
     fn frames_survive_any_split(frames in prop::collection::vec(any_frame(), 1..8), step in 1usize..97) {
         let bytes: Vec<u8> = frames.iter().flat_map(wire).collect();
@@ -186,10 +247,7 @@ proptest! {
             }
         }
         prop_assert_eq!(out, bytes);
-        let claimed = |frame: &Frame| match frame.kind() {
-            Kind::Messages => frame.number().min(frame.content().len() as u64),
-            _ => 1,
-        };
+        let claimed = |frame: &Frame| if frame.kind() == Kind::Messages { frame.number() } else { 1 };
         let expected: u64 = frames.iter().map(|(frame, times)| claimed(frame) * *times as u64).sum();
         prop_assert_eq!(count, expected);
     }
