@@ -89,6 +89,7 @@ const PURE: &[&str] = &[
     "master/exchange/receipts.rs",
     "master/exchange/seats.rs",
     "master/exchange/traffic.rs",
+    "master/exchange/waiting.rs",
     "master/everywhere.rs",
     "master/gathering.rs",
     "master/keys.rs",

@@ -9,8 +9,9 @@ mod receipts;
 mod seats;
 mod traffic;
 mod turnover;
+mod waiting;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use self::backlog::Backlogs;
 use self::calls::{Call, Calls};
@@ -18,6 +19,7 @@ use self::luggage::Luggage;
 use self::outside::Callers;
 use self::seats::{Goal, Receivers, Seats};
 use self::traffic::Traffic;
+use self::waiting::Waiting;
 use super::event::{Action, ChildId};
 use crate::bus::codec;
 use crate::bus::control::{Receipt, Unanswered};
@@ -39,8 +41,7 @@ pub(crate) struct Exchange {
     backlogs: Backlogs,
     calls: Calls,
     receipts: BTreeMap<Ticket, Receipt>,
-    /// By the process, or the empty slot, for which too much waits: who wants to know when there is room again.
-    crowded: BTreeMap<Address, BTreeSet<ChildId>>,
+    waiting: Waiting,
     luggage: Luggage,
     callers: Callers,
     traffic: Traffic,
@@ -54,7 +55,7 @@ impl Exchange {
             backlogs: Backlogs::new(queue),
             calls: Calls::default(),
             receipts: BTreeMap::new(),
-            crowded: BTreeMap::new(),
+            waiting: Waiting::default(),
             luggage: Luggage::default(),
             callers: Callers::default(),
             traffic: Traffic::default(),
@@ -111,11 +112,11 @@ impl Exchange {
         }
         self.put_aside(from, &vacant, &parcel, &mut receipt);
         here.retain(|&mut to| {
-            let has_place = self.has_place(to, &parcel);
-            if !has_place {
-                self.turn_away(from, to, &parcel, &mut receipt);
+            let missed = (!self.has_place(to, &parcel)).then(|| self.seats.address(to)).flatten();
+            if let Some(missed) = missed {
+                self.turn_away(from, missed, &parcel, &mut receipt);
             }
-            has_place
+            missed.is_none()
         });
         receipt.queued += u32::try_from(here.len()).unwrap_or(u32::MAX);
         let parcel = if here.len() > 1 { parcel.for_many() } else { parcel };
@@ -186,17 +187,17 @@ impl Exchange {
                 let frame = Frame::new(Kind::Cancel, number, vec![]).on(route);
                 actions.push(Action::Send { to, frame });
             }
-            Some(_) => self.withdraw(route.from, Some(number)),
+            Some(_) => self.withdraw(route.from, Some(number), actions),
             None => {}
         }
     }
 
     /// What was to be delivered did not fit.
     pub(crate) fn undelivered(&mut self, to: ChildId, parcel: &Parcel, actions: &mut Vec<Action>) {
-        self.unloaded(to, parcel.descriptors(), actions);
         if matches!(parcel.kind(), Kind::Message | Kind::Ask) && self.seats.note_full(to) {
             actions.push(Action::AwaitRoom { id: to });
         }
+        self.unloaded(to, parcel.descriptors(), actions);
         if self.pass_over(to, parcel, actions) {
             return;
         }
@@ -206,20 +207,6 @@ impl Exchange {
             Kind::Ask => self.leave_unanswered(parcel, &Unanswered::Busy, actions),
             // The asker reads nothing, but an answer as short as this is always kept for it.
             _ => self.refuse(to, number_of(parcel), &Unanswered::Busy, actions),
-        }
-    }
-
-    /// There is room again for mail to a process.
-    pub(crate) fn has_room(&mut self, id: ChildId, actions: &mut Vec<Action>) {
-        if let Some(address) = self.seats.address(id) {
-            self.seats.note_room(id);
-            self.tell_of_room(address, actions);
-        }
-    }
-
-    fn tell_of_room(&mut self, at: Address, actions: &mut Vec<Action>) {
-        for to in self.crowded.remove(&at).unwrap_or_default() {
-            actions.push(Action::Send { to, frame: Frame::new(Kind::Room, 0, vec![]) });
         }
     }
 

@@ -4,7 +4,7 @@
 mod mail;
 mod steps;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use proptest::prelude::*;
 
@@ -333,9 +333,9 @@ impl World {
         for topic in self.exchange.topics().iter().filter(|topic| topic.name == "questions") {
             assert_eq!(topic.relayed + topic.dropped, topic.sent);
         }
-        let Exchange { backlogs, calls, receipts, crowded, traffic, .. } = &self.exchange;
+        let Exchange { backlogs, calls, receipts, waiting, traffic, .. } = &self.exchange;
         assert_eq!(
-            (backlogs.len(), calls.sizes(), receipts.len(), crowded.len(), traffic.peers()),
+            (backlogs.len(), calls.sizes(), receipts.len(), waiting.len(), traffic.peers()),
             (0, (0, 0), 0, 0, 0)
         );
     }

@@ -5,6 +5,7 @@ mod allocations;
 mod empty_slots;
 mod questions;
 mod undelivered;
+mod waiting;
 
 use super::*;
 use crate::bus::decoder::Decoder;

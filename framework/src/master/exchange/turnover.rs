@@ -1,8 +1,7 @@
 //! Who comes and who goes, and what becomes of what was under way with them. Pure.
 
-use super::receipts::is_for_one;
+use super::Exchange;
 use super::seats::{Goal, Seat, any_of};
-use super::{Exchange, ticket_of};
 use crate::bus::control::{Receipt, Unanswered};
 use crate::bus::decoder::Parcel;
 use crate::bus::frame::{Frame, Kind};
@@ -23,10 +22,12 @@ impl Exchange {
                 self.close(any_of(slot.group), actions);
             }
         }
+        for address in change.moved {
+            self.rouse(address, actions);
+        }
         for Seat { id, address, .. } in change.come {
             let group = (address.form == Form::Worker).then(|| any_of(address.group));
             let places: Vec<Address> = [address.slot()].into_iter().chain(group).collect();
-            places.iter().for_each(|place| self.tell_of_room(*place, actions));
             for parcel in self.backlogs.take(&places) {
                 self.deliver(&[id], parcel, actions);
             }
@@ -41,8 +42,10 @@ impl Exchange {
 
     /// Returns how many messages are lost.
     fn hand_on(&mut self, to: ChildId, parcel: &Parcel, actions: &mut Vec<Action>) -> u64 {
-        self.unloaded(to, parcel.descriptors(), actions);
-        self.seats.shut(to);
+        self.luggage.unload(to, parcel.descriptors());
+        if let Some(address) = self.seats.shut(to) {
+            self.rouse(address, actions);
+        }
         let may_go_on = match parcel.route().to.form {
             Form::Any | Form::Next => true,
             // What others have got meanwhile is newer.
@@ -55,7 +58,7 @@ impl Exchange {
             return 0;
         }
         let is_told = self.write_off(to, parcel);
-        // Questions are given up with the process. No room is awaited at what is closed: its end is told.
+        // Questions are given up with the process.
         if !is_message {
             return 0;
         }
@@ -80,21 +83,10 @@ impl Exchange {
             return;
         }
         let kept = parcel.clone().kept();
-        let is_try = ticket_of(from, parcel).is_some() && is_for_one(parcel);
         for &place in places {
-            if self.backlogs.push(place, kept.clone()).is_ok() {
-                receipt.queued += 1;
-                continue;
-            }
-            receipt.full.push(0);
-            if is_try {
-                self.traffic.unsent(parcel.topic(), parcel.count());
-                self.crowded.entry(place).or_default().insert(from);
-                if parcel.descriptors() > 0 {
-                    self.await_unloading(from);
-                }
-            } else {
-                self.traffic.dropped(None, parcel.topic(), parcel.count());
+            match self.backlogs.push(place, kept.clone()) {
+                Ok(()) => receipt.queued += 1,
+                Err(_) => self.turn_away(from, place, parcel, receipt),
             }
         }
     }
@@ -128,17 +120,17 @@ impl Exchange {
 
     /// Nobody will come there any more.
     fn close(&mut self, place: Address, actions: &mut Vec<Action>) {
-        self.tell_of_room(place, actions);
+        self.rouse(place, actions);
         for parcel in self.backlogs.take(&[place]) {
             self.give_up(&parcel, &Unanswered::Gone, actions);
         }
-        self.tell_of_unloading(actions);
     }
 
     /// Takes questions of a process that wait for whoever comes next out of where they wait.
-    pub(super) fn withdraw(&mut self, asker: Address, number: Option<u64>) {
-        for parcel in self.backlogs.cancel(asker, number) {
+    pub(super) fn withdraw(&mut self, asker: Address, number: Option<u64>, actions: &mut Vec<Action>) {
+        for (place, parcel) in self.backlogs.cancel(asker, number) {
             self.traffic.dropped(None, parcel.topic(), 1);
+            self.rouse(place, actions);
         }
     }
 
@@ -152,14 +144,10 @@ impl Exchange {
             actions.push(Action::Send { to: answerer, frame });
         }
         // Another process may get its process id, and ask under the same numbers.
-        self.withdraw(address, None);
+        self.withdraw(address, None, actions);
         self.receipts.retain(|(sender, _), _| *sender != id);
-        for waiting in self.crowded.values_mut() {
-            waiting.remove(&id);
-        }
-        // Who waits for room at one that is gone tries again, and meets the successor.
-        self.tell_of_room(address, actions);
-        self.abandon_luggage(id, actions);
+        self.waiting.leave(id);
+        self.luggage.leave(id);
         self.traffic.leave(id, address.slot());
     }
 }
