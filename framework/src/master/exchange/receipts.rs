@@ -20,11 +20,12 @@ impl Exchange {
     /// as lost otherwise. Returns whether the sender is told.
     pub(super) fn write_off(&mut self, to: ChildId, parcel: &Parcel) -> bool {
         let is_told = is_for_one(parcel) && self.ticket_of_open(parcel).is_some();
+        let (topic, count) = (parcel.topic(), parcel.count());
+        self.traffic.returned(to, topic, count, parcel.wire_length());
         if is_told {
-            self.traffic.returned(to, parcel.topic(), parcel.count(), parcel.wire_length());
-            self.traffic.unsent(parcel.topic(), parcel.count());
+            self.traffic.unsent(topic, count);
         } else {
-            self.traffic.dropped(Some(to), parcel.topic(), parcel.count());
+            self.traffic.dropped(Some(to), topic, count);
         }
         is_told
     }
@@ -39,12 +40,10 @@ impl Exchange {
         receipt: &mut Receipt,
     ) {
         let (ticket, topic, count) = (ticket_of(sender, parcel), parcel.topic(), parcel.count());
-        let to = self.seats.holder(missed.pid);
         if ticket.is_some() && is_for_one(parcel) {
             self.traffic.unsent(topic, count);
         } else {
-            to.iter().for_each(|to| self.traffic.delivered(&[*to], topic, count, parcel.wire_length()));
-            self.traffic.dropped(to, topic, count);
+            self.traffic.dropped(self.seats.holder(missed.pid), topic, count);
         }
         self.waiting.await_place(ticket, missed, parcel, receipt);
     }

@@ -24,6 +24,19 @@ fn a_receipt_tells_who_got_it_who_did_not_and_when_there_is_room() {
 }
 
 #[test]
+fn what_did_not_fit_counts_no_bytes() {
+    let mut world = World::new();
+    for number in [1, 2] {
+        world.send(AGENT, worker(WEB, 1), number);
+    }
+    let parcel = Parcel::Frame(frame(Kind::Message, AGENT, worker(WEB, 1), "words", 2));
+    let length = parcel.wire_length() as u64;
+    world.undelivered(3, parcel);
+    let (peer, topics) = (world.exchange.of(ChildId(3)), world.exchange.topics());
+    assert_eq!((peer.relayed, peer.dropped, peer.bytes, topics[0].bytes), (1, 1, length, length));
+}
+
+#[test]
 fn who_waits_for_room_at_one_that_is_gone_tries_again() {
     let parcel = || Parcel::Frame(frame(Kind::Message, AGENT, worker(WEB, 1), "words", 6).with_receipt());
     let mut world = World::new();
