@@ -86,6 +86,7 @@ const PURE: &[&str] = &[
     "master/exchange/fuzzing.rs",
     "master/exchange/luggage.rs",
     "master/exchange/outside.rs",
+    "master/exchange/questions.rs",
     "master/exchange/receipts.rs",
     "master/exchange/seats.rs",
     "master/exchange/traffic.rs",

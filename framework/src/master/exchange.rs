@@ -5,6 +5,7 @@ mod backlog;
 mod calls;
 mod luggage;
 mod outside;
+mod questions;
 mod receipts;
 mod seats;
 mod traffic;
@@ -14,17 +15,16 @@ mod waiting;
 use std::collections::BTreeMap;
 
 use self::backlog::Backlogs;
-use self::calls::{Call, Calls};
+use self::calls::Calls;
 use self::luggage::Luggage;
 use self::outside::Callers;
 use self::seats::{Goal, Receivers, Seats};
 use self::traffic::Traffic;
 use self::waiting::Waiting;
 use super::event::{Action, ChildId};
-use crate::bus::codec;
 use crate::bus::control::{Receipt, Unanswered};
 use crate::bus::decoder::Parcel;
-use crate::bus::frame::{Frame, Kind};
+use crate::bus::frame::Kind;
 use crate::bus::peer::{Address, Form};
 use crate::bus::topic::{CONFIG, RESERVED_PREFIX};
 use crate::status::{PeerTraffic, TopicTraffic};
@@ -147,51 +147,6 @@ impl Exchange {
         actions.push(Action::Deliver { to: last, parcel });
     }
 
-    fn ask(&mut self, from: ChildId, parcel: Parcel, actions: &mut Vec<Action>) {
-        self.traffic.sent(parcel.topic(), 1);
-        let number = number_of(&parcel);
-        if !self.calls.open(from, parcel.route().from, number) {
-            self.traffic.dropped(None, parcel.topic(), 1);
-            return self.refuse(from, number, &Unanswered::Busy, actions);
-        }
-        match self.goal(from, &parcel) {
-            Goal::These(here) | Goal::All { here, .. } => match here.first() {
-                Some(&to) => self.deliver(&[to], parcel, actions),
-                None => self.give_up(&parcel, &Unanswered::Gone, actions),
-            },
-            Goal::Later(slot) => {
-                if let Err(parcel) = self.backlogs.push(slot, parcel.kept()) {
-                    self.give_up(&parcel, &Unanswered::Busy, actions);
-                }
-            }
-            Goal::Nobody => {
-                let problem = Unanswered::NoSuchPeer("there is no such process".to_owned());
-                self.give_up(&parcel, &problem, actions);
-            }
-        }
-    }
-
-    /// Only who was asked can answer, and once.
-    fn answer(&mut self, from: ChildId, parcel: Parcel, actions: &mut Vec<Action>) {
-        let number = number_of(&parcel);
-        if let Some(asker) = self.calls.close(parcel.route().to.pid, number, from) {
-            self.traffic.delivered(&[asker], parcel.topic(), 1, parcel.wire_length());
-            actions.push(Action::Deliver { to: asker, parcel });
-        }
-    }
-
-    fn cancel(&mut self, parcel: &Parcel, actions: &mut Vec<Action>) {
-        let (number, route) = (number_of(parcel), parcel.route());
-        match self.calls.cancel(route.from.pid, number) {
-            Some(Call { answerer: Some(to), .. }) => {
-                let frame = Frame::new(Kind::Cancel, number, vec![]).on(route);
-                actions.push(Action::Send { to, frame });
-            }
-            Some(_) => self.withdraw(route.from, Some(number), actions),
-            None => {}
-        }
-    }
-
     /// What was to be delivered did not fit.
     pub(crate) fn undelivered(&mut self, to: ChildId, parcel: &Parcel, actions: &mut Vec<Action>) {
         if matches!(parcel.kind(), Kind::Message | Kind::Ask) && self.seats.note_full(to) {
@@ -208,26 +163,6 @@ impl Exchange {
             // The asker reads nothing, but an answer as short as this is always kept for it.
             _ => self.refuse(to, number_of(parcel), &Unanswered::Busy, actions),
         }
-    }
-
-    /// It will never arrive.
-    fn give_up(&mut self, parcel: &Parcel, problem: &Unanswered, actions: &mut Vec<Action>) {
-        self.traffic.dropped(None, parcel.topic(), parcel.count());
-        self.leave_unanswered(parcel, problem, actions);
-    }
-
-    /// If it is a question, whoever waits for its answer is told.
-    fn leave_unanswered(&mut self, parcel: &Parcel, problem: &Unanswered, actions: &mut Vec<Action>) {
-        if parcel.kind() == Kind::Ask
-            && let Some(asker) = self.calls.abandon(parcel.route().from.pid, number_of(parcel))
-        {
-            self.refuse(asker, number_of(parcel), problem, actions);
-        }
-    }
-
-    fn refuse(&self, asker: ChildId, number: u64, problem: &Unanswered, actions: &mut Vec<Action>) {
-        let body = codec::encode("a refusal", problem).unwrap_or_default();
-        actions.push(Action::Send { to: asker, frame: Frame::new(Kind::Refusal, number, body) });
     }
 
     /// What went by on each topic.

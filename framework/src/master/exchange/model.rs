@@ -10,6 +10,7 @@ use proptest::prelude::*;
 
 use super::tests::{JOBS, WEB, frame, numbers, reply, run, worker};
 use super::*;
+use crate::bus::codec;
 use crate::bus::peer::Form;
 
 use self::steps::{Step, steps};

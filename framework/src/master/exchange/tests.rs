@@ -8,8 +8,9 @@ mod undelivered;
 mod waiting;
 
 use super::*;
+use crate::bus::codec;
 use crate::bus::decoder::Decoder;
-use crate::bus::frame::MAX_LENGTH;
+use crate::bus::frame::{Frame, MAX_LENGTH};
 use crate::bus::head::Route;
 use crate::bus::peer::Form;
 

@@ -4,8 +4,7 @@ use super::Exchange;
 use super::seats::{Goal, Seat, any_of};
 use crate::bus::control::{Receipt, Unanswered};
 use crate::bus::decoder::Parcel;
-use crate::bus::frame::{Frame, Kind};
-use crate::bus::head::Route;
+use crate::bus::frame::Kind;
 use crate::bus::peer::{Address, Form};
 use crate::master::event::{Action, ChildId};
 
@@ -126,25 +125,9 @@ impl Exchange {
         }
     }
 
-    /// Takes questions of a process that wait for whoever comes next out of where they wait.
-    pub(super) fn withdraw(&mut self, asker: Address, number: Option<u64>, actions: &mut Vec<Action>) {
-        for (place, parcel) in self.backlogs.cancel(asker, number) {
-            self.traffic.dropped(None, parcel.topic(), 1);
-            self.rouse(place, actions);
-        }
-    }
-
     fn forget(&mut self, id: ChildId, address: Address, actions: &mut Vec<Action>) {
-        for (asker, number) in self.calls.answerer_gone(id) {
-            self.refuse(asker, number, &Unanswered::Gone, actions);
-        }
-        for (number, answerer, asker) in self.calls.asker_gone(id) {
-            let frame =
-                Frame::new(Kind::Cancel, number, vec![]).on(Route { from: asker, ..Route::default() });
-            actions.push(Action::Send { to: answerer, frame });
-        }
-        // Another process may get its process id, and ask under the same numbers.
-        self.withdraw(address, None, actions);
+        self.give_up_answers(id, actions);
+        self.withdraw_all(id, address, actions);
         self.receipts.retain(|(sender, _), _| *sender != id);
         self.waiting.leave(id);
         self.luggage.leave(id);
