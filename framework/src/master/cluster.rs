@@ -125,8 +125,8 @@ impl Cluster {
             }
             Event::ReopenLogs => self.reopening.begin(None, self.relay.members(), &mut actions),
             Event::Control { request, reply } => self.on_request(request, reply, now, &mut actions),
-            Event::Mail { .. } | Event::Undelivered { .. } | Event::Returned { .. } => {}
-            Event::Left { .. } | Event::Confirm { .. } | Event::Room { .. } => {}
+            Event::Mail { .. } | Event::Undelivered { .. } | Event::Left { .. } => {}
+            Event::Confirm { .. } | Event::Room { .. } => {}
         }
         self.reloading.converge(&mut self.supervisor, now, &mut actions);
         self.supervisor.converge(now, &mut actions);

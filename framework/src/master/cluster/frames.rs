@@ -41,10 +41,6 @@ impl Cluster {
                 self.exchange.undelivered(to, &parcel, actions);
                 None
             }
-            Event::Returned { to, parcel } => {
-                self.exchange.returned(to, &parcel, actions);
-                None
-            }
             Event::Left { by, parcels } => {
                 let count = self.exchange.take_back(by, &parcels, actions);
                 if let Some(slot) = self.supervisor.slot_of(by).filter(|_| count > 0).cloned() {

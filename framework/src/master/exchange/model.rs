@@ -228,8 +228,8 @@ impl World {
                 assert!(is_answer || !self.seats.iter().any(parted), "{to:?} gets something new");
                 let process = self.processes.get_mut(&to).expect("nothing is delivered to one that is gone");
                 if process.link != Link::Open {
+                    process.waiting.push(parcel);
                     self.take_back(to, next);
-                    self.exchange.returned(to, &parcel, next);
                 } else if process.stopped && process.waiting.len() < MOST_WAITING {
                     process.waiting.push(parcel);
                 } else if process.stopped {

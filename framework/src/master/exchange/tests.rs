@@ -152,6 +152,11 @@ impl World {
         self.with(|exchange, actions| exchange.undelivered(ChildId(to), &parcel, actions))
     }
 
+    /// It met the link of one that is at its end.
+    fn returned(&mut self, of: u64, parcel: Parcel) -> Vec<String> {
+        self.with(|exchange, actions| _ = exchange.take_back(ChildId(of), &[parcel], actions))
+    }
+
     fn confirm(&mut self, sender: Seat, number: u64) -> Vec<String> {
         self.with(|exchange, actions| exchange.confirm(sender.id, number, actions))
     }

@@ -33,41 +33,41 @@ impl Exchange {
         }
     }
 
-    /// A parcel met a closed link: the process is at its end, and gets nothing new any more. What is meant for a slot or for
-    /// any of a group goes where it would go if it were sent now; anything else is lost, and its sender is told.
-    pub(crate) fn returned(&mut self, to: ChildId, parcel: &Parcel, actions: &mut Vec<Action>) {
-        self.hand_on(to, parcel, actions);
+    /// All this did not get to a process before its link was closed: it is at its end. Returns how many messages are lost.
+    pub(crate) fn take_back(&mut self, of: ChildId, parcels: &[Parcel], actions: &mut Vec<Action>) -> u64 {
+        self.shut(of, actions);
+        parcels.iter().map(|parcel| self.hand_on(of, parcel, actions)).sum()
     }
 
-    /// Returns how many messages are lost.
-    fn hand_on(&mut self, to: ChildId, parcel: &Parcel, actions: &mut Vec<Action>) -> u64 {
-        self.luggage.unload(to, parcel.descriptors());
-        if let Some(address) = self.seats.shut(to) {
+    /// Nothing gets to a process any more: who waits there tries again.
+    pub(crate) fn shut(&mut self, id: ChildId, actions: &mut Vec<Action>) {
+        if let Some(address) = self.seats.shut(id) {
             self.rouse(address, actions);
         }
+    }
+
+    /// What is meant for a slot or for any of a group goes where it would go if it were sent now. Anything else is lost, and
+    /// who waits is told. Returns how many messages are lost.
+    fn hand_on(&mut self, of: ChildId, parcel: &Parcel, actions: &mut Vec<Action>) -> u64 {
+        self.luggage.unload(of, parcel.descriptors());
         let may_go_on = match parcel.route().to.form {
             Form::Any | Form::Next => true,
             // What others have got meanwhile is newer.
-            Form::Agent | Form::Worker => !self.seats.is_superseded(to),
+            Form::Agent | Form::Worker => !self.seats.is_superseded(of),
             _ => false,
         };
         let is_message = parcel.kind() == Kind::Message;
-        if is_message && may_go_on && self.pass_to_another(to, parcel, actions) {
-            self.traffic.returned(to, parcel.topic(), parcel.count(), parcel.wire_length());
+        if is_message && may_go_on && self.pass_to_another(of, parcel, actions) {
+            self.traffic.returned(of, parcel.topic(), parcel.count(), parcel.wire_length());
             return 0;
         }
-        let is_told = self.write_off(to, parcel);
+        let is_told = self.write_off(of, parcel);
         // Questions are given up with the process.
         if !is_message {
             return 0;
         }
-        self.note_missed(to, parcel, actions);
+        self.note_missed(of, parcel, actions);
         if is_told { 0 } else { parcel.count() }
-    }
-
-    /// All this waited for a process when it ended; returns how many messages are lost with it.
-    pub(crate) fn take_back(&mut self, of: ChildId, parcels: &[Parcel], actions: &mut Vec<Action>) -> u64 {
-        parcels.iter().map(|parcel| self.hand_on(of, parcel, actions)).sum()
     }
 
     /// Keeps a message for whoever comes to these places.

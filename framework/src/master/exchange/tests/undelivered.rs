@@ -60,7 +60,7 @@ fn what_meets_a_closed_link_waits_for_the_next_in_the_slot_or_its_sender_is_told
     let to = worker(WEB, 1);
     let parcel = || Parcel::Frame(frame(Kind::Message, AGENT, to, "words", 6).with_receipt());
     world.take(AGENT, parcel());
-    let back = world.with(|exchange, actions| exchange.returned(ChildId(3), &parcel(), actions));
+    let back = world.returned(3, parcel());
     assert!(back.is_empty(), "{back:?}");
     assert_eq!(world.confirm(AGENT, 6), ["1 hears of 6: 1 [] false"]);
     assert_eq!(world.topic("words"), (1, 0, 0));
@@ -71,7 +71,7 @@ fn what_meets_a_closed_link_waits_for_the_next_in_the_slot_or_its_sender_is_told
     let parcel =
         || Parcel::Frame(frame(Kind::Message, AGENT, Address::process(109), "words", 7).with_receipt());
     world.take(AGENT, parcel());
-    let back = world.with(|exchange, actions| exchange.returned(ChildId(9), &parcel(), actions));
+    let back = world.returned(9, parcel());
     assert_eq!(back, ["1 hears Room 0"]);
     assert_eq!(world.confirm(AGENT, 7), ["1 hears of 7: 0 [109] false"]);
     assert_eq!(world.topic("words"), (1, 1, 0));
@@ -84,9 +84,7 @@ fn what_meets_a_closed_link_goes_to_the_successor_and_never_back() {
     let parcel = || Parcel::Frame(frame(Kind::Message, AGENT, to, "words", 6));
     world.join(seat(9, to, 109, Standing::Starting));
     world.take(AGENT, parcel());
-    let passed_on = |world: &mut World, id| {
-        world.with(|exchange, actions| exchange.returned(ChildId(id), &parcel(), actions))
-    };
+    let passed_on = |world: &mut World, id| world.returned(id, parcel());
     assert_eq!(passed_on(&mut world, 3), ["9 gets Message [6]"]);
     assert_eq!(world.send(AGENT, to, 7), ["9 gets Message [7]"], "what comes now does not try it again");
     assert!(passed_on(&mut world, 9).is_empty());
@@ -99,9 +97,7 @@ fn what_was_for_any_of_a_group_and_meets_a_closed_link_goes_to_another_of_it_at_
     world.leave(4);
     let to = Address { group: WEB, ..Address::to(Form::Next) };
     let parcel = |number| Parcel::Frame(frame(Kind::Message, AGENT, to, "words", number).with_receipt());
-    let passed_on = |world: &mut World, id, number| {
-        world.with(|exchange, actions| exchange.returned(ChildId(id), &parcel(number), actions))
-    };
+    let passed_on = |world: &mut World, id, number| world.returned(id, parcel(number));
     assert_eq!(world.take(AGENT, parcel(6)), ["2 gets Message [6]", "confirm 6 of 1"]);
     assert_eq!(passed_on(&mut world, 2, 6), ["3 gets Message [6]"]);
     assert!(passed_on(&mut world, 3, 6).is_empty(), "it waits for whoever comes to the group");

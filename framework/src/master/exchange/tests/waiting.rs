@@ -25,7 +25,7 @@ fn who_waits_at_one_whose_link_turns_out_to_be_closed_tries_again_at_once() {
     let to = worker(WEB, 1);
     let mut world = full(to);
     let question = Parcel::Frame(frame(Kind::Ask, web(0), Address::process(103), "orders", 2));
-    let back = world.with(|exchange, actions| exchange.returned(ChildId(3), &question, actions));
+    let back = world.returned(3, question);
     assert_eq!(back, ["1 hears Room 0"]);
     assert_eq!(world.send_receipted(AGENT, to, 3), ["confirm 3 of 1"], "it waits for the next");
 }
@@ -35,7 +35,7 @@ fn who_hears_that_a_link_is_closed_can_try_again_at_once() {
     let to = Address::process(103);
     let mut world = World::new();
     world.take(AGENT, parcel(to, 1, 0));
-    let back = world.with(|exchange, actions| exchange.returned(ChildId(3), &parcel(to, 1, 0), actions));
+    let back = world.returned(3, parcel(to, 1, 0));
     assert_eq!(back, ["1 hears Room 0"]);
     assert_eq!(world.confirm(AGENT, 1), ["1 hears of 1: 0 [103] false"]);
     world.send_receipted(AGENT, to, 2);
