@@ -153,13 +153,13 @@ impl Exchange {
             actions.push(Action::AwaitRoom { id: to });
         }
         self.unloaded(to, parcel.descriptors(), actions);
-        if self.pass_over(to, parcel, actions) {
+        if self.is_wanted(to, parcel) && self.pass_over(to, parcel, actions) {
             return;
         }
         self.write_off(to, parcel);
         match parcel.kind() {
             Kind::Message => self.note_missed(to, parcel, actions),
-            Kind::Ask => self.leave_unanswered(parcel, &Unanswered::Busy, actions),
+            Kind::Ask => self.leave_unanswered(Some(to), parcel, &Unanswered::Busy, actions),
             // The asker reads nothing, but an answer as short as this is always kept for it.
             _ => self.refuse(to, number_of(parcel), &Unanswered::Busy, actions),
         }

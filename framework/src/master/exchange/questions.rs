@@ -39,7 +39,7 @@ impl Exchange {
     /// Only who was asked can answer, and once.
     pub(super) fn answer(&mut self, from: ChildId, parcel: Parcel, actions: &mut Vec<Action>) {
         let number = number_of(&parcel);
-        if let Some(asker) = self.calls.close(parcel.route().to.pid, number, from) {
+        if let Some(asker) = self.calls.close(parcel.route().to.pid, number, Some(from)) {
             self.traffic.delivered(&[asker], parcel.topic(), 1, parcel.wire_length());
             actions.push(Action::Deliver { to: asker, parcel });
         }
@@ -60,18 +60,24 @@ impl Exchange {
     /// It will never arrive.
     pub(super) fn give_up(&mut self, parcel: &Parcel, problem: &Unanswered, actions: &mut Vec<Action>) {
         self.traffic.dropped(None, parcel.topic(), parcel.count());
-        self.leave_unanswered(parcel, problem, actions);
+        self.leave_unanswered(None, parcel, problem, actions);
     }
 
-    /// If it is a question, whoever waits for its answer is told.
+    /// Whether anybody waits for what comes of this, which did not get to `to`: a question may have been cancelled.
+    pub(super) fn is_wanted(&self, to: ChildId, parcel: &Parcel) -> bool {
+        parcel.kind() != Kind::Ask || self.calls.is_with(parcel.route().from.pid, number_of(parcel), to)
+    }
+
+    /// If it is a question to `answerer`, whoever waits for its answer is told.
     pub(super) fn leave_unanswered(
         &mut self,
+        answerer: Option<ChildId>,
         parcel: &Parcel,
         problem: &Unanswered,
         actions: &mut Vec<Action>,
     ) {
         if parcel.kind() == Kind::Ask
-            && let Some(asker) = self.calls.abandon(parcel.route().from.pid, number_of(parcel))
+            && let Some(asker) = self.calls.close(parcel.route().from.pid, number_of(parcel), answerer)
         {
             self.refuse(asker, number_of(parcel), problem, actions);
         }

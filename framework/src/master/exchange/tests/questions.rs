@@ -121,3 +121,18 @@ fn one_that_has_taken_leave_gets_answers_and_nothing_new() {
     let come = world.join(seat(9, worker(WEB, 0), 109, Standing::Ready));
     assert_eq!(come, ["9 gets Message [1]", "9 gets Message [3]"]);
 }
+
+#[test]
+fn a_question_that_is_cancelled_goes_to_nobody_else() {
+    let mut world = World::new();
+    let next = Address { group: WEB, ..Address::to(Form::Next) };
+    let question = || Parcel::Frame(frame(Kind::Ask, AGENT, next, "orders", 7));
+    assert_eq!(world.take(AGENT, question()), ["2 gets Ask [7]"]);
+    // What it did not fit is told behind all that came with it.
+    assert_eq!(world.cancel(AGENT, 7), ["2 hears Cancel 7"]);
+    assert_eq!(world.undelivered(2, question()), ["await room at 2"]);
+    // Another has the same number by now.
+    assert_eq!(world.take(AGENT, question()), ["3 gets Ask [7]"]);
+    assert!(world.undelivered(2, question()).is_empty());
+    assert_eq!(world.take(web(1), reply(web(1), AGENT.address, 7)), ["1 gets Reply [7]"]);
+}
