@@ -67,11 +67,16 @@ impl Master {
         }
     }
 
-    /// Takes leave of a child that has ended, if `event` is that. What waited for it comes first then, so that it goes on
-    /// before anything newer.
+    /// Takes leave of a child that has ended, or whose link is closed, if `event` is that. What waited for it comes first
+    /// then, so that it goes on before anything newer.
     pub(super) fn take_leave(&mut self, event: Event) -> Event {
-        let Event::Exited { id, .. } = event else { return event };
-        let left = self.children.remove(&id).map(|child| child.sender.take_back());
+        let (id, left) = match event {
+            Event::Exited { id, .. } => (id, self.children.remove(&id).map(|child| child.sender.take_back())),
+            Event::LinkLost { id, problem: None } => {
+                (id, self.children.get(&id).map(|child| child.sender.take_back()))
+            }
+            _ => return event,
+        };
         match left.filter(|left| !left.is_empty()) {
             Some(parcels) => {
                 self.queue.push_front(event);

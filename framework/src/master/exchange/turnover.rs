@@ -62,8 +62,8 @@ impl Exchange {
             return 0;
         }
         let is_told = self.write_off(of, parcel);
-        // Questions are given up with the process.
         if !is_message {
+            self.leave_unanswered(Some(of), parcel, &Unanswered::Gone, actions);
             return 0;
         }
         self.note_missed(of, parcel, actions);

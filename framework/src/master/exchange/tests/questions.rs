@@ -136,3 +136,20 @@ fn a_question_that_is_cancelled_goes_to_nobody_else() {
     assert!(world.undelivered(2, question()).is_empty());
     assert_eq!(world.take(web(1), reply(web(1), AGENT.address, 7)), ["1 gets Reply [7]"]);
 }
+
+#[test]
+fn a_question_that_meets_a_closed_link_ends_at_once_and_once() {
+    let mut world = World::new();
+    let question = |number| Parcel::Frame(frame(Kind::Ask, AGENT, worker(WEB, 0), "orders", number));
+    for number in [7, 8, 9] {
+        world.take(AGENT, question(number));
+    }
+    world.cancel(AGENT, 9);
+    assert_eq!(world.returned(2, question(8)), ["1 hears Gone of 8"]);
+    assert!(world.returned(2, question(9)).is_empty());
+    // What it had read before it may have answered.
+    assert_eq!(world.take(web(0), reply(web(0), AGENT.address, 7)), ["1 gets Reply [7]"]);
+    assert!(world.take(web(0), reply(web(0), AGENT.address, 8)).is_empty());
+    assert!(world.leave(2).is_empty());
+    assert_eq!(world.topic("orders"), (3, 1, 2));
+}
