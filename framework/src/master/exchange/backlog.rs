@@ -40,11 +40,10 @@ impl Backlogs {
     /// Keeps a parcel, which keeps no more memory than it counts, for whoever comes to `place`; gives it back when too much
     /// waits there already.
     pub(super) fn push(&mut self, place: Address, parcel: Parcel) -> Result<(), Parcel> {
-        let backlog = self.places.entry(place).or_default();
-        let is_long = backlog.bytes > 0 && backlog.bytes + parcel.wire_length() > self.limit;
-        if is_long || backlog.descriptors + parcel.descriptors() > OF_ONE {
+        if !self.has_place(place, parcel.wire_length(), parcel.descriptors()) {
             return Err(parcel);
         }
+        let backlog = self.places.entry(place).or_default();
         self.count += 1;
         backlog.descriptors += parcel.descriptors();
         backlog.bytes += parcel.wire_length();
@@ -53,6 +52,14 @@ impl Backlogs {
         }
         backlog.parcels.insert(self.count, parcel);
         Ok(())
+    }
+
+    /// Whether a parcel of `length` bytes with so many descriptors fits at `place`.
+    pub(super) fn has_place(&self, place: Address, length: usize, descriptors: usize) -> bool {
+        self.places.get(&place).is_none_or(|backlog| {
+            let is_short = backlog.bytes == 0 || backlog.bytes + length <= self.limit;
+            is_short && backlog.descriptors + descriptors <= OF_ONE
+        })
     }
 
     /// Takes out what waits at these places, in the order in which it came.
