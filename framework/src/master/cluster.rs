@@ -125,8 +125,8 @@ impl Cluster {
             }
             Event::ReopenLogs => self.reopening.begin(None, self.relay.members(), &mut actions),
             Event::Control { request, reply } => self.on_request(request, reply, now, &mut actions),
-            Event::Mail { .. } | Event::Undelivered { .. } | Event::Returned { .. } => {}
-            Event::Left { .. } | Event::Confirm { .. } | Event::Room { .. } => {}
+            Event::Mail { .. } | Event::Undelivered { .. } | Event::Left { .. } => {}
+            Event::Confirm { .. } | Event::Room { .. } => {}
         }
         self.reloading.converge(&mut self.supervisor, now, &mut actions);
         self.supervisor.converge(now, &mut actions);
@@ -196,7 +196,12 @@ impl Cluster {
         }
     }
 
+    /// Nothing more is heard of a process, and without a problem that is so because its link is closed.
     fn lose_link(&mut self, id: ChildId, problem: Option<String>, now: Instant, actions: &mut Vec<Action>) {
+        if problem.is_none() {
+            self.exchange.shut(id, actions);
+        }
+        self.exchange.give_up_answers(id, actions);
         if let Some((slot, occupant)) = self.supervisor.occupant(id) {
             occupant.link_lost(&slot, problem, now, actions);
         }

@@ -60,9 +60,7 @@ pub(crate) enum Event {
     Mail { from: ChildId, parcels: Vec<Parcel>, taken: Option<Taken> },
     /// What was to be delivered did not fit.
     Undelivered { to: ChildId, parcel: Parcel },
-    /// What was to be delivered met a link that is closed.
-    Returned { to: ChildId, parcel: Parcel },
-    /// What was queued for a process was not written before its end.
+    /// What was queued for a process, or met its link, was not written before that was closed.
     Left { by: ChildId, parcels: Vec<Parcel> },
     /// All that became of message `number` of a process is known.
     Confirm { to: ChildId, number: u64 },

@@ -5,23 +5,25 @@ mod backlog;
 mod calls;
 mod luggage;
 mod outside;
+mod questions;
 mod receipts;
 mod seats;
 mod traffic;
 mod turnover;
+mod waiting;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use self::backlog::Backlogs;
-use self::calls::{Call, Calls};
+use self::calls::Calls;
 use self::luggage::Luggage;
 use self::outside::Callers;
 use self::seats::{Goal, Receivers, Seats};
 use self::traffic::Traffic;
+use self::waiting::Waiting;
 use super::event::{Action, ChildId};
-use crate::bus::codec;
 use crate::bus::control::{Receipt, Unanswered};
-use crate::bus::frame::{Frame, Kind};
+use crate::bus::frame::Kind;
 use crate::bus::parcel::Parcel;
 use crate::bus::peer::{Address, Form};
 use crate::bus::topic::{CONFIG, RESERVED_PREFIX};
@@ -39,8 +41,7 @@ pub(crate) struct Exchange {
     backlogs: Backlogs,
     calls: Calls,
     receipts: BTreeMap<Ticket, Receipt>,
-    /// By the process, or the empty slot, for which too much waits: who wants to know when there is room again.
-    crowded: BTreeMap<Address, BTreeSet<ChildId>>,
+    waiting: Waiting,
     luggage: Luggage,
     callers: Callers,
     traffic: Traffic,
@@ -54,7 +55,7 @@ impl Exchange {
             backlogs: Backlogs::new(queue),
             calls: Calls::default(),
             receipts: BTreeMap::new(),
-            crowded: BTreeMap::new(),
+            waiting: Waiting::default(),
             luggage: Luggage::default(),
             callers: Callers::default(),
             traffic: Traffic::default(),
@@ -111,11 +112,11 @@ impl Exchange {
         }
         self.put_aside(from, &vacant, &parcel, &mut receipt);
         here.retain(|&mut to| {
-            let has_place = self.has_place(to, &parcel);
-            if !has_place {
-                self.turn_away(from, to, &parcel, &mut receipt);
+            let missed = (!self.has_place(to, &parcel)).then(|| self.seats.address(to)).flatten();
+            if let Some(missed) = missed {
+                self.turn_away(from, missed, &parcel, &mut receipt);
             }
-            has_place
+            missed.is_none()
         });
         receipt.queued += u32::try_from(here.len()).unwrap_or(u32::MAX);
         let parcel = if here.len() > 1 { parcel.for_many() } else { parcel };
@@ -146,101 +147,22 @@ impl Exchange {
         actions.push(Action::Deliver { to: last, parcel });
     }
 
-    fn ask(&mut self, from: ChildId, parcel: Parcel, actions: &mut Vec<Action>) {
-        self.traffic.sent(parcel.topic(), 1);
-        let number = number_of(&parcel);
-        if !self.calls.open(from, parcel.route().from, number) {
-            self.traffic.dropped(None, parcel.topic(), 1);
-            return self.refuse(from, number, &Unanswered::Busy, actions);
-        }
-        match self.goal(from, &parcel) {
-            Goal::These(here) | Goal::All { here, .. } => match here.first() {
-                Some(&to) => self.deliver(&[to], parcel, actions),
-                None => self.give_up(&parcel, &Unanswered::Gone, actions),
-            },
-            Goal::Later(slot) => {
-                if let Err(parcel) = self.backlogs.push(slot, parcel.kept()) {
-                    self.give_up(&parcel, &Unanswered::Busy, actions);
-                }
-            }
-            Goal::Nobody => {
-                let problem = Unanswered::NoSuchPeer("there is no such process".to_owned());
-                self.give_up(&parcel, &problem, actions);
-            }
-        }
-    }
-
-    /// Only who was asked can answer, and once.
-    fn answer(&mut self, from: ChildId, parcel: Parcel, actions: &mut Vec<Action>) {
-        let number = number_of(&parcel);
-        if let Some(asker) = self.calls.close(parcel.route().to.pid, number, from) {
-            self.traffic.delivered(&[asker], parcel.topic(), 1, parcel.wire_length());
-            actions.push(Action::Deliver { to: asker, parcel });
-        }
-    }
-
-    fn cancel(&mut self, parcel: &Parcel, actions: &mut Vec<Action>) {
-        let (number, route) = (number_of(parcel), parcel.route());
-        match self.calls.cancel(route.from.pid, number) {
-            Some(Call { answerer: Some(to), .. }) => {
-                let frame = Frame::new(Kind::Cancel, number, vec![]).on(route);
-                actions.push(Action::Send { to, frame });
-            }
-            Some(_) => self.withdraw(route.from, Some(number)),
-            None => {}
-        }
-    }
-
     /// What was to be delivered did not fit.
     pub(crate) fn undelivered(&mut self, to: ChildId, parcel: &Parcel, actions: &mut Vec<Action>) {
-        self.unloaded(to, parcel.descriptors(), actions);
         if matches!(parcel.kind(), Kind::Message | Kind::Ask) && self.seats.note_full(to) {
             actions.push(Action::AwaitRoom { id: to });
         }
-        if self.pass_over(to, parcel, actions) {
+        self.unloaded(to, parcel.descriptors(), actions);
+        if self.is_wanted(to, parcel) && self.pass_over(to, parcel, actions) {
             return;
         }
         self.write_off(to, parcel);
         match parcel.kind() {
             Kind::Message => self.note_missed(to, parcel, actions),
-            Kind::Ask => self.leave_unanswered(parcel, &Unanswered::Busy, actions),
+            Kind::Ask => self.leave_unanswered(Some(to), parcel, &Unanswered::Busy, actions),
             // The asker reads nothing, but an answer as short as this is always kept for it.
             _ => self.refuse(to, number_of(parcel), &Unanswered::Busy, actions),
         }
-    }
-
-    /// There is room again for mail to a process.
-    pub(crate) fn has_room(&mut self, id: ChildId, actions: &mut Vec<Action>) {
-        if let Some(address) = self.seats.address(id) {
-            self.seats.note_room(id);
-            self.tell_of_room(address, actions);
-        }
-    }
-
-    fn tell_of_room(&mut self, at: Address, actions: &mut Vec<Action>) {
-        for to in self.crowded.remove(&at).unwrap_or_default() {
-            actions.push(Action::Send { to, frame: Frame::new(Kind::Room, 0, vec![]) });
-        }
-    }
-
-    /// It will never arrive.
-    fn give_up(&mut self, parcel: &Parcel, problem: &Unanswered, actions: &mut Vec<Action>) {
-        self.traffic.dropped(None, parcel.topic(), parcel.count());
-        self.leave_unanswered(parcel, problem, actions);
-    }
-
-    /// If it is a question, whoever waits for its answer is told.
-    fn leave_unanswered(&mut self, parcel: &Parcel, problem: &Unanswered, actions: &mut Vec<Action>) {
-        if parcel.kind() == Kind::Ask
-            && let Some(asker) = self.calls.abandon(parcel.route().from.pid, number_of(parcel))
-        {
-            self.refuse(asker, number_of(parcel), problem, actions);
-        }
-    }
-
-    fn refuse(&self, asker: ChildId, number: u64, problem: &Unanswered, actions: &mut Vec<Action>) {
-        let body = codec::encode("a refusal", problem).unwrap_or_default();
-        actions.push(Action::Send { to: asker, frame: Frame::new(Kind::Refusal, number, body) });
     }
 
     /// What went by on each topic.

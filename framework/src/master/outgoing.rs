@@ -1,5 +1,6 @@
 //! What goes out to the children, and what becomes of what does not fit.
 
+use std::collections::VecDeque;
 use std::io;
 
 use rustix::io::Errno;
@@ -59,21 +60,23 @@ impl Master {
             Ok(Fill::Crowded) => self.crowded.push(child.sender.clone()),
             Err(SendError::Gone) => {
                 // What came before this goes first.
-                let left = child.sender.take_back();
-                if !left.is_empty() {
-                    self.queue.push_back(Event::Left { by: to, parcels: left });
-                }
-                self.queue.push_back(Event::Returned { to, parcel });
+                let left = child.sender.take_back().into_iter().chain([parcel]);
+                note_left(&mut self.queue, to, left);
             }
             Err(SendError::Full(_)) => self.queue.push_back(Event::Undelivered { to, parcel }),
         }
     }
 
-    /// Takes leave of a child that has ended, if `event` is that. What waited for it comes first then, so that it goes on
-    /// before anything newer.
+    /// Takes leave of a child that has ended, or whose link is closed, if `event` is that. What waited for it comes first
+    /// then, so that it goes on before anything newer.
     pub(super) fn take_leave(&mut self, event: Event) -> Event {
-        let Event::Exited { id, .. } = event else { return event };
-        let left = self.children.remove(&id).map(|child| child.sender.take_back());
+        let (id, left) = match event {
+            Event::Exited { id, .. } => (id, self.children.remove(&id).map(|child| child.sender.take_back())),
+            Event::LinkLost { id, problem: None } => {
+                (id, self.children.get(&id).map(|child| child.sender.take_back()))
+            }
+            _ => return event,
+        };
         match left.filter(|left| !left.is_empty()) {
             Some(parcels) => {
                 self.queue.push_front(event);
@@ -106,10 +109,42 @@ impl Master {
     }
 }
 
+/// All that a run of mail leaves at one closed link is told together.
+fn note_left(queue: &mut VecDeque<Event>, by: ChildId, left: impl Iterator<Item = Parcel>) {
+    let earlier = queue.iter_mut().find_map(|event| match event {
+        Event::Left { by: earlier, parcels } if *earlier == by => Some(parcels),
+        _ => None,
+    });
+    match earlier {
+        Some(parcels) => parcels.extend(left),
+        None => queue.push_back(Event::Left { by, parcels: left.collect() }),
+    }
+}
+
 /// What the master had no descriptor for is no fault of the process.
 fn with_advice(error: &io::Error) -> String {
     match error.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::MFILE) => format!("{error}: that is the master's limit; {MORE_FILES}"),
         _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_meets_a_closed_link_is_told_with_what_lay_in_its_queue() {
+        let parcel = |number| Parcel::Frame(Frame::about(Kind::Message, "words", number, b""));
+        let mut queue = VecDeque::from([Event::Timer]);
+        note_left(&mut queue, ChildId(2), [parcel(1), parcel(2)].into_iter());
+        queue.push_back(Event::Undelivered { to: ChildId(3), parcel: parcel(2) });
+        note_left(&mut queue, ChildId(4), [parcel(2)].into_iter());
+        note_left(&mut queue, ChildId(2), [parcel(3)].into_iter());
+        let left = queue.iter().filter_map(|event| match event {
+            Event::Left { by, parcels } => Some((by.0, parcels.len())),
+            _ => None,
+        });
+        assert_eq!(left.collect::<Vec<_>>(), [(2, 3), (4, 1)]);
     }
 }

@@ -41,10 +41,6 @@ impl Cluster {
                 self.exchange.undelivered(to, &parcel, actions);
                 None
             }
-            Event::Returned { to, parcel } => {
-                self.exchange.returned(to, &parcel, actions);
-                None
-            }
             Event::Left { by, parcels } => {
                 let count = self.exchange.take_back(by, &parcels, actions);
                 if let Some(slot) = self.supervisor.slot_of(by).filter(|_| count > 0).cloned() {
@@ -221,15 +217,18 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::bus::head::Route;
+    use crate::bus::parcel::Parcel;
+    use crate::bus::peer::Address;
     use crate::master::crew::Crew;
     use crate::master::exchange::Exchange;
     use crate::master::rules::CrewRules;
     use crate::master::settings::ClusterSettings;
     use crate::master::supervisor::Supervisor;
 
-    /// What is done for an agent whose hello says this of `packed`, of what concerns that.
-    fn after_hello(packed: Option<bool>) -> Vec<&'static str> {
-        let (settings, now) = (ClusterSettings::default(), Instant::now());
+    /// A cluster that has started its agent.
+    fn cluster(now: Instant) -> (Cluster, ChildId, u64) {
+        let settings = ClusterSettings::default();
         let rules = CrewRules::new(&settings, Duration::from_secs(30));
         let supervisor = Supervisor::new((&settings).into(), Crew::agent(rules, now), []);
         let (exchange, build) = (Exchange::new(1 << 20), "a build".to_owned());
@@ -237,6 +236,12 @@ mod tests {
             Cluster::new((&settings).into(), (&settings).into(), supervisor, exchange, build, now);
         let actions = cluster.on(Event::Started, now);
         let [Action::Spawn { id, generation, .. }] = actions[..] else { panic!("{actions:?}") };
+        cluster.on(Event::Spawned { id, pid: 7 }, now);
+        (cluster, id, generation)
+    }
+
+    /// What is done for an agent whose hello says this of `packed`.
+    fn greet(cluster: &mut Cluster, id: ChildId, generation: u64, packed: Option<bool>) -> Vec<Action> {
         let slot = serde_json::to_value(Slot::Agent).unwrap();
         let mut hello =
             json!({ "protocol": PROTOCOL, "build": "a build", "slot": slot, "generation": generation });
@@ -244,13 +249,36 @@ mod tests {
             hello.insert("packed".to_owned(), packed.into());
         }
         let frame = Frame::new(Kind::Hello, 0, codec::encode("a hello", &hello).unwrap());
-        let actions = cluster.on(Event::Frame { from: id, frame }, now);
+        cluster.on(Event::Frame { from: id, frame }, Instant::now())
+    }
+
+    /// Of that, what concerns packed frames.
+    fn after_hello(packed: Option<bool>) -> Vec<&'static str> {
+        let (mut cluster, id, generation) = cluster(Instant::now());
+        let actions = greet(&mut cluster, id, generation, packed);
         let told = actions.iter().filter_map(|action| match action {
             Action::Welcome { .. } => Some("welcome"),
             Action::Pack { .. } => Some("pack"),
             _ => None,
         });
         told.collect()
+    }
+
+    #[test]
+    fn who_asked_one_whose_link_is_lost_hears_it_before_its_exit() {
+        let now = Instant::now();
+        let (mut cluster, id, generation) = cluster(now);
+        greet(&mut cluster, id, generation, None);
+        let route = Route { to: Address::AGENT, from: Address { pid: 7, ..Address::AGENT }, time: 0 };
+        let question = Parcel::Frame(Frame::about(Kind::Ask, "words", 1, b"").on(route));
+        let asked = cluster.on(Event::Mail { from: id, parcels: vec![question], taken: None }, now);
+        assert!(matches!(asked[..], [Action::Deliver { .. }]), "{asked:?}");
+        let refusals = |actions: &[Action]| {
+            let refusal = |action: &&Action| matches!(action, Action::Send { frame, .. } if frame.kind() == Kind::Refusal);
+            actions.iter().filter(refusal).count()
+        };
+        assert_eq!(refusals(&cluster.on(Event::LinkLost { id, problem: None }, now)), 1);
+        assert_eq!(refusals(&cluster.on(Event::LinkLost { id, problem: None }, now)), 0);
     }
 
     #[test]

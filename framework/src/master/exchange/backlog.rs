@@ -21,8 +21,6 @@ pub(super) struct Backlogs {
     limit: usize,
     /// How many parcels have waited.
     count: u64,
-    /// How many descriptors wait.
-    descriptors: usize,
 }
 
 /// What waits at one place, each with its number among all that waits anywhere.
@@ -36,25 +34,17 @@ struct Backlog {
 impl Backlogs {
     /// Whoever comes will take `queue` bytes at once: what waits for it has to fit, for it was confirmed.
     pub(super) fn new(queue: usize) -> Self {
-        Self {
-            places: BTreeMap::new(),
-            questions: BTreeMap::new(),
-            limit: LIMIT.min(queue),
-            count: 0,
-            descriptors: 0,
-        }
+        Self { places: BTreeMap::new(), questions: BTreeMap::new(), limit: LIMIT.min(queue), count: 0 }
     }
 
     /// Keeps a parcel, which keeps no more memory than it counts, for whoever comes to `place`; gives it back when too much
     /// waits there already.
     pub(super) fn push(&mut self, place: Address, parcel: Parcel) -> Result<(), Parcel> {
-        let backlog = self.places.entry(place).or_default();
-        let is_long = backlog.bytes > 0 && backlog.bytes + parcel.wire_length() > self.limit;
-        if is_long || backlog.descriptors + parcel.descriptors() > OF_ONE {
+        if !self.has_place(place, parcel.wire_length(), parcel.descriptors()) {
             return Err(parcel);
         }
+        let backlog = self.places.entry(place).or_default();
         self.count += 1;
-        self.descriptors += parcel.descriptors();
         backlog.descriptors += parcel.descriptors();
         backlog.bytes += parcel.wire_length();
         if let Some(question) = question_of(&parcel) {
@@ -64,12 +54,19 @@ impl Backlogs {
         Ok(())
     }
 
+    /// Whether a parcel of `length` bytes with so many descriptors fits at `place`.
+    pub(super) fn has_place(&self, place: Address, length: usize, descriptors: usize) -> bool {
+        self.places.get(&place).is_none_or(|backlog| {
+            let is_short = backlog.bytes == 0 || backlog.bytes + length <= self.limit;
+            is_short && backlog.descriptors + descriptors <= OF_ONE
+        })
+    }
+
     /// Takes out what waits at these places, in the order in which it came.
     pub(super) fn take(&mut self, places: &[Address]) -> Vec<Parcel> {
         let backlogs = places.iter().filter_map(|place| self.places.remove(place));
         let parcels: BTreeMap<u64, Parcel> = backlogs.flat_map(|backlog| backlog.parcels).collect();
         for parcel in parcels.values() {
-            self.descriptors -= parcel.descriptors();
             if let Some(question) = question_of(parcel) {
                 self.questions.remove(&question);
             }
@@ -77,8 +74,9 @@ impl Backlogs {
         parcels.into_values().collect()
     }
 
-    /// Takes out the questions of `asker` for whose answers nobody waits any more: question `number`, or all.
-    pub(super) fn cancel(&mut self, asker: Address, number: Option<u64>) -> Vec<Parcel> {
+    /// Takes out the questions of `asker` for whose answers nobody waits any more, with where they waited: question
+    /// `number`, or all.
+    pub(super) fn cancel(&mut self, asker: Address, number: Option<u64>) -> Vec<(Address, Parcel)> {
         let numbers = number.map_or(0..=u64::MAX, |number| number..=number);
         let meant = self.questions.range((asker, *numbers.start())..=(asker, *numbers.end()));
         let meant: Vec<_> = meant.map(|(&question, &spot)| (question, spot)).collect();
@@ -90,7 +88,7 @@ impl Backlogs {
             if backlog.parcels.is_empty() {
                 self.places.remove(&place);
             }
-            Some(parcel)
+            Some((place, parcel))
         };
         meant.into_iter().filter_map(cancel).collect()
     }
@@ -126,8 +124,8 @@ mod tests {
         Parcel::Frame(Frame::about(Kind::Ask, "t", number, b"").on(route))
     }
 
-    fn numbers(parcels: &[Parcel]) -> Vec<u64> {
-        parcels.iter().map(|parcel| question_of(parcel).unwrap().1).collect()
+    fn numbers<'a>(parcels: impl IntoIterator<Item = &'a Parcel>) -> Vec<u64> {
+        parcels.into_iter().map(|parcel| question_of(parcel).unwrap().1).collect()
     }
 
     #[test]
@@ -138,9 +136,14 @@ mod tests {
             backlogs.push(if number % 2 == 0 { agent } else { any }, question(7, number)).unwrap();
             backlogs.push(agent, question(8, number)).unwrap();
         }
-        assert_eq!(numbers(&backlogs.cancel(asker(7), Some(2))), [2]);
-        assert!(backlogs.cancel(asker(7), Some(2)).is_empty());
-        assert_eq!(numbers(&backlogs.cancel(asker(8), None)), [1, 2, 3, 4]);
+        let mut cancel = |pid, number| {
+            let cancelled = backlogs.cancel(asker(pid), number);
+            assert!(cancelled.iter().all(|(place, _)| *place == agent));
+            numbers(cancelled.iter().map(|(_, parcel)| parcel))
+        };
+        assert_eq!(cancel(7, Some(2)), [2]);
+        assert_eq!(cancel(7, Some(2)), [0; 0]);
+        assert_eq!(cancel(8, None), [1, 2, 3, 4]);
         assert_eq!(backlogs.places[&agent].bytes, question(7, 4).wire_length());
         assert_eq!(numbers(&backlogs.take(&[any, agent])), [1, 3, 4]);
         assert!(backlogs.places.is_empty() && backlogs.questions.is_empty());

@@ -43,12 +43,9 @@ impl Calls {
         }
     }
 
-    /// An answer came; returns who waits for it, if the one that answers was asked.
-    pub(super) fn close(&mut self, pid: u32, number: u64, answerer: ChildId) -> Option<ChildId> {
-        let call = self.open.get(&(pid, number))?;
-        if call.answerer != Some(answerer) {
-            return None;
-        }
+    /// What will be the answer is known; returns who waits for it, if `answerer` was asked, or nobody yet.
+    pub(super) fn close(&mut self, pid: u32, number: u64, answerer: Option<ChildId>) -> Option<ChildId> {
+        self.open.get(&(pid, number)).filter(|call| call.answerer == answerer)?;
         self.abandon(pid, number)
     }
 
@@ -65,8 +62,13 @@ impl Calls {
         Some(call)
     }
 
+    /// Whether this process was asked, and its answer is waited for.
+    pub(super) fn is_with(&self, pid: u32, number: u64, answerer: ChildId) -> bool {
+        self.open.get(&(pid, number)).is_some_and(|call| call.answerer == Some(answerer))
+    }
+
     /// There will be no answer; returns who waits for it.
-    pub(super) fn abandon(&mut self, pid: u32, number: u64) -> Option<ChildId> {
+    fn abandon(&mut self, pid: u32, number: u64) -> Option<ChildId> {
         let call = self.open.remove(&(pid, number))?;
         if let Some(waiting) = self.waiting.get_mut(&call.asker) {
             *waiting = waiting.saturating_sub(1);

@@ -1,14 +1,12 @@
 //! The descriptors of messages that are on their way: bounded for each receiver by itself, so that who takes nothing is in
-//! nobody else's way, and who waits for others to arrive. They are on their way until their receiver says that it has them.
+//! nobody else's way. They are on their way until their receiver says that it has them.
 //! Pure.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use super::Exchange;
 use super::backlog::OF_ONE;
-use super::receipts::is_for_one;
-use crate::bus::control::Receipt;
-use crate::bus::frame::{Frame, Kind, MAX_ATTACHMENTS};
+use crate::bus::frame::{Kind, MAX_ATTACHMENTS};
 use crate::bus::parcel::Parcel;
 use crate::master::event::{Action, ChildId};
 
@@ -16,8 +14,6 @@ use crate::master::event::{Action, ChildId};
 #[derive(Debug, Default)]
 pub(super) struct Luggage {
     on_the_way: HashMap<ChildId, usize>,
-    /// The senders that want to know when there is room again.
-    waiting: BTreeSet<ChildId>,
 }
 
 impl Luggage {
@@ -27,15 +23,14 @@ impl Luggage {
         }
     }
 
-    fn unload(&mut self, to: ChildId, count: usize) {
+    pub(super) fn unload(&mut self, to: ChildId, count: usize) {
         if let Some(left) = self.on_the_way.get_mut(&to) {
             *left = left.saturating_sub(count);
         }
     }
 
-    fn leave(&mut self, id: ChildId) {
+    pub(super) fn leave(&mut self, id: ChildId) {
         self.on_the_way.remove(&id);
-        self.waiting.remove(&id);
     }
 
     /// Whether so many more fit.
@@ -66,39 +61,13 @@ impl Exchange {
         self.luggage.has_place(to, parcel.descriptors())
     }
 
-    /// A message is not delivered, for what it carries has no place.
-    pub(super) fn turn_away(&mut self, from: ChildId, to: ChildId, parcel: &Parcel, receipt: &mut Receipt) {
-        if is_for_one(parcel) && matches!(parcel, Parcel::Frame(frame) if frame.wants_receipt()) {
-            self.traffic.unsent(parcel.topic(), 1);
-        } else {
-            self.traffic.delivered(&[to], parcel.topic(), 1, parcel.wire_length());
-            self.traffic.dropped(Some(to), parcel.topic(), 1);
-        }
-        receipt.full.extend(self.seats.address(to).map(|address| address.pid));
-        self.luggage.waiting.insert(from);
-    }
-
-    /// A sender wants to know when there is room again for what messages carry.
-    pub(super) fn await_unloading(&mut self, sender: ChildId) {
-        self.luggage.waiting.insert(sender);
-    }
-
     /// A process has so many descriptors in its hands, or will never have them.
     pub(crate) fn unloaded(&mut self, to: ChildId, count: usize, actions: &mut Vec<Action>) {
         self.luggage.unload(to, count);
-        if count > 0 {
-            self.tell_of_unloading(actions);
-        }
-    }
-
-    pub(super) fn abandon_luggage(&mut self, of: ChildId, actions: &mut Vec<Action>) {
-        self.luggage.leave(of);
-        self.tell_of_unloading(actions);
-    }
-
-    pub(super) fn tell_of_unloading(&mut self, actions: &mut Vec<Action>) {
-        for to in std::mem::take(&mut self.luggage.waiting) {
-            actions.push(Action::Send { to, frame: Frame::new(Kind::Room, 0, vec![]) });
+        // Where too much waits besides, room is told of later.
+        let roomy = self.seats.address(to).filter(|_| count > 0 && self.seats.has_room(to));
+        if let Some(address) = roomy {
+            self.rouse(address, actions);
         }
     }
 }
@@ -110,6 +79,7 @@ mod tests {
     use super::super::{Seat, Standing};
     use super::*;
     use crate::bus::decoder::Decoder;
+    use crate::bus::frame::Frame;
     use crate::bus::head::{LOST, Route};
     use crate::bus::peer::{Address, Form};
 

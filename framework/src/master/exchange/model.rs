@@ -1,17 +1,24 @@
 //! The exchange against a model: processes come and go, write, ask, answer and get stuck in any order, and whatever they
-//! do, each question ends once, order is kept, the figures add up, and nothing is left behind.
+//! do, each question ends once, order is kept, who waits for a place is told of it, the figures add up, and nothing is left behind.
 
+mod effects;
+mod liveness;
 mod mail;
+mod process;
 mod steps;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
 use super::tests::{JOBS, WEB, frame, numbers, reply, run, worker};
 use super::*;
+use crate::bus::codec;
 use crate::bus::peer::Form;
 
+use self::process::{End, Link, Process, QUEUE, Try};
 use self::steps::{Step, steps};
 
 const SLOTS: usize = 5;
@@ -26,48 +33,9 @@ const MESSAGES: u64 = 1 << 32;
 
 const STANDINGS: [Standing; 4] = [Standing::Ready, Standing::Starting, Standing::Leaving, Standing::Parted];
 
-/// How a question can end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    Answered,
-    Refused,
-    Cancelled,
-    AskerGone,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Link {
-    #[default]
-    Open,
-    Shut,
-    /// Something came back from it.
-    KnownShut,
-}
-
-#[derive(Debug, Default)]
-struct Process {
-    last_number: u64,
-    stopped: bool,
-    link: Link,
-    room_awaited: bool,
-    /// What came while it was stopped.
-    waiting: Vec<Parcel>,
-    /// By sender and topic: the number of the last message.
-    heard: HashMap<(u64, String), u64>,
-    /// The same of messages to a slot alone.
-    heard_in_slot: HashMap<(u64, String), u64>,
-    /// Questions that were given up while they waited.
-    cancelled: Vec<(Address, u64)>,
-    /// What it was asked, by whom.
-    asked: Vec<(Address, u64)>,
-    /// What it wants to know.
-    open: Vec<u64>,
-    /// Of messages, and whether each is for one process.
-    receipts: BTreeMap<u64, bool>,
-}
-
 struct World {
     exchange: Exchange,
+    attachment: Arc<OwnedFd>,
     slots: Vec<Address>,
     seats: Vec<Seat>,
     processes: HashMap<ChildId, Process>,
@@ -80,13 +48,11 @@ struct World {
     late: BTreeSet<u64>,
 }
 
-/// As many wait for a process that is stopped.
-const MOST_WAITING: usize = 4;
-
 impl World {
     fn new() -> Self {
         Self {
-            exchange: Exchange::new(4 << 20),
+            exchange: Exchange::new(QUEUE),
+            attachment: Arc::new(std::io::pipe().expect("there are descriptors").0.into()),
             slots: (0..SLOTS).map(slot).collect(),
             seats: Vec::new(),
             processes: HashMap::new(),
@@ -102,6 +68,17 @@ impl World {
         self.seats.get(who % self.seats.len().max(1)).copied()
     }
 
+    /// One that is heard.
+    fn speaker(&self, who: usize) -> Option<Seat> {
+        self.pick(who).filter(|seat| self.processes[&seat.id].link != Link::Lost)
+    }
+
+    /// Those to whom something new can be sent, as far as is known.
+    fn reachable(&self) -> impl Iterator<Item = &Seat> {
+        let is_shut = |seat: &&Seat| self.processes[&seat.id].link.is_known_shut();
+        self.seats.iter().filter(|seat| seat.standing != Standing::Parted).filter(move |seat| !is_shut(seat))
+    }
+
     fn next_number(&mut self, id: ChildId) -> u64 {
         let process = self.processes.get_mut(&id).expect("it is there");
         process.last_number += 1;
@@ -109,6 +86,11 @@ impl World {
     }
 
     fn step(&mut self, step: Step) {
+        self.happen(step);
+        self.check_liveness();
+    }
+
+    fn happen(&mut self, step: Step) {
         match step {
             Step::Join(place) => self.join(slot(place)),
             Step::Leave(who) => {
@@ -139,6 +121,18 @@ impl World {
                     process.link = Link::Shut;
                 }
             }),
+            Step::LoseLink(who) => {
+                if let Some(seat) = self.pick(who) {
+                    self.lose_link(seat.id);
+                }
+            }
+            Step::Unload(who) => {
+                if let Some(seat) = self.speaker(who) {
+                    let process = self.processes.get_mut(&seat.id).expect("it is there");
+                    let count = std::mem::take(&mut process.unconfirmed);
+                    self.act(|exchange, actions| exchange.unloaded(seat.id, count, actions));
+                }
+            }
             Step::Continue(who) => {
                 if let Some(seat) = self.pick(who) {
                     let process = self.processes.get_mut(&seat.id).expect("it is there");
@@ -187,130 +181,26 @@ impl World {
         self.follow();
     }
 
+    /// The end of its link is read: nothing more comes from it, nor goes to it.
+    fn lose_link(&mut self, id: ChildId) {
+        self.act(|_, actions| actions.push(Action::Kill { id }));
+        let process = self.processes.get_mut(&id).expect("it is there");
+        process.link = Link::Lost;
+        self.act(|exchange, actions| {
+            exchange.shut(id, actions);
+            exchange.give_up_answers(id, actions);
+        });
+    }
+
     fn follow(&mut self) {
         let (slots, seats) = (self.slots.clone(), self.seats.clone());
         self.act(|exchange, actions| exchange.follow(slots, seats, actions));
     }
 
-    fn take(&mut self, from: Seat, parcel: Parcel) {
+    fn take(&mut self, from: Seat, parcels: Vec<Parcel>) {
         self.act(|exchange, actions| {
-            exchange.take(from.id, vec![parcel], actions).expect("nothing is wrong")
+            exchange.take(from.id, parcels, actions).expect("nothing is wrong");
         });
-    }
-
-    /// Does what the exchange wants, as the master does it: what follows from it comes after all of it.
-    fn act(&mut self, act: impl FnOnce(&mut Exchange, &mut Vec<Action>)) {
-        let mut actions = Vec::new();
-        act(&mut self.exchange, &mut actions);
-        let mut confirmations = Vec::new();
-        while !actions.is_empty() {
-            let mut next = Vec::new();
-            for action in actions {
-                match action {
-                    Action::Confirm { .. } => confirmations.push(action),
-                    other => self.apply(other, &mut next),
-                }
-            }
-            if next.is_empty() && !confirmations.is_empty() {
-                let Action::Confirm { to, number } = confirmations.remove(0) else { unreachable!() };
-                self.exchange.confirm(to, number, &mut next);
-            }
-            actions = next;
-        }
-    }
-
-    fn apply(&mut self, action: Action, next: &mut Vec<Action>) {
-        match action {
-            Action::Deliver { to, parcel } => {
-                let parted = |seat: &Seat| seat.id == to && seat.standing == Standing::Parted;
-                let is_answer = parcel.kind() == Kind::Reply;
-                assert!(is_answer || !self.seats.iter().any(parted), "{to:?} gets something new");
-                let process = self.processes.get_mut(&to).expect("nothing is delivered to one that is gone");
-                if process.link != Link::Open {
-                    self.take_back(to, next);
-                    self.exchange.returned(to, &parcel, next);
-                } else if process.stopped && process.waiting.len() < MOST_WAITING {
-                    process.waiting.push(parcel);
-                } else if process.stopped {
-                    self.exchange.undelivered(to, &parcel, next);
-                } else {
-                    self.arrive(to, &parcel);
-                }
-            }
-            Action::Kill { id } => self.take_back(id, next),
-            Action::AwaitRoom { id } => {
-                self.processes.get_mut(&id).expect("it is there").room_awaited = true;
-            }
-            Action::Send { to, frame } => {
-                // The master knows that it has no link to one that is gone.
-                let Some(process) = self.processes.get_mut(&to) else { return };
-                match frame.kind() {
-                    Kind::Receipt => {
-                        let is_for_one = process.receipts.remove(&frame.number()).expect("it is awaited");
-                        let receipt: Receipt =
-                            codec::decode("a receipt", frame.payload()).expect("it is one");
-                        // A try that was refused is no sent message.
-                        let is_refused = is_for_one && receipt.queued == 0 && receipt.nobody.is_none();
-                        self.expected -= u64::from(is_refused);
-                    }
-                    Kind::Refusal => self.close(to, frame.number(), End::Refused),
-                    Kind::Cancel => {
-                        let asker = frame.route().from;
-                        process.asked.retain(|asked| *asked != (asker, frame.number()));
-                        process.cancelled.push((asker, frame.number()));
-                    }
-                    kind => assert_eq!(kind, Kind::Room),
-                }
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-
-    /// Its end is known: what waits for it goes elsewhere.
-    fn take_back(&mut self, of: ChildId, next: &mut Vec<Action>) {
-        let process = self.processes.get_mut(&of).expect("it is there");
-        process.link = Link::KnownShut;
-        let left = std::mem::take(&mut process.waiting);
-        self.late.extend(left.iter().filter(|it| it.kind() == Kind::Message).flat_map(numbers));
-        self.exchange.take_back(of, &left, next);
-    }
-
-    fn arrive(&mut self, to: ChildId, parcel: &Parcel) {
-        self.arrived += parcel.count();
-        let process = self.processes.get_mut(&to).expect("it is there");
-        let from = parcel.route().from;
-        match parcel.kind() {
-            Kind::Message => {
-                for number in numbers(parcel) {
-                    let key = || (number / MESSAGES, parcel.topic().to_owned());
-                    let last = process.heard.entry(key()).or_default();
-                    let is_late = self.late.contains(&number);
-                    assert!(is_late || number > *last, "{number} of {from:?} comes after {last}");
-                    *last = number.max(*last);
-                    if matches!(parcel.route().to.form, Form::Agent | Form::Worker) {
-                        let last = process.heard_in_slot.entry(key()).or_default();
-                        assert!(number > *last, "{number} of {from:?} comes after {last} for the slot");
-                        *last = number;
-                    }
-                }
-            }
-            Kind::Ask if process.cancelled.contains(&(from, number_of(parcel))) => {}
-            Kind::Ask => process.asked.push((from, number_of(parcel))),
-            Kind::Reply => self.close(to, number_of(parcel), End::Answered),
-            kind => panic!("{kind:?}"),
-        }
-    }
-
-    /// A question of a process has ended.
-    fn close(&mut self, asker: ChildId, number: u64, end: End) {
-        let open = &mut self.processes.get_mut(&asker).expect("it is there").open;
-        let place = open.iter().position(|open| *open == number).expect("it waits for this");
-        open.swap_remove(place);
-        self.end(asker, number, end);
-    }
-
-    fn end(&mut self, asker: ChildId, number: u64, end: End) {
-        self.ends.get_mut(&(asker, number)).expect("it has asked that").push(end);
     }
 
     fn arrived_and_dropped(&self) -> u64 {
@@ -333,9 +223,9 @@ impl World {
         for topic in self.exchange.topics().iter().filter(|topic| topic.name == "questions") {
             assert_eq!(topic.relayed + topic.dropped, topic.sent);
         }
-        let Exchange { backlogs, calls, receipts, crowded, traffic, .. } = &self.exchange;
+        let Exchange { backlogs, calls, receipts, waiting, traffic, .. } = &self.exchange;
         assert_eq!(
-            (backlogs.len(), calls.sizes(), receipts.len(), crowded.len(), traffic.peers()),
+            (backlogs.len(), calls.sizes(), receipts.len(), waiting.len(), traffic.peers()),
             (0, (0, 0), 0, 0, 0)
         );
     }
@@ -345,7 +235,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_happens_questions_end_once_order_is_kept_and_nothing_is_left(steps in steps()) {
+    fn whatever_happens_questions_end_once_order_is_kept_who_waits_is_told_and_nothing_is_left(steps in steps()) {
         let mut world = World::new();
         for step in steps {
             world.step(step);

@@ -94,7 +94,7 @@ mod tests {
             panic!("{actions:?}")
         };
         assert_eq!((receipt.queued, &receipt.full[..]), (1, &[101][..]));
-        assert!(exchange.crowded.is_empty(), "nobody outside waits for room");
+        assert_eq!(exchange.waiting.len(), 0, "nobody outside waits for room");
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! What became of messages whose senders want to know: collected until all is known, and told. Pure.
 
 use super::outside::OUTSIDE;
-use super::seats::any_of;
 use super::{Exchange, Ticket, ticket_of};
 use crate::bus::codec;
+use crate::bus::control::Receipt;
 use crate::bus::frame::{Frame, Kind};
 use crate::bus::parcel::Parcel;
 use crate::bus::peer::{Address, Form};
@@ -20,13 +20,32 @@ impl Exchange {
     /// as lost otherwise. Returns whether the sender is told.
     pub(super) fn write_off(&mut self, to: ChildId, parcel: &Parcel) -> bool {
         let is_told = is_for_one(parcel) && self.ticket_of_open(parcel).is_some();
+        let (topic, count) = (parcel.topic(), parcel.count());
+        self.traffic.returned(to, topic, count, parcel.wire_length());
         if is_told {
-            self.traffic.returned(to, parcel.topic(), parcel.count(), parcel.wire_length());
-            self.traffic.unsent(parcel.topic(), parcel.count());
+            self.traffic.unsent(topic, count);
         } else {
-            self.traffic.dropped(Some(to), parcel.topic(), parcel.count());
+            self.traffic.dropped(Some(to), topic, count);
         }
         is_told
+    }
+
+    /// A message has no place at `missed`, a process or an empty slot: it counts as nothing, if its sender is told that it was
+    /// not taken, and as lost otherwise.
+    pub(super) fn turn_away(
+        &mut self,
+        sender: ChildId,
+        missed: Address,
+        parcel: &Parcel,
+        receipt: &mut Receipt,
+    ) {
+        let (ticket, topic, count) = (ticket_of(sender, parcel), parcel.topic(), parcel.count());
+        if ticket.is_some() && is_for_one(parcel) {
+            self.traffic.unsent(topic, count);
+        } else {
+            self.traffic.dropped(self.seats.holder(missed.pid), topic, count);
+        }
+        self.waiting.await_place(ticket, missed, parcel, receipt);
     }
 
     /// The ticket of a message whose receipt is still open.
@@ -37,31 +56,16 @@ impl Exchange {
         self.receipts.contains_key(&ticket).then_some(ticket)
     }
 
-    /// A message did not get to a process: its sender, if it wants to know, is told when there is room.
+    /// A message did not get to a process: its sender, if it wants to know, tries again when that has changed.
     pub(super) fn note_missed(&mut self, to: ChildId, parcel: &Parcel, actions: &mut Vec<Action>) {
-        let Some(ticket) = self.ticket_of_open(parcel) else { return };
-        let sender = ticket.0;
-        let Some(receipt) = self.receipts.get_mut(&ticket) else { return };
+        let ticket = self.ticket_of_open(parcel);
+        let Some(receipt) = ticket.and_then(|ticket| self.receipts.get_mut(&ticket)) else { return };
         receipt.queued = receipt.queued.saturating_sub(1);
-        let Some(address) = self.seats.address(to) else {
-            // It is gone by now: who tries again meets the successor.
-            if sender != OUTSIDE {
-                actions.push(Action::Send { to: sender, frame: Frame::new(Kind::Room, 0, vec![]) });
-            }
-            return;
-        };
-        receipt.full.push(address.pid);
-        if sender == OUTSIDE {
-            return;
-        }
-        self.crowded.entry(address).or_default().insert(sender);
-        let to = parcel.route().to;
-        if matches!(to.form, Form::Any | Form::Next) {
-            // Any other will do, be it one that comes.
-            let to_come = self.seats.has_group(to.group).then(|| any_of(to.group));
-            for place in self.seats.full_of(to.group).chain(to_come) {
-                self.crowded.entry(place).or_default().insert(sender);
-            }
+        let missed = self.seats.address(to).unwrap_or(parcel.route().to);
+        self.waiting.await_place(ticket, missed, parcel, receipt);
+        if !self.seats.is_reachable(to) {
+            // Nothing changes there any more, and who tries again meets another.
+            self.rouse(missed, actions);
         }
     }
 

@@ -48,6 +48,8 @@ pub(super) enum Goal {
 pub(super) struct Change {
     pub(super) gone: Vec<(ChildId, Address)>,
     pub(super) come: Vec<Seat>,
+    /// Those of which anything has changed: whoever is gone, is new, or stands otherwise than before.
+    pub(super) moved: Vec<Address>,
     /// Slots that are no more.
     pub(super) closed: Vec<Address>,
 }
@@ -55,6 +57,11 @@ pub(super) struct Change {
 /// Where mail for any of a group waits while the group is empty.
 pub(super) fn any_of(group: u8) -> Address {
     Address { group, ..Address::to(Form::Any) }
+}
+
+/// Of the seats that are not the same among `others`, the addresses.
+fn differing<'a>(seats: &'a [Seat], others: &'a [Seat]) -> impl Iterator<Item = Address> + 'a {
+    seats.iter().filter(|seat| !others.contains(seat)).map(|seat| seat.address)
 }
 
 /// Who is where.
@@ -92,6 +99,7 @@ impl Seats {
         let change = Change {
             gone: gone.map(|seat| (seat.id, seat.address)).collect(),
             come: seats.iter().filter(|seat| !known.contains(&seat.id)).copied().collect(),
+            moved: differing(&self.seats, &seats).chain(differing(&seats, &self.seats)).collect(),
             closed: self.slots.iter().filter(|slot| !slots.contains(slot)).copied().collect(),
         };
         self.by_id = seats.iter().map(|seat| (seat.id, seat.address)).collect();
@@ -120,11 +128,11 @@ impl Seats {
         self.by_id.get(&id).copied()
     }
 
-    /// Nothing gets to this process any more.
-    pub(super) fn shut(&mut self, id: ChildId) {
-        if self.by_id.contains_key(&id) && self.shut.insert(id) {
-            self.find_vacant();
-        }
+    /// Nothing gets to this process any more; its address, when that is new.
+    pub(super) fn shut(&mut self, id: ChildId) -> Option<Address> {
+        let address = self.address(id).filter(|_| self.shut.insert(id))?;
+        self.find_vacant();
+        Some(address)
     }
 
     /// Too much waits for this process; whether that is new.
@@ -136,12 +144,6 @@ impl Seats {
         self.full.remove(&id);
     }
 
-    /// Those of a group for whom too much waits.
-    pub(super) fn full_of(&self, group: u8) -> impl Iterator<Item = Address> {
-        let addresses = self.full.iter().filter_map(|id| self.address(*id));
-        addresses.filter(move |address| address.form == Form::Worker && address.group == group)
-    }
-
     /// Whether mail for its slot went elsewhere while it could get more.
     pub(super) fn is_superseded(&self, id: ChildId) -> bool {
         self.superseded.contains(&id)
@@ -150,6 +152,11 @@ impl Seats {
     /// Those to whom something new can be sent.
     fn reachable(&self) -> impl Iterator<Item = &Seat> {
         self.seats.iter().filter(|seat| seat.standing != Standing::Parted && !self.shut.contains(&seat.id))
+    }
+
+    /// Whether something new can be sent to this process.
+    pub(super) fn is_reachable(&self, id: ChildId) -> bool {
+        self.reachable().any(|seat| seat.id == id)
     }
 
     /// The process with this id of the kernel's.

@@ -5,10 +5,12 @@ mod allocations;
 mod empty_slots;
 mod questions;
 mod undelivered;
+mod waiting;
 
 use super::*;
+use crate::bus::codec;
 use crate::bus::decoder::Decoder;
-use crate::bus::frame::MAX_LENGTH;
+use crate::bus::frame::{Frame, MAX_LENGTH};
 use crate::bus::head::Route;
 use crate::bus::peer::Form;
 
@@ -148,6 +150,11 @@ impl World {
 
     fn undelivered(&mut self, to: u64, parcel: Parcel) -> Vec<String> {
         self.with(|exchange, actions| exchange.undelivered(ChildId(to), &parcel, actions))
+    }
+
+    /// It met the link of one that is at its end.
+    fn returned(&mut self, of: u64, parcel: Parcel) -> Vec<String> {
+        self.with(|exchange, actions| _ = exchange.take_back(ChildId(of), &[parcel], actions))
     }
 
     fn confirm(&mut self, sender: Seat, number: u64) -> Vec<String> {

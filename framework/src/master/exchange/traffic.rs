@@ -54,18 +54,11 @@ impl Traffic {
     /// They were not passed on: to this process, or because there is none.
     pub(super) fn dropped(&mut self, to: Option<ChildId>, topic: &str, count: u64) {
         self.dropped += count;
-        if let Some(to) = to {
-            if let Some(peer) = self.line(to) {
-                peer.dropped += count;
-                peer.relayed = peer.relayed.saturating_sub(count);
-            }
-            self.relayed = self.relayed.saturating_sub(count);
+        if let Some(peer) = to.and_then(|to| self.line(to)) {
+            peer.dropped += count;
         }
         if !topic.is_empty() {
-            let relayed = if to.is_some() { count } else { 0 };
-            let topic = self.topic(topic);
-            topic.dropped += count;
-            topic.relayed = topic.relayed.saturating_sub(relayed);
+            self.topic(topic).dropped += count;
         }
     }
 
@@ -75,12 +68,14 @@ impl Traffic {
         topic.sent = topic.sent.saturating_sub(count);
     }
 
-    /// They were passed on in vain, and wait for another.
+    /// They were passed on to this process in vain.
     pub(super) fn returned(&mut self, to: ChildId, topic: &str, count: u64, bytes: usize) {
         self.relayed = self.relayed.saturating_sub(count);
-        let topic = self.topic(topic);
-        topic.relayed = topic.relayed.saturating_sub(count);
-        topic.bytes = topic.bytes.saturating_sub(bytes as u64);
+        if !topic.is_empty() {
+            let topic = self.topic(topic);
+            topic.relayed = topic.relayed.saturating_sub(count);
+            topic.bytes = topic.bytes.saturating_sub(bytes as u64);
+        }
         if let Some(peer) = self.line(to) {
             peer.relayed = peer.relayed.saturating_sub(count);
             peer.bytes = peer.bytes.saturating_sub(bytes as u64);
@@ -158,8 +153,8 @@ mod tests {
         traffic.returned(id, "words", 5, 500);
         traffic.dropped(Some(id), "words", 2);
         let past = traffic.past(slot);
-        assert_eq!((past.relayed, past.dropped, past.bytes), (3, 2, 500));
-        assert_eq!(traffic.totals(), (3, 2));
+        assert_eq!((past.relayed, past.dropped, past.bytes), (5, 2, 500));
+        assert_eq!(traffic.totals(), (5, 2));
         (0..100).for_each(|id| {
             traffic.delivered(&[ChildId(id)], "words", 1, 1);
             traffic.leave(ChildId(id), slot);

@@ -2,8 +2,14 @@
 
 use super::steps::Step;
 use super::*;
+use crate::bus::frame::Frame;
 
 const TOPICS: [&str; 2] = ["words", "orders"];
+
+/// The same frame with so many bytes more.
+fn sized(frame: Frame, size: usize) -> Frame {
+    Frame::about(frame.kind(), frame.topic(), frame.number(), &vec![7; size]).on(frame.route())
+}
 
 impl World {
     fn address(&self, to: usize) -> Address {
@@ -22,13 +28,10 @@ impl World {
 
     /// For how many a message counts, delivered or not.
     fn receivers(&self, to: Address, from: Seat) -> u64 {
-        let is_shut = |seat: &&Seat| self.processes[&seat.id].link == Link::KnownShut;
-        let reachable = || {
-            self.seats.iter().filter(|seat| seat.standing != Standing::Parted).filter(|seat| !is_shut(seat))
-        };
-        let here = |wanted: &dyn Fn(&Seat) -> bool| reachable().filter(|seat| wanted(seat)).count() as u64;
+        let here =
+            |wanted: &dyn Fn(&Seat) -> bool| self.reachable().filter(|seat| wanted(seat)).count() as u64;
         let vacant = |wanted: &dyn Fn(&Address) -> bool| {
-            let is_vacant = |slot: &&Address| reachable().all(|seat| seat.address.slot() != **slot);
+            let is_vacant = |slot: &&Address| self.reachable().all(|seat| seat.address.slot() != **slot);
             self.slots.iter().filter(|slot| wanted(slot)).filter(is_vacant).count() as u64
         };
         let of_group = |address: &Address| (address.form, address.group) == (Form::Worker, to.group);
@@ -43,35 +46,41 @@ impl World {
     /// What is sent without being asked for.
     pub(super) fn send(&mut self, step: Step) {
         match step {
-            Step::Send { from, to, topic, receipt } => {
-                let (Some(from), to) = (self.pick(from), self.address(to)) else { return };
+            Step::Send { from, to, topic, size, attachments, receipt } => {
+                let (Some(from), to) = (self.speaker(from), self.address(to)) else { return };
                 let number = from.id.0 * MESSAGES + self.next_number(from.id);
-                let frame = frame(Kind::Message, from, to, TOPICS[topic], number);
+                let frame = sized(frame(Kind::Message, from, to, TOPICS[topic], number), size);
+                let frame = frame.with_descriptors(vec![Arc::clone(&self.attachment); attachments]);
                 self.expected += self.receivers(to, from);
                 let frame = if receipt { frame.with_receipt() } else { frame };
                 if receipt {
-                    let is_for_one = !matches!(to.form, Form::Everyone | Form::Others | Form::Group);
-                    let process = self.processes.get_mut(&from.id).expect("it is there");
-                    process.receipts.insert(number, is_for_one);
+                    let made = Try { to, length: frame.wire_length(), attachments, roused: false };
+                    self.processes.get_mut(&from.id).expect("it is there").tries.insert(number, made);
                 }
-                self.take(from, Parcel::Frame(frame));
+                self.take(from, vec![Parcel::Frame(frame)]);
                 let process = &self.processes[&from.id];
-                assert!(process.receipts.is_empty(), "each receipt comes at once: {process:?}");
+                assert!(process.tries.is_empty(), "each receipt comes at once: {process:?}");
             }
             Step::SendRun { from, to, topic, count } => {
-                let (Some(from), to) = (self.pick(from), self.address(to)) else { return };
+                let (Some(from), to) = (self.speaker(from), self.address(to)) else { return };
                 let first = from.id.0 * MESSAGES + self.next_number(from.id);
                 self.processes.get_mut(&from.id).expect("it is there").last_number += count - 1;
                 self.expected += count * self.receivers(to, from);
-                self.take(from, run(from, to, TOPICS[topic], first..first + count));
+                self.take(from, vec![run(from, to, TOPICS[topic], first..first + count)]);
             }
-            Step::Ask { from, to } => {
-                let (Some(from), to) = (self.pick(from), self.address(to)) else { return };
+            Step::Ask { from, to, size, in_vain } => {
+                let (Some(from), to) = (self.speaker(from), self.address(to)) else { return };
                 let number = self.next_number(from.id);
                 self.expected += 1;
                 self.ends.insert((from.id, number), Vec::new());
                 self.processes.get_mut(&from.id).expect("it is there").open.push(number);
-                self.take(from, Parcel::Frame(frame(Kind::Ask, from, to, "questions", number)));
+                let question = sized(frame(Kind::Ask, from, to, "questions", number), size);
+                let cancel = in_vain.then(|| frame(Kind::Cancel, from, Address::default(), "", number));
+                self.take(from, [question].into_iter().chain(cancel).map(Parcel::Frame).collect());
+                // It may have been refused before it was cancelled.
+                if in_vain && self.processes[&from.id].open.contains(&number) {
+                    self.close(from.id, number, End::Cancelled);
+                }
             }
             step => self.respond(step),
         }
@@ -81,7 +90,7 @@ impl World {
     fn respond(&mut self, step: Step) {
         match step {
             Step::Answer { by, which } => {
-                let Some(by) = self.pick(by) else { return };
+                let Some(by) = self.speaker(by) else { return };
                 let process = self.processes.get_mut(&by.id).expect("it is there");
                 if process.asked.is_empty() || process.stopped {
                     return;
@@ -93,12 +102,12 @@ impl World {
                     // What waits for one that is at its end goes back then.
                     self.processes[&seat.id].link == Link::Open
                 });
-                self.take(by, reply(by, asker, number));
+                self.take(by, vec![reply(by, asker, number)]);
                 let after = self.arrived_and_dropped();
                 assert!(!is_open || after == before + 1, "an answer that is awaited arrives");
             }
             Step::Invent { by, to, number } => {
-                let (Some(by), Some(to)) = (self.pick(by), self.pick(to)) else { return };
+                let (Some(by), Some(to)) = (self.speaker(by), self.pick(to)) else { return };
                 let process = &self.processes[&by.id];
                 let waits = |it: &Parcel| {
                     it.kind() == Kind::Ask && (it.route().from, number_of(it)) == (to.address, number)
@@ -107,11 +116,11 @@ impl World {
                     process.asked.contains(&(to.address, number)) || process.waiting.iter().any(waits);
                 // What came back from one that is shut counts as asked until its end is known.
                 if !was_asked && process.link == Link::Open {
-                    self.take(by, reply(by, to.address, number));
+                    self.take(by, vec![reply(by, to.address, number)]);
                 }
             }
             Step::Cancel { by, which } => {
-                let Some(by) = self.pick(by) else { return };
+                let Some(by) = self.speaker(by) else { return };
                 let process = self.processes.get_mut(&by.id).expect("it is there");
                 // The answer may be among what waits for one that is stopped.
                 if process.open.is_empty() || process.stopped {
@@ -119,7 +128,7 @@ impl World {
                 }
                 let number = process.open.swap_remove(which % process.open.len());
                 self.end(by.id, number, End::Cancelled);
-                self.take(by, Parcel::Frame(frame(Kind::Cancel, by, Address::default(), "", number)));
+                self.take(by, vec![Parcel::Frame(frame(Kind::Cancel, by, Address::default(), "", number))]);
             }
             _ => {}
         }

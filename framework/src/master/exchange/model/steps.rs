@@ -15,6 +15,8 @@ pub(super) enum Step {
         from: usize,
         to: usize,
         topic: usize,
+        size: usize,
+        attachments: usize,
         receipt: bool,
     },
     SendRun {
@@ -23,9 +25,12 @@ pub(super) enum Step {
         topic: usize,
         count: u64,
     },
+    /// Perhaps cancelled in the same breath.
     Ask {
         from: usize,
         to: usize,
+        size: usize,
+        in_vain: bool,
     },
     Answer {
         by: usize,
@@ -46,29 +51,41 @@ pub(super) enum Step {
     Continue(usize),
     /// Its link is closed, of which the master hears later.
     Shut(usize),
+    /// Its link is closed, and the master hears it.
+    LoseLink(usize),
+    /// It has what was attached in its hands, and says so.
+    Unload(usize),
 }
 
 pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let (who, which) = (0usize..8, 0usize..16);
     let to = 0usize..15;
     let topic = 0usize..2;
+    let size = prop::sample::select(vec![1, 200, 450]);
+    let attachments = prop::sample::select(vec![0, 0, 0, 1, 16]);
     let step = prop_oneof![
         3 => (0..SLOTS).prop_map(Step::Join),
         2 => who.clone().prop_map(Step::Leave),
         2 => (who.clone(), 0usize..4).prop_map(|(who, standing)| Step::Stand(who, standing)),
         1 => (0..SLOTS).prop_map(Step::Close),
         1 => (0..SLOTS).prop_map(Step::Open),
-        6 => (who.clone(), to.clone(), topic.clone(), any::<bool>())
-            .prop_map(|(from, to, topic, receipt)| Step::Send { from, to, topic, receipt }),
+        8 => (who.clone(), to.clone(), topic.clone(), size.clone(), attachments, any::<bool>()).prop_map(
+            |(from, to, topic, size, attachments, receipt)| {
+                Step::Send { from, to, topic, size, attachments, receipt }
+            }
+        ),
         3 => (who.clone(), to.clone(), topic, 1u64..5)
             .prop_map(|(from, to, topic, count)| Step::SendRun { from, to, topic, count }),
-        6 => (who.clone(), to).prop_map(|(from, to)| Step::Ask { from, to }),
+        6 => (who.clone(), to, size, prop::bool::weighted(0.2))
+            .prop_map(|(from, to, size, in_vain)| Step::Ask { from, to, size, in_vain }),
         5 => (who.clone(), which.clone()).prop_map(|(by, which)| Step::Answer { by, which }),
         1 => (who.clone(), 0usize..8, 0u64..10).prop_map(|(by, to, number)| Step::Invent { by, to, number }),
         2 => (who.clone(), which).prop_map(|(by, which)| Step::Cancel { by, which }),
-        1 => who.clone().prop_map(Step::Stop),
+        2 => who.clone().prop_map(Step::Stop),
         2 => who.clone().prop_map(Step::Continue),
-        1 => who.prop_map(Step::Shut),
+        1 => who.clone().prop_map(Step::Shut),
+        1 => who.clone().prop_map(Step::LoseLink),
+        2 => who.prop_map(Step::Unload),
     ];
     prop::collection::vec(step, 1..150)
 }

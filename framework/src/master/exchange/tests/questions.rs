@@ -121,3 +121,35 @@ fn one_that_has_taken_leave_gets_answers_and_nothing_new() {
     let come = world.join(seat(9, worker(WEB, 0), 109, Standing::Ready));
     assert_eq!(come, ["9 gets Message [1]", "9 gets Message [3]"]);
 }
+
+#[test]
+fn a_question_that_is_cancelled_goes_to_nobody_else() {
+    let mut world = World::new();
+    let next = Address { group: WEB, ..Address::to(Form::Next) };
+    let question = || Parcel::Frame(frame(Kind::Ask, AGENT, next, "orders", 7));
+    assert_eq!(world.take(AGENT, question()), ["2 gets Ask [7]"]);
+    // What it did not fit is told behind all that came with it.
+    assert_eq!(world.cancel(AGENT, 7), ["2 hears Cancel 7"]);
+    assert_eq!(world.undelivered(2, question()), ["await room at 2"]);
+    // Another has the same number by now.
+    assert_eq!(world.take(AGENT, question()), ["3 gets Ask [7]"]);
+    assert!(world.undelivered(2, question()).is_empty());
+    assert_eq!(world.take(web(1), reply(web(1), AGENT.address, 7)), ["1 gets Reply [7]"]);
+}
+
+#[test]
+fn a_question_that_meets_a_closed_link_ends_at_once_and_once() {
+    let mut world = World::new();
+    let question = |number| Parcel::Frame(frame(Kind::Ask, AGENT, worker(WEB, 0), "orders", number));
+    for number in [7, 8, 9] {
+        world.take(AGENT, question(number));
+    }
+    world.cancel(AGENT, 9);
+    assert_eq!(world.returned(2, question(8)), ["1 hears Gone of 8"]);
+    assert!(world.returned(2, question(9)).is_empty());
+    // What it had read before it may have answered.
+    assert_eq!(world.take(web(0), reply(web(0), AGENT.address, 7)), ["1 gets Reply [7]"]);
+    assert!(world.take(web(0), reply(web(0), AGENT.address, 8)).is_empty());
+    assert!(world.leave(2).is_empty());
+    assert_eq!(world.topic("orders"), (3, 1, 2));
+}
