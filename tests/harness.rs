@@ -232,6 +232,13 @@ pub(crate) fn log_lines(site: &Site, name: &str, word: &str) -> Vec<String> {
     lines
 }
 
+/// The same when there are so many at least: a line is in its file a moment after what it tells of.
+pub(crate) fn logged(site: &Site, name: &str, word: &str, count: usize) -> Vec<String> {
+    eventually(&format!("{count} × `{word}` in {name}"), || {
+        Some(log_lines(site, name, word)).filter(|lines| lines.len() >= count)
+    })
+}
+
 /// What the probe's agent has heard of the cluster, as it wrote it down.
 pub(crate) fn events(cluster: &Cluster) -> Vec<ClusterEvent> {
     let lines = log_lines(cluster.site(), "agent.log", "heard of ");

@@ -9,7 +9,7 @@ use hatchery::testing::{Cluster, eventually, is_running, send_signal};
 use hatchery::{ClusterEvent, Ending, Reason};
 use rustix::process::Signal;
 
-use crate::harness::{FAST, events, kill, log_lines, pass, pids, processes_in, site};
+use crate::harness::{FAST, events, kill, log_lines, logged, pass, pids, processes_in, site};
 
 /// Silence is noticed after a second.
 const IMPATIENT: &[&str] = &["--set", "cluster.heartbeat_timeout=1s"];
@@ -29,7 +29,7 @@ fn a_stopped_worker_is_replaced_and_the_others_serve_on() {
     assert_eq!(after.workers[0].process.last_exit.as_ref().unwrap().reason, Reason::Hung);
     assert_eq!(pids(&after)[2], before[2]);
     assert!(!is_running(before[1]));
-    assert_eq!(log_lines(cluster.site(), "master.log", "web.0 is hung").len(), 1);
+    assert_eq!(logged(cluster.site(), "master.log", "web.0 is hung", 1).len(), 1);
     assert_eq!(cluster.get("/").body, "hi");
 }
 
@@ -123,7 +123,7 @@ fn a_worker_that_starts_once_and_never_again_is_given_up_slowly_while_another_se
     assert!(status.groups[0].gave_up);
     assert_eq!(status.state, ClusterState::Degraded);
     assert_eq!(status.workers[1].process.pid, Some(survivor));
-    assert_eq!(log_lines(cluster.site(), "error.log", "gave up on web").len(), 1);
+    assert_eq!(logged(cluster.site(), "error.log", "gave up on web", 1).len(), 1);
     let _ = cluster.wait_for("it is tried on", |now| {
         now.workers[0].process.restarts > status.workers[0].process.restarts + 1
     });

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::asks::micros;
-use crate::harness::{FAST, kill, post_json};
+use crate::harness::{FAST, kill, logged, post_json};
 
 /// A running cluster of processes that talk.
 pub(crate) fn talkers(options: &[&str]) -> Cluster {
@@ -336,8 +336,7 @@ fn what_waits_for_a_process_that_is_killed_goes_on_to_others_and_the_rest_is_cou
     let expected: Vec<String> = (0..50).map(|number| format!("for the slot {number}")).collect();
     assert_eq!(of(&notes, "for the slot"), expected);
     assert_eq!(topic(&cluster.status(), "words").dropped, 20);
-    let log = fs::read_to_string(cluster.site().dir().join("logs/master.log")).unwrap();
-    assert!(log.contains("20 messages for web.1 were lost with it"), "{log}");
+    logged(cluster.site(), "master.log", "20 messages for web.1 were lost with it", 1);
 }
 
 #[test]

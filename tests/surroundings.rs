@@ -7,7 +7,7 @@ use hatchery::testing::{Cluster, Site, eventually};
 use rustix::process::Signal;
 
 use crate::harness::{
-    FAST, Running, cluster, json, log_lines, pids, probe, site, stderr, stdout, zombies_of,
+    FAST, Running, cluster, json, log_lines, logged, pids, probe, site, stderr, stdout, zombies_of,
 };
 
 const START: [&str; 5] = ["start", "--listen", "127.0.0.1:0", "--workers", "1"];
@@ -167,5 +167,5 @@ fn a_limit_of_open_files_that_is_too_low_is_raised_or_told_at_the_start() {
     }
     let cluster = Cluster::start_by(by(&["prlimit", "--nofile=30:1024"], &site), site);
     assert_eq!(cluster.get("/").code, 200);
-    assert_eq!(log_lines(cluster.site(), "master.log", "the limit of open files was 30").len(), 1);
+    assert_eq!(logged(cluster.site(), "master.log", "the limit of open files was 30", 1).len(), 1);
 }

@@ -8,7 +8,7 @@ use rcgen::date_time_ymd;
 
 use super::client::{Issued, Secure, replace};
 use super::{Authority, NAME, command, listener, open, secured, start};
-use crate::harness::{Running, kill, log_lines, stderr};
+use crate::harness::{Running, kill, log_lines, logged, stderr};
 use crate::load::{Load, Mode, Report};
 
 fn expired(authority: &Authority) -> Issued {
@@ -78,7 +78,7 @@ fn a_bad_certificate_is_refused_and_the_old_one_stays() {
         let said = |status: &Status| refused(status).is_some_and(|refused| refused.starts_with(complaint));
         let _ = cluster.wait_for("it is refused", said);
         assert_eq!(open(&cluster, &authority.any_version()).certificate(), old);
-        assert_eq!(log_lines(cluster.site(), "master.log", complaint).len(), 1);
+        assert_eq!(logged(cluster.site(), "master.log", complaint, 1).len(), 1);
     }
     // The next agent does not know better, and goes on with what the last one has left.
     let agent = cluster.status().agent.process.pid.unwrap();
@@ -143,7 +143,7 @@ fn an_expired_certificate_is_served_with_a_warning() {
     let expired = expired(&authority);
     expired.put(&site, "shop");
     let cluster = Cluster::start_by(command(&site), site);
-    assert_eq!(log_lines(cluster.site(), "agent.log", "EXPIRED").len(), 1);
+    assert_eq!(logged(cluster.site(), "agent.log", "EXPIRED", 1).len(), 1);
     let refused = Secure::open(cluster.address(), &authority.any_version(), NAME).map(|_| ()).unwrap_err();
     assert!(refused.to_string().contains("expired"), "{refused}");
 }
