@@ -159,16 +159,21 @@ fn a_watchdog_that_is_meant_for_another_process_is_not_fed() {
 
 #[test]
 fn a_start_that_fails_is_told_with_its_reason_and_never_as_ready() {
-    for (config, reason) in [
-        ("worker = 'error'", "the start failed after 3 attempts: web."),
-        ("small = 300", "config/default.toml:1:9: small: "),
-        ("greting = 'x'", "config/default.toml:1:1: unknown key `greting`"),
-        ("[http]\nlisten = ['unix:']", "config/default.toml:2:11: http.listen[0]: cannot listen on unix:: "),
+    let anywhere = &["--listen", "127.0.0.1:0"][..];
+    for (config, options, reason) in [
+        ("worker = 'error'", anywhere, "the start failed after 3 attempts: web."),
+        ("small = 300", anywhere, "config/default.toml:1:9: small: "),
+        ("greting = 'x'", anywhere, "config/default.toml:1:1: unknown key `greting`"),
+        (
+            "[http]\nlisten = ['unix:']",
+            &[],
+            "config/default.toml:2:11: http.listen[0]: cannot listen on unix:: ",
+        ),
     ] {
         let site = site(config);
         let mut ear = Ear::at_path(&site);
         let mut command = site.command(&["start", "--workers", "1"]);
-        command.env("NOTIFY_SOCKET", &ear.name);
+        command.args(options).env("NOTIFY_SOCKET", &ear.name);
         let _master = Running(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
         ear.until(&format!("STATUS=failed: {reason}"));
         assert!(!ear.has_heard("READY"), "{:?}", ear.heard);
