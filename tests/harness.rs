@@ -1,7 +1,7 @@
 //! What several test files need: the probe app, and looking at processes from outside.
 
 use std::fs;
-use std::io::{BufReader, Write as _};
+use std::io::{self, BufReader, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -125,6 +125,16 @@ pub(crate) fn get(address: &str, path: &str) -> Answer {
 
 pub(crate) fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+/// What comes of a call that the kernel ends when the test itself is stopped and goes on.
+pub(crate) fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
 }
 
 /// The pids of agent and workers, in this order.

@@ -5,10 +5,10 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use hatchery::testing::{PATIENCE, Site, send_signal};
+use hatchery::testing::{PATIENCE, Site, eventually, send_signal};
 use rustix::process::Signal;
 
-use crate::harness::{FAST, Running, kill, missing, probe, processes_in, site, stderr};
+use crate::harness::{FAST, Running, kill, missing, probe, processes_in, site, stderr, uninterrupted};
 
 /// Listens where `NOTIFY_SOCKET` leads.
 struct Ear {
@@ -34,7 +34,7 @@ impl Ear {
     fn message(&mut self, patience: Duration) -> Option<String> {
         self.socket.set_read_timeout(Some(patience)).unwrap();
         let mut bytes = [0; 4096];
-        let length = self.socket.recv(&mut bytes).ok()?;
+        let length = uninterrupted(|| self.socket.recv(&mut bytes)).ok()?;
         let message = String::from_utf8(bytes[..length].to_vec()).unwrap();
         self.heard.extend(message.lines().map(str::to_owned));
         Some(message)
@@ -130,16 +130,19 @@ fn the_watchdog_is_fed_by_the_loop_alone() {
     let mut ear = Ear::at_path(&site);
     let master = ear.start(&site, &[("WATCHDOG_USEC", "200000")]);
     ear.until("READY=1");
-    let mut gaps: Vec<Duration> = (0..9)
-        .map(|_| {
-            let began = Instant::now();
-            ear.until("WATCHDOG=1");
-            began.elapsed()
-        })
-        .collect();
-    gaps.sort();
-    // The middle one: a busy machine may delay a few.
-    assert!(gaps[4] < Duration::from_millis(200), "{gaps:?}");
+    let mut middle_gap = || {
+        let mut gaps: Vec<Duration> = (0..9)
+            .map(|_| {
+                let began = Instant::now();
+                ear.until("WATCHDOG=1");
+                began.elapsed()
+            })
+            .collect();
+        gaps.sort();
+        gaps[4]
+    };
+    // A busy machine may delay a few of them, and many for some time.
+    eventually("it is fed in time", || (middle_gap() < Duration::from_millis(200)).then_some(()));
 
     send_signal(master.0.id(), Signal::STOP);
     let left = (0..100).find(|_| ear.message(Duration::from_secs(1)).is_none());
