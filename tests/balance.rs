@@ -259,7 +259,7 @@ fn at_a_stop_a_worker_without_free_descriptors_serves_on_as_it_gets_some() {
 }
 
 /// Whoever has no time for 10 ms, as on a busy machine, misses turns: what is due by turns is tried a few times.
-fn shares_out(due: &[usize], mut attempt: impl FnMut() -> Vec<usize>) {
+pub(crate) fn shares_out(due: &[usize], mut attempt: impl FnMut() -> Vec<usize>) {
     let failed: Vec<_> = (0..5).map(|_| attempt()).take_while(|shares| shares != due).collect();
     assert!(failed.len() < 5, "{failed:?} in place of {due:?}");
 }
