@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::io::{self, BufReader, Write as _};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -10,6 +11,8 @@ use std::time::{Duration, Instant};
 use hatchery::ClusterEvent;
 use hatchery::status::Status;
 use hatchery::testing::{Answer, Cluster, PATIENCE, Site, eventually, send_signal};
+use rustix::net::sockopt::set_socket_reuseaddr;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, socket_with};
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -77,6 +80,25 @@ pub(crate) const FAST: &[&str] = &[
     "--set",
     "cluster.restart_delay=10ms",
 ];
+
+/// A port of 127.0.0.1 that nobody gets by chance as long as this lives, whether or not anybody listens there by intent.
+pub(crate) struct Port {
+    _holder: OwnedFd,
+    pub(crate) address: String,
+}
+
+impl Port {
+    /// This port, or one that the kernel chooses if it is 0; `None` where somebody has it.
+    pub(crate) fn hold(port: u16) -> Option<Self> {
+        let flags = SocketFlags::CLOEXEC;
+        let holder = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None).expect("a socket");
+        bind(&holder, &SocketAddr::from(([127, 0, 0, 1], port))).ok()?;
+        // From here on who says the same may listen there, as this socket never does.
+        set_socket_reuseaddr(&holder, true).expect("an option of the socket");
+        let address = SocketAddr::try_from(getsockname(&holder).expect("a name")).expect("an address");
+        Some(Self { _holder: holder, address: address.to_string() })
+    }
+}
 
 /// A child of the test, killed with it.
 pub(crate) struct Running(pub(crate) Child);
