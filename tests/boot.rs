@@ -82,11 +82,17 @@ fn a_worker_that_panics_fails_the_start_in_its_own_words() {
 #[test]
 fn a_process_that_is_never_ready_fails_the_start_after_its_time() {
     for (config, slot) in [("agent = 'hang'", "agent"), ("worker = 'hang'", "web.")] {
-        let began = Instant::now();
-        let (code, words) = failing_start(config, &["--ready-timeout", "300ms"]);
-        assert_eq!(code, 75, "{words}");
-        assert!(words.contains(slot) && words.contains("was not ready in time and was killed"), "{words}");
-        assert!(began.elapsed() >= Duration::from_millis(300));
+        // On a busy machine a short time may be too short for whoever does not hang, too.
+        let blamed = [300, 3000, 9000].map(Duration::from_millis).into_iter().find_map(|time| {
+            let began = Instant::now();
+            let (code, words) =
+                failing_start(config, &["--ready-timeout", &format!("{}ms", time.as_millis())]);
+            assert_eq!(code, 75, "{words}");
+            assert!(words.contains("was not ready in time and was killed"), "{words}");
+            assert!(began.elapsed() >= time);
+            words.contains(slot).then_some(())
+        });
+        assert!(blamed.is_some(), "not {slot}");
     }
 }
 

@@ -7,7 +7,7 @@ use hatchery::status::Status;
 use hatchery::testing::{Cluster, PATIENCE, send_signal};
 use rustix::process::Signal;
 
-use crate::harness::{FAST, kill, site, stderr};
+use crate::harness::{FAST, kill, site, stderr, uninterrupted};
 
 fn start(config: &str) -> Cluster {
     let site = site(config);
@@ -33,7 +33,7 @@ fn client(cluster: &Cluster, name: &str) -> UdpSocket {
 /// The socket's name, the worker and the words of the next answer.
 fn answer(client: &UdpSocket) -> (String, u32, String) {
     let mut buffer = [0; 128];
-    let length = client.recv(&mut buffer).unwrap();
+    let length = uninterrupted(|| client.recv(&mut buffer)).unwrap();
     let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
     let mut words = text.splitn(3, ' ').map(str::to_owned);
     let mut next = || words.next().unwrap();

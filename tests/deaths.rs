@@ -70,7 +70,7 @@ fn start() -> (Cluster, Listener) {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "prlimit", "--as=1073741824", env!("CARGO_BIN_EXE_deaths")]);
     command.args(["start", "--listen", "127.0.0.1:0", "--workers", "2"]).current_dir(site.dir());
-    command.args(["--set", "cluster.heartbeat_timeout=2s", "--set", "cluster.stable_after=0s"]);
+    command.args(["--set", "cluster.heartbeat_timeout=3s", "--set", "cluster.stable_after=0s"]);
     let cluster = Cluster::start_by(command, site);
     let mut listener = Listener::default();
     listener.await_words(&cluster, "the start", "ready spawned spawned ready ready");

@@ -124,7 +124,9 @@ pub(crate) fn connections_in_the_queue_are_answered(begin: impl Fn(&Cluster) -> 
 }
 
 fn connections_are_answered_by(policy: &str, begin: impl Fn(&Cluster) -> Running) {
-    let cluster = Cluster::start_at(site(""), &[FAST, &["--set", policy]].concat());
+    // Those who stand still are not to be missed, however long it takes.
+    let options = ["--set", policy, "--set", "cluster.heartbeat_timeout=0s"];
+    let cluster = Cluster::start_at(site(""), &[FAST, &options].concat());
     let workers = worker_pids(&cluster.status());
     workers.iter().for_each(|pid| send_signal(*pid, Signal::STOP));
     let crowd = Load::new(cluster.address()).mode(Mode::NewConnection).clients(400).requests(400).begin();
@@ -155,8 +157,7 @@ fn only_requests_of_the_worker_that_was_killed_fail() {
 
 #[test]
 fn recycling_is_not_noticed_by_clients_that_keep_connections() {
-    let options =
-        [FAST, &["--set", "cluster.max_requests=200", "--set", "cluster.heartbeat_timeout=2s"]].concat();
+    let options = [FAST, &["--set", "cluster.max_requests=200"]].concat();
     let cluster = Cluster::start_at(site(""), &options);
     let first = worker_pids(&cluster.status());
     let report = load(&cluster, Mode::KeepAlive).pausing(Duration::from_millis(10)).run_while(|| {

@@ -1,8 +1,9 @@
 //! What several test files need: the probe app, and looking at processes from outside.
 
 use std::fs;
-use std::io::{BufReader, Write as _};
-use std::net::TcpStream;
+use std::io::{self, BufReader, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -10,6 +11,8 @@ use std::time::{Duration, Instant};
 use hatchery::ClusterEvent;
 use hatchery::status::Status;
 use hatchery::testing::{Answer, Cluster, PATIENCE, Site, eventually, send_signal};
+use rustix::net::sockopt::set_socket_reuseaddr;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, socket_with};
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -78,6 +81,25 @@ pub(crate) const FAST: &[&str] = &[
     "cluster.restart_delay=10ms",
 ];
 
+/// A port of 127.0.0.1 that nobody gets by chance as long as this lives, whether or not anybody listens there by intent.
+pub(crate) struct Port {
+    _holder: OwnedFd,
+    pub(crate) address: String,
+}
+
+impl Port {
+    /// This port, or one that the kernel chooses if it is 0; `None` where somebody has it.
+    pub(crate) fn hold(port: u16) -> Option<Self> {
+        let flags = SocketFlags::CLOEXEC;
+        let holder = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None).expect("a socket");
+        bind(&holder, &SocketAddr::from(([127, 0, 0, 1], port))).ok()?;
+        // From here on who says the same may listen there, as this socket never does.
+        set_socket_reuseaddr(&holder, true).expect("an option of the socket");
+        let address = SocketAddr::try_from(getsockname(&holder).expect("a name")).expect("an address");
+        Some(Self { _holder: holder, address: address.to_string() })
+    }
+}
+
 /// A child of the test, killed with it.
 pub(crate) struct Running(pub(crate) Child);
 
@@ -125,6 +147,16 @@ pub(crate) fn get(address: &str, path: &str) -> Answer {
 
 pub(crate) fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+/// What comes of a call that the kernel ends when the test itself is stopped and goes on.
+pub(crate) fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
 }
 
 /// The pids of agent and workers, in this order.
@@ -230,6 +262,13 @@ pub(crate) fn log_lines(site: &Site, name: &str, word: &str) -> Vec<String> {
         }
     }
     lines
+}
+
+/// The same when there are so many at least: a line is in its file a moment after what it tells of.
+pub(crate) fn logged(site: &Site, name: &str, word: &str, count: usize) -> Vec<String> {
+    eventually(&format!("{count} × `{word}` in {name}"), || {
+        Some(log_lines(site, name, word)).filter(|lines| lines.len() >= count)
+    })
 }
 
 /// What the probe's agent has heard of the cluster, as it wrote it down.

@@ -9,57 +9,69 @@ use hatchery::testing::{Cluster, eventually, is_running, send_signal};
 use hatchery::{ClusterEvent, Ending, Reason};
 use rustix::process::Signal;
 
-use crate::harness::{FAST, events, kill, log_lines, pass, pids, processes_in, site};
+use crate::harness::{FAST, events, kill, log_lines, logged, pass, pids, processes_in, site};
 
-/// Silence is noticed after a second.
-const IMPATIENT: &[&str] = &["--set", "cluster.heartbeat_timeout=1s"];
+/// A cluster in which silence is noticed after so long.
+fn impatient(timeout: Duration) -> Cluster {
+    let timeout = format!("cluster.heartbeat_timeout={}s", timeout.as_secs());
+    Cluster::start_at(site("greeting = 'hi'"), &[FAST, &["--set", &timeout]].concat())
+}
 
-fn impatient(config: &str) -> Cluster {
-    Cluster::start_at(site(config), &[FAST, IMPATIENT].concat())
+/// Who has no time for a second, as on a very busy machine, is as silent as who hangs: whether nobody but those who do is
+/// replaced is tried with more patience then.
+fn nobody_else_is_replaced(attempt: impl Fn(Duration) -> bool) {
+    let patience = [1, 3, 9].map(Duration::from_secs);
+    assert!(patience.into_iter().any(attempt), "somebody else was replaced, whatever the time-out");
 }
 
 #[test]
 fn a_stopped_worker_is_replaced_and_the_others_serve_on() {
-    let cluster = impatient("greeting = 'hi'");
-    let before = pids(&cluster.status());
-    send_signal(before[1], Signal::STOP);
-    let after = cluster.wait_for("a replacement", |status| {
-        status.state == ClusterState::Running && status.workers[0].process.pid != Some(before[1])
+    nobody_else_is_replaced(|timeout| {
+        let cluster = impatient(timeout);
+        let before = pids(&cluster.status());
+        send_signal(before[1], Signal::STOP);
+        let after = cluster.wait_for("a replacement", |status| {
+            status.state == ClusterState::Running && status.workers[0].process.pid != Some(before[1])
+        });
+        assert_eq!(after.workers[0].process.last_exit.as_ref().unwrap().reason, Reason::Hung);
+        assert!(!is_running(before[1]));
+        assert_eq!(cluster.get("/").body, "hi");
+        let told = logged(cluster.site(), "master.log", "web.0 is hung", 1).len();
+        (pids(&after)[0], pids(&after)[2], told) == (before[0], before[2], 1)
     });
-    assert_eq!(after.workers[0].process.last_exit.as_ref().unwrap().reason, Reason::Hung);
-    assert_eq!(pids(&after)[2], before[2]);
-    assert!(!is_running(before[1]));
-    assert_eq!(log_lines(cluster.site(), "master.log", "web.0 is hung").len(), 1);
-    assert_eq!(cluster.get("/").body, "hi");
 }
 
 #[test]
 fn a_stopped_agent_is_replaced_and_the_workers_serve_on() {
-    let cluster = impatient("greeting = 'hi'");
-    let before = pids(&cluster.status());
-    send_signal(before[0], Signal::STOP);
-    assert_eq!(cluster.get("/").body, "hi");
-    let after = cluster.wait_for("a new agent", |status| {
-        status.state == ClusterState::Running && status.agent.process.pid != Some(before[0])
+    nobody_else_is_replaced(|timeout| {
+        let cluster = impatient(timeout);
+        let before = pids(&cluster.status());
+        send_signal(before[0], Signal::STOP);
+        assert_eq!(cluster.get("/").body, "hi");
+        let after = cluster.wait_for("a new agent", |status| {
+            status.state == ClusterState::Running && status.agent.process.pid != Some(before[0])
+        });
+        assert_eq!(after.agent.process.last_exit.as_ref().unwrap().reason, Reason::Hung);
+        pids(&after)[1..] == before[1..]
     });
-    assert_eq!(after.agent.process.last_exit.as_ref().unwrap().reason, Reason::Hung);
-    assert_eq!(pids(&after)[1..], before[1..]);
 }
 
 #[test]
 fn a_handler_that_blocks_its_loop_for_good_costs_only_its_own_worker() {
-    let cluster = impatient("greeting = 'hi'");
-    let before = pids(&cluster.status());
-    thread::scope(|scope| {
-        scope.spawn(|| cluster.try_get("/block?ms=600000"));
-        let began = || fs::read_to_string(cluster.site().dir().join("block-began")).ok();
-        let blocked: u32 = eventually("a worker is blocked", || began()?.parse().ok());
-        let after = cluster.wait_for("a replacement", |status| {
-            status.state == ClusterState::Running && !pids(status).contains(&blocked)
-        });
-        assert_eq!(pids(&after).iter().filter(|pid| before.contains(pid)).count(), 2, "the others live on");
-        let hung = |worker: &hatchery::status::WorkerStatus| worker.process.last_exit.clone();
-        assert_eq!(after.workers.iter().find_map(hung).unwrap().reason, Reason::Hung);
+    nobody_else_is_replaced(|timeout| {
+        let cluster = impatient(timeout);
+        let before = pids(&cluster.status());
+        thread::scope(|scope| {
+            scope.spawn(|| cluster.try_get("/block?ms=600000"));
+            let began = || fs::read_to_string(cluster.site().dir().join("block-began")).ok();
+            let blocked: u32 = eventually("a worker is blocked", || began()?.parse().ok());
+            let after = cluster.wait_for("a replacement", |status| {
+                status.state == ClusterState::Running && !pids(status).contains(&blocked)
+            });
+            let hung = |worker: &hatchery::status::WorkerStatus| worker.process.last_exit.clone();
+            assert_eq!(after.workers.iter().find_map(hung).unwrap().reason, Reason::Hung);
+            pids(&after).iter().filter(|pid| before.contains(pid)).count() == 2
+        })
     });
 }
 
@@ -75,36 +87,36 @@ fn a_worker_that_is_busy_for_less_than_the_limit_is_tolerated_and_its_lag_is_sho
 
 #[test]
 fn nobody_is_blamed_when_the_master_itself_was_stopped() {
-    let cluster = impatient("");
-    let before = pids(&cluster.status());
-    cluster.signal(Signal::STOP);
-    // Longer than anybody may be silent: this is what is tested.
-    pass(Duration::from_millis(2500));
-    cluster.signal(Signal::CONT);
-    eventually("the master notices", || {
-        log_lines(cluster.site(), "master.log", "nobody is blamed").first().cloned()
+    nobody_else_is_replaced(|timeout| {
+        let cluster = impatient(timeout);
+        let before = pids(&cluster.status());
+        cluster.signal(Signal::STOP);
+        // Longer than anybody may be silent: this is what is tested.
+        pass(timeout * 5 / 2);
+        cluster.signal(Signal::CONT);
+        logged(cluster.site(), "master.log", "nobody is blamed", 1);
+        // Whoever were blamed would be so within the next time-out; a stopped worker shows that it has passed.
+        send_signal(before[1], Signal::STOP);
+        let after = cluster.wait_for("the one that is really hung is replaced", |status| {
+            status.state == ClusterState::Running && pids(status)[1] != before[1]
+        });
+        (pids(&after)[0], pids(&after)[2]) == (before[0], before[2])
     });
-    // Whoever were blamed would be so within the next time-out; a stopped worker shows that it has passed.
-    send_signal(before[1], Signal::STOP);
-    let after = cluster.wait_for("the one that is really hung is replaced", |status| {
-        status.state == ClusterState::Running && pids(status)[1] != before[1]
-    });
-    assert_eq!((pids(&after)[0], pids(&after)[2]), (before[0], before[2]));
 }
 
 #[test]
 fn a_whole_stopped_cluster_goes_on_where_it_was() {
-    let cluster = impatient("greeting = 'hi'");
-    let before = pids(&cluster.status());
-    let everybody = [&[cluster.pid()], &before[..]].concat();
-    everybody.iter().for_each(|pid| send_signal(*pid, Signal::STOP));
-    pass(Duration::from_millis(2500));
-    everybody.iter().for_each(|pid| send_signal(*pid, Signal::CONT));
-    assert_eq!(cluster.get("/").body, "hi");
-    eventually("the master notices", || {
-        log_lines(cluster.site(), "master.log", "nobody is blamed").first().cloned()
+    nobody_else_is_replaced(|timeout| {
+        let cluster = impatient(timeout);
+        let before = pids(&cluster.status());
+        let everybody = [&[cluster.pid()], &before[..]].concat();
+        everybody.iter().for_each(|pid| send_signal(*pid, Signal::STOP));
+        pass(timeout * 5 / 2);
+        everybody.iter().for_each(|pid| send_signal(*pid, Signal::CONT));
+        assert_eq!(cluster.get("/").body, "hi");
+        logged(cluster.site(), "master.log", "nobody is blamed", 1);
+        pids(&cluster.status()) == before
     });
-    assert_eq!(pids(&cluster.status()), before);
 }
 
 #[test]
@@ -123,7 +135,7 @@ fn a_worker_that_starts_once_and_never_again_is_given_up_slowly_while_another_se
     assert!(status.groups[0].gave_up);
     assert_eq!(status.state, ClusterState::Degraded);
     assert_eq!(status.workers[1].process.pid, Some(survivor));
-    assert_eq!(log_lines(cluster.site(), "error.log", "gave up on web").len(), 1);
+    assert_eq!(logged(cluster.site(), "error.log", "gave up on web", 1).len(), 1);
     let _ = cluster.wait_for("it is tried on", |now| {
         now.workers[0].process.restarts > status.workers[0].process.restarts + 1
     });

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use hatchery::testing::{Cluster, eventually};
 use serde_json::{Value, json};
 
-use crate::harness::{FAST, ask_all, cluster, kill, log_lines, site};
+use crate::harness::{FAST, ask_all, cluster, kill, logged, site};
 use crate::messages::{order, talkers};
 
 const PATIENT: &[&str] = &["--set", "cluster.restart_limit=1000", "--workers", "3"];
@@ -70,7 +70,7 @@ fn an_agent_that_dies_again_and_again_feeds_each_key_once() {
 
     cluster.site().configure("default.toml", "[states]\nlinger_ms = 300\nkeys = []");
     eventually("no upstream is left", || (!is_fed(&cluster, "eu") && !is_fed(&cluster, "us")).then_some(()));
-    assert!(cluster.status().states.iter().all(|state| state.name != "tick"));
+    let _ = cluster.wait_for("no key is left", |status| status.states.iter().all(|one| one.name != "tick"));
 }
 
 #[test]
@@ -99,8 +99,8 @@ fn an_upstream_that_fails_or_panics_is_started_again() {
     let agent = cluster.status().agent.process.pid.unwrap();
     await_fed(&cluster, "flaky", agent, 0);
     assert_eq!(upstreams(&cluster).len(), 3);
+    let lines = logged(cluster.site(), "agent.log", "the upstream of tick[flaky] failed: ", 2);
     for problem in ["the upstream is away", "the upstream talks nonsense"] {
-        let lines = log_lines(cluster.site(), "agent.log", "the upstream of tick[flaky] failed: ");
         assert!(lines.iter().any(|line| line.contains(problem)), "{lines:?}");
     }
 }

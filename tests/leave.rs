@@ -38,10 +38,10 @@ fn pid_of(cluster: &Cluster, group: &str) -> u32 {
     workers.iter().find(|worker| worker.group == group).unwrap().process.pid.unwrap()
 }
 
-/// A cluster with a second to stop, whose worker `jobs.0` was asked to leave while it has a message in hand, and whose
+/// A cluster with two seconds to stop, whose worker `jobs.0` was asked to leave while it has a message in hand, and whose
 /// master was stopped then; its pid.
 fn asked_while_it_works() -> (Cluster, u32) {
-    let cluster = journalists("1s");
+    let cluster = journalists("2s");
     write(&cluster, "pause", "until this is gone");
     let pid = pid_of(&cluster, "jobs");
     assert_eq!(send(&cluster, "web.0", "jobs.0", "work", 1), 1);
@@ -117,13 +117,23 @@ fn a_subscription_that_never_comes_back_is_waited_for_until_the_deadline_and_the
 #[test]
 fn a_question_that_a_worker_has_when_it_leaves_is_answered() {
     let cluster = journalists("30s");
-    std::thread::scope(|scope| {
-        let asking = scope.spawn(|| order(&cluster, "jobs.0", &json!({ "dawdle": { "ms": 700 } })));
-        eventually("it is asked", || (order(&cluster, "jobs.0", &json!("dawdling")) == 1).then_some(()));
-        let scaled = cluster.site().run(&["scale", "jobs=0"]);
-        assert!(scaled.status.success(), "{scaled:?}");
-        assert_eq!(asking.join().unwrap(), "at last");
+    // On a busy machine a quick answer is there before anybody is asked to leave.
+    let was_asked = [700, 3000, 12_000].into_iter().any(|ms| {
+        std::thread::scope(|scope| {
+            let asking = scope.spawn(|| order(&cluster, "jobs.0", &json!({ "dawdle": { "ms": ms } })));
+            let is_asked = eventually("it is asked", || {
+                let is_asked = order(&cluster, "jobs.0", &json!("dawdling")) == 1;
+                (is_asked || asking.is_finished()).then_some(is_asked)
+            });
+            if is_asked {
+                let scaled = cluster.site().run(&["scale", "jobs=0"]);
+                assert!(scaled.status.success(), "{scaled:?}");
+            }
+            assert_eq!(asking.join().unwrap(), "at last");
+            is_asked
+        })
     });
+    assert!(was_asked, "it had answered each time");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
@@ -19,6 +20,11 @@ const ROTATING: &[&str] = &[
     "--set",
     "log_rotation.keep=0",
 ];
+
+/// Removes a log folder; while it is emptied, somebody may open a new file in it.
+pub(crate) fn remove_folder(logs: &Path) {
+    eventually("the folder is removed", || fs::remove_dir_all(logs).ok());
+}
 
 /// The files that a log was, before it was rotated.
 fn rotated(cluster: &Cluster, name: &str) -> Vec<String> {
@@ -119,7 +125,7 @@ fn a_signal_makes_everybody_open_the_log_files_anew() {
 fn a_log_folder_that_was_removed_is_made_again() {
     let cluster = cluster("[log_rotation]\ncheck_interval = '5ms'");
     let logs = cluster.site().dir().join("logs");
-    fs::remove_dir_all(&logs).unwrap();
+    remove_folder(&logs);
     eventually("the new files", || {
         assert_eq!(cluster.get("/log?from=7&count=1").code, 200);
         (logs.exists() && !log_lines(cluster.site(), "web.log", "numbered line 7").is_empty()).then_some(())

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::asks::micros;
-use crate::harness::{FAST, kill, post_json};
+use crate::harness::{FAST, kill, logged, post_json};
 
 /// A running cluster of processes that talk.
 pub(crate) fn talkers(options: &[&str]) -> Cluster {
@@ -140,12 +140,11 @@ fn a_confirmed_broadcast_names_those_who_miss_it() {
         |size: usize| order(&cluster, "agent", &json!({ "confirm": { "text": "hear", "size": size } }));
     assert_eq!(confirm(0), json!({ "queued": 4, "missed": [] }));
     send_signal(stopped.unwrap(), Signal::STOP);
-    let full = eventually("too much waits for it", || {
-        let delivery = confirm(1 << 20);
-        (delivery["queued"] != 4).then_some(delivery)
+    eventually("too much waits for it", || {
+        // On a busy machine somebody else may miss one, too.
+        (confirm(1 << 20) == json!({ "queued": 3, "missed": [stopped] })).then_some(())
     });
     send_signal(stopped.unwrap(), Signal::CONT);
-    assert_eq!(full, json!({ "queued": 3, "missed": [stopped] }));
 }
 
 #[test]
@@ -221,66 +220,118 @@ fn messages_wait_for_an_agent_that_is_being_replaced() {
     }
 }
 
+/// Somebody for whom much waits and who has no time for a quarter of a second, as on a busy machine, loses what comes
+/// then: what is promised to those who keep up is tried until they did.
+pub(crate) fn with_all_keeping_up(attempt: impl FnMut() -> bool) {
+    let succeeded = std::iter::repeat_with(attempt).take(4).any(|kept_up| kept_up);
+    assert!(succeeded, "in each of four attempts somebody did not keep up who should");
+}
+
+/// Whether a worker has heard so many words, once it has or has lost some.
+fn keeps_up(cluster: &Cluster, index: u32, count: usize) -> bool {
+    eventually("everything arrives, or is lost", || {
+        if texts(&heard(cluster, &format!("web.{index}"))).len() >= count {
+            return Some(true);
+        }
+        lost(&cluster.status(), index).then_some(false)
+    })
+}
+
+/// Whether a worker of the group `web` has lost messages.
+fn lost(status: &Status, index: u32) -> bool {
+    let mut web = status.workers.iter().filter(|worker| worker.group == "web" && worker.index == index);
+    web.any(|worker| worker.process.bus.dropped + worker.process.bus.missed > 0)
+}
+
 #[test]
 fn a_stopped_worker_costs_the_master_its_queue_and_the_others_nothing() {
-    let cluster =
-        talkers(&["--workers", "2", "--set", "cluster.heartbeat_timeout=0s", "--set", "http.policy=shared"]);
-    let stopped = cluster.status().workers[1].process.pid.unwrap();
-    let observe = json!({ "observe": { "key": "lasting" } });
-    let median_under_flood = |count: u32| {
-        let flood = json!({ "send": { "to": "all", "text": "flood", "count": count, "size": 1 << 20 } });
-        std::thread::scope(|scope| {
-            let flooding = scope.spawn(|| assert_eq!(order(&cluster, "agent", &flood), count));
-            let time = json!({ "time": { "whom": "jobs.0", "count": 30 } });
-            let median = order(&cluster, "web.0", &time);
-            let median = median.as_u64().unwrap_or_else(|| panic!("{median}"));
-            flooding.join().unwrap();
-            Duration::from_micros(median)
-        })
-    };
-    let _ = ["web.0", "web.1"].map(|who| order(&cluster, who, &observe));
-    let without = median_under_flood(30);
-    let version = |who| order(&cluster, who, &json!("observed"))["version"].as_u64().unwrap();
+    with_all_keeping_up(|| {
+        let cluster = talkers(&[
+            "--workers",
+            "2",
+            "--set",
+            "cluster.heartbeat_timeout=0s",
+            "--set",
+            "http.policy=shared",
+        ]);
+        let observe = json!({ "observe": { "key": "lasting" } });
+        let _ = ["web.0", "web.1"].map(|who| order(&cluster, who, &observe));
+        let without = median_under_flood(&cluster, 30);
+        keeps_up(&cluster, 1, 30) && the_others_lose_nothing_by_one_that_is_stopped(&cluster, without)
+    });
+}
+
+/// The time that half of the questions take at most while an agent floods everybody with so many MiB.
+fn median_under_flood(cluster: &Cluster, count: u32) -> Duration {
+    let flood = json!({ "send": { "to": "all", "text": "flood", "count": count, "size": 1 << 20 } });
+    std::thread::scope(|scope| {
+        let flooding = scope.spawn(|| assert_eq!(order(cluster, "agent", &flood), count));
+        let time = json!({ "time": { "whom": "jobs.0", "count": 30 } });
+        let median = order(cluster, "web.0", &time);
+        let median = median.as_u64().unwrap_or_else(|| panic!("{median}"));
+        flooding.join().unwrap();
+        Duration::from_micros(median)
+    })
+}
+
+/// Returns whether they kept up.
+fn the_others_lose_nothing_by_one_that_is_stopped(cluster: &Cluster, without: Duration) -> bool {
+    let version = |who| order(cluster, who, &json!("observed"))["version"].as_u64().unwrap();
     let known = eventually("the key is seen", || Some(version("web.1")).filter(|version| *version > 0));
-    let counted = texts(&heard_when(&cluster, "web.1", 30)).len();
-    let before = cluster.status().master.usage.rss_bytes;
+    let counted = texts(&heard(cluster, "web.1")).len();
+    let before = cluster.status();
+    let stopped = before.workers[1].process.pid.unwrap();
     send_signal(stopped, Signal::STOP);
-    let with = median_under_flood(100);
+    let with = median_under_flood(cluster, 100);
     // Far below the time after which an asker gives up, and far above what a busy machine needs.
     let most = (5 * without).max(Duration::from_secs(2));
     assert!(with <= most, "half of the questions took {with:?} or more, and {without:?} before");
-    let notes = heard_when(&cluster, "web.0", 130);
-    assert_eq!(texts(&notes).len(), 130, "the others get everything");
+    if !keeps_up(cluster, 0, 130) {
+        return false;
+    }
     let status = cluster.status();
-    let grown = status.master.usage.rss_bytes.saturating_sub(before);
+    let grown = status.master.usage.rss_bytes.saturating_sub(before.master.usage.rss_bytes);
     assert!(grown < 16 << 20, "the master grew by {grown} bytes");
     assert!(status.workers[1].process.bus.dropped > 80, "{:?}", status.workers[1].process.bus);
-    assert!(status.bus.queued_bytes <= 10 << 20, "{:?}", status.bus);
+    let _ = cluster.wait_for("no more waits than one queue", |status| status.bus.queued_bytes <= 10 << 20);
     send_signal(stopped, Signal::CONT);
-    assert_eq!(send(&cluster, "agent", "web.1", "awake", 1), 1);
+    assert_eq!(send(cluster, "agent", "web.1", "awake", 1), 1);
     let notes = eventually("it goes on", || {
-        Some(heard(&cluster, "web.1")).filter(|notes| texts(notes).last() == Some(&"awake 0"))
+        Some(heard(cluster, "web.1")).filter(|notes| texts(notes).last() == Some(&"awake 0"))
     });
     assert!(notes.len() < counted + 30, "{}", notes.len());
     let newest = version("web.0");
     assert!(newest > known, "{newest}");
     eventually("the newest state arrives", || (version("web.1") >= newest).then_some(()));
+    true
 }
 
 #[test]
 fn small_messages_that_wait_for_a_stopped_worker_take_no_more_than_its_queue() {
-    let cluster =
-        talkers(&["--workers", "2", "--set", "cluster.heartbeat_timeout=0s", "--set", "http.policy=shared"]);
-    let stopped = cluster.status().workers[1].process.pid.unwrap();
-    let before = cluster.status().master.usage.rss_bytes;
-    send_signal(stopped, Signal::STOP);
-    let count = 200_000;
-    assert_eq!(send(&cluster, "agent", "all", "a drop", count), count);
-    let status = cluster.status();
-    let grown = status.master.usage.rss_bytes.saturating_sub(before);
-    assert!(grown < 16 << 20, "the master grew by {grown} bytes");
-    assert!(status.workers[1].process.bus.dropped > 0, "{:?}", status.workers[1].process.bus);
-    assert!(status.bus.queued_bytes <= 10 << 20, "{:?}", status.bus);
+    with_all_keeping_up(|| {
+        let cluster = talkers(&[
+            "--workers",
+            "2",
+            "--set",
+            "cluster.heartbeat_timeout=0s",
+            "--set",
+            "http.policy=shared",
+        ]);
+        let stopped = cluster.status().workers[1].process.pid.unwrap();
+        let before = cluster.status().master.usage.rss_bytes;
+        send_signal(stopped, Signal::STOP);
+        let count = 200_000;
+        assert_eq!(send(&cluster, "agent", "all", "a drop", count), count);
+        let status = cluster.status();
+        let its_own = &status.workers[1].process.bus;
+        if status.bus.queued_bytes > its_own.queued_bytes + (1 << 20) || lost(&status, 0) {
+            return false;
+        }
+        let grown = status.master.usage.rss_bytes.saturating_sub(before);
+        assert!(grown < 16 << 20, "the master grew by {grown} bytes");
+        assert!(its_own.dropped > 0 && its_own.queued_bytes <= 10 << 20, "{its_own:?}");
+        true
+    });
 }
 
 #[test]
@@ -336,8 +387,7 @@ fn what_waits_for_a_process_that_is_killed_goes_on_to_others_and_the_rest_is_cou
     let expected: Vec<String> = (0..50).map(|number| format!("for the slot {number}")).collect();
     assert_eq!(of(&notes, "for the slot"), expected);
     assert_eq!(topic(&cluster.status(), "words").dropped, 20);
-    let log = fs::read_to_string(cluster.site().dir().join("logs/master.log")).unwrap();
-    assert!(log.contains("20 messages for web.1 were lost with it"), "{log}");
+    logged(cluster.site(), "master.log", "20 messages for web.1 were lost with it", 1);
 }
 
 #[test]

@@ -187,6 +187,7 @@ async fn serve(worker: Worker) -> hatchery::Result {
         .route("/config", get(config_in_force))
         .route("/flags", get(flags_in_force))
         .route("/slow", get(slow))
+        .route("/slow-to-leave", get(slow_to_leave))
         .route("/ticks", get(async |State(probe): State<Probe>| endless::ticks(&probe.worker)))
         .route("/talk", get(talk))
         .route("/log", get(log_lines))
@@ -230,6 +231,14 @@ async fn talk(State(probe): State<Probe>, upgrade: WebSocketUpgrade) -> Response
 /// Leaves a file when it begins, so that a test knows that it is in flight.
 async fn slow(Query(slow): Query<Slow>) -> &'static str {
     let _ = std::fs::write("slow-began", "");
+    sleep(Duration::from_millis(slow.ms)).await;
+    "slow but sure"
+}
+
+/// The same, beginning when the worker leaves: it is in flight then, however late that comes.
+async fn slow_to_leave(State(probe): State<Probe>, Query(slow): Query<Slow>) -> &'static str {
+    let _ = std::fs::write("slow-began", "");
+    probe.worker.draining().await;
     sleep(Duration::from_millis(slow.ms)).await;
     "slow but sure"
 }

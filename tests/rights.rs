@@ -2,7 +2,6 @@
 //! and end.
 
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -11,7 +10,7 @@ use hatchery::status::{ClusterState, Status};
 use hatchery::testing::{Cluster, Site, eventually, is_running, send_signal};
 use rustix::process::Signal;
 
-use crate::harness::{FAST, Running, kill, log_lines, pids, probe, site, stderr};
+use crate::harness::{FAST, Port, Running, kill, log_lines, pids, probe, site, stderr};
 
 mod commands;
 mod files;
@@ -111,14 +110,12 @@ fn a_group_of_its_own_and_numbers_are_taken() {
 #[test]
 fn a_port_below_1024_is_bound_by_the_master() {
     let Some(_) = nobody() else { return };
-    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
-    let Some(port) = (600..1024).rev().find(free) else {
+    let Some(port) = (600..1024).rev().find_map(Port::hold) else {
         eprintln!("skipped: there is no free port below 1024");
         return;
     };
-    let address = format!("127.0.0.1:{port}");
-    let cluster =
-        Cluster::start_at(site("greeting = 'low'"), &[FAST, AS_NOBODY, &["--listen", &address]].concat());
+    let options = [FAST, AS_NOBODY, &["--listen", &port.address]].concat();
+    let cluster = Cluster::start_at(site("greeting = 'low'"), &options);
     assert_eq!(cluster.get("/").body, "low");
 }
 

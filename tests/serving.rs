@@ -1,6 +1,6 @@
 //! HTTP as users of an app see it.
 
-use std::io::{BufReader, Read, Write};
+use std::io::{BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
 
 use hatchery::status::{ProcessState, Status};
@@ -48,6 +48,12 @@ fn ask(stream: &mut BufReader<TcpStream>, path: &str) -> std::io::Result<Answer>
 
 #[test]
 fn a_draining_worker_says_so_with_its_last_answer() {
+    // A connection on which nobody asks for a second, as on a very busy machine, is idle, and closed without a word.
+    assert!((0..3).any(|_| says_with_its_last_answer_that_it_drains()), "the connection was idle each time");
+}
+
+/// Returns whether there was such an answer.
+fn says_with_its_last_answer_that_it_drains() -> bool {
     let mut cluster = Cluster::start_at(site(""), &["--workers", "1"]);
     let marker = cluster.site().dir().join("slow-began");
     let (mut slow, mut asking) = (connect(&cluster), connect(&cluster));
@@ -57,9 +63,10 @@ fn a_draining_worker_says_so_with_its_last_answer() {
     cluster.signal(Signal::TERM);
     // A connection that is asked again and again is not idle, so its next answer is the last.
     let last = loop {
-        let answer = ask(&mut asking, "/readyz").unwrap();
-        if answer.code != 200 {
-            break answer;
+        match ask(&mut asking, "/readyz") {
+            Ok(answer) if answer.code == 200 => {}
+            Ok(answer) => break answer,
+            Err(_) => return false,
         }
     };
     assert_eq!(
@@ -72,6 +79,7 @@ fn a_draining_worker_says_so_with_its_last_answer() {
     let slow = Answer::read(&mut slow).unwrap();
     assert_eq!((slow.code, slow.header("connection")), (200, Some("close")));
     assert_eq!(cluster.wait().code(), Some(0));
+    true
 }
 
 #[test]
@@ -100,9 +108,15 @@ fn a_client_that_does_not_finish_its_head_is_cut_in_the_configured_time() {
     let cluster = Cluster::start_at(site(""), &options);
     for beginning in [&b""[..], b"GET / HT"] {
         let mut stream = connect(&cluster);
-        stream.get_mut().write_all(beginning).unwrap();
+        // Who is too slow on a busy machine to say even this much is reset.
+        let written = stream.get_mut().write_all(beginning);
         let mut rest = Vec::new();
-        stream.read_to_end(&mut rest).unwrap();
+        match written.and_then(|()| stream.read_to_end(&mut rest)) {
+            Err(error) if !matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {
+                panic!("{error}")
+            }
+            _ => {}
+        }
         assert!(rest.is_empty() || rest.starts_with(b"HTTP/1.1 408"), "{}", String::from_utf8_lossy(&rest));
     }
     let _ = cluster.wait_for("both are counted", |status| {

@@ -178,7 +178,8 @@ fn a_mistake_at_a_secret_is_told_without_it() {
         ("[http]\napi_key = 'hunter2'", "2:1"),
     ] {
         let site = site(text);
-        for command in [&["config", "check"][..], &["config", "show"], &["start"]] {
+        let start = &["start", "--listen", "127.0.0.1:0"][..];
+        for command in [&["config", "check"][..], &["config", "show"], start] {
             let words = stderr(&site.run(command));
             assert!(words.starts_with(&format!("error: config/default.toml:{place}: ")), "{words}");
             assert!(words.contains("***") && !words.contains("hunter2"), "{words}");

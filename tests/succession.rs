@@ -5,7 +5,7 @@ use hatchery::testing::{Cluster, Site, eventually};
 use hatchery::{ClusterEvent, Reason};
 use rustix::process::Signal;
 
-use crate::harness::{FAST, cluster, events, kill, log_lines, pids, site, stderr, stdout};
+use crate::harness::{FAST, cluster, events, kill, log_lines, logged, pids, site, stderr, stdout};
 use crate::load::{Load, Mode};
 
 fn worker_pids(status: &Status) -> Vec<u32> {
@@ -112,7 +112,7 @@ fn a_worker_may_ask_to_be_replaced() {
         let _ =
             cluster.wait_for("a successor", |status| is_settled(status, 2) && worker_pids(status) != before);
     });
-    let retiring = log_lines(cluster.site(), "master.log", "is to be replaced: it was asked for over HTTP");
+    let retiring = logged(cluster.site(), "master.log", "is to be replaced: it was asked for over HTTP", 1);
     assert_eq!(retiring.len(), 1, "{retiring:?}");
 }
 
@@ -137,8 +137,7 @@ fn a_successor_that_never_gets_ready_leaves_the_one_that_works_at_work() {
 
 #[test]
 fn workers_are_recycled_by_requests_one_at_a_time_and_no_request_fails() {
-    let options =
-        [FAST, &["--set", "cluster.max_requests=50", "--set", "cluster.heartbeat_timeout=2s"]].concat();
+    let options = [FAST, &["--set", "cluster.max_requests=50"]].concat();
     let cluster = Cluster::start_at(site("watch = true"), &options);
     let first = worker_pids(&cluster.status());
     under_load(&cluster, || {
@@ -166,7 +165,7 @@ fn workers_are_recycled_by_requests_one_at_a_time_and_no_request_fails() {
 #[test]
 fn workers_are_recycled_by_age_and_by_memory() {
     for limit in ["cluster.max_age=200ms", "cluster.max_memory=1MiB"] {
-        let options = [FAST, &["--set", limit, "--set", "cluster.heartbeat_timeout=1s"]].concat();
+        let options = [FAST, &["--set", limit]].concat();
         let cluster = Cluster::start_at(site(""), &options);
         let recycled = cluster.wait_for("somebody is recycled", |status| {
             status.workers.iter().any(|worker| worker.process.last_exit.is_some())

@@ -5,10 +5,10 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use hatchery::testing::{PATIENCE, Site, send_signal};
+use hatchery::testing::{PATIENCE, Site, eventually, send_signal};
 use rustix::process::Signal;
 
-use crate::harness::{FAST, Running, kill, missing, probe, processes_in, site, stderr};
+use crate::harness::{FAST, Running, kill, missing, probe, processes_in, site, stderr, uninterrupted};
 
 /// Listens where `NOTIFY_SOCKET` leads.
 struct Ear {
@@ -34,7 +34,7 @@ impl Ear {
     fn message(&mut self, patience: Duration) -> Option<String> {
         self.socket.set_read_timeout(Some(patience)).unwrap();
         let mut bytes = [0; 4096];
-        let length = self.socket.recv(&mut bytes).ok()?;
+        let length = uninterrupted(|| self.socket.recv(&mut bytes)).ok()?;
         let message = String::from_utf8(bytes[..length].to_vec()).unwrap();
         self.heard.extend(message.lines().map(str::to_owned));
         Some(message)
@@ -130,16 +130,19 @@ fn the_watchdog_is_fed_by_the_loop_alone() {
     let mut ear = Ear::at_path(&site);
     let master = ear.start(&site, &[("WATCHDOG_USEC", "200000")]);
     ear.until("READY=1");
-    let mut gaps: Vec<Duration> = (0..9)
-        .map(|_| {
-            let began = Instant::now();
-            ear.until("WATCHDOG=1");
-            began.elapsed()
-        })
-        .collect();
-    gaps.sort();
-    // The middle one: a busy machine may delay a few.
-    assert!(gaps[4] < Duration::from_millis(200), "{gaps:?}");
+    let mut middle_gap = || {
+        let mut gaps: Vec<Duration> = (0..9)
+            .map(|_| {
+                let began = Instant::now();
+                ear.until("WATCHDOG=1");
+                began.elapsed()
+            })
+            .collect();
+        gaps.sort();
+        gaps[4]
+    };
+    // A busy machine may delay a few of them, and many for some time.
+    eventually("it is fed in time", || (middle_gap() < Duration::from_millis(200)).then_some(()));
 
     send_signal(master.0.id(), Signal::STOP);
     let left = (0..100).find(|_| ear.message(Duration::from_secs(1)).is_none());
@@ -159,16 +162,21 @@ fn a_watchdog_that_is_meant_for_another_process_is_not_fed() {
 
 #[test]
 fn a_start_that_fails_is_told_with_its_reason_and_never_as_ready() {
-    for (config, reason) in [
-        ("worker = 'error'", "the start failed after 3 attempts: web."),
-        ("small = 300", "config/default.toml:1:9: small: "),
-        ("greting = 'x'", "config/default.toml:1:1: unknown key `greting`"),
-        ("[http]\nlisten = ['unix:']", "config/default.toml:2:11: http.listen[0]: cannot listen on unix:: "),
+    let anywhere = &["--listen", "127.0.0.1:0"][..];
+    for (config, options, reason) in [
+        ("worker = 'error'", anywhere, "the start failed after 3 attempts: web."),
+        ("small = 300", anywhere, "config/default.toml:1:9: small: "),
+        ("greting = 'x'", anywhere, "config/default.toml:1:1: unknown key `greting`"),
+        (
+            "[http]\nlisten = ['unix:']",
+            &[],
+            "config/default.toml:2:11: http.listen[0]: cannot listen on unix:: ",
+        ),
     ] {
         let site = site(config);
         let mut ear = Ear::at_path(&site);
         let mut command = site.command(&["start", "--workers", "1"]);
-        command.env("NOTIFY_SOCKET", &ear.name);
+        command.args(options).env("NOTIFY_SOCKET", &ear.name);
         let _master = Running(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
         ear.until(&format!("STATUS=failed: {reason}"));
         assert!(!ear.has_heard("READY"), "{:?}", ear.heard);

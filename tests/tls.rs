@@ -183,13 +183,16 @@ fn a_handshake_that_does_not_go_on_ends_at_its_deadline_and_holds_nobody_up() {
                 stream
             })
             .into();
-        assert_eq!(open(&cluster, &authority.any_version()).get("/whoami").unwrap().code, 200);
+        let client = authority.any_version();
+        // Who has no time for a second on a busy machine is cut, too.
+        let ask = || Secure::open(cluster.address(), &client, NAME)?.get("/whoami");
+        assert_eq!(eventually("another is served", || ask().ok()).code, 200);
         for stuck in &mut stuck {
             let (_, took) = until_closed(stuck);
             assert!(took < Duration::from_secs(10), "{took:?}");
         }
         let timed_out = |status: &Status| status.workers.iter().map(|one| one.timed_out).sum::<u64>();
-        let _ = cluster.wait_for("they are counted", |status| timed_out(status) == 3);
+        let _ = cluster.wait_for("they are counted", |status| timed_out(status) >= 3);
     }
 }
 

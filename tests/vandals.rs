@@ -8,7 +8,7 @@ use hatchery::status::{ClusterState, ProcessStatus, Status};
 use hatchery::testing::{Cluster, Site, eventually, send_signal};
 use rustix::process::Signal;
 
-use crate::harness::{FAST, log_lines};
+use crate::harness::{FAST, log_lines, logged};
 use crate::load::Load;
 
 /// Two honest workers, and so many vandals.
@@ -88,11 +88,8 @@ fn a_process_that_breaks_the_rules_is_replaced_and_nobody_else_notices() {
             let status = await_successor(&cluster, deed, victim);
             let exit = vandal(&status, 0).last_exit.clone().map(|exit| exit.reason);
             assert_eq!(exit, Some(Reason::LinkLost), "{deed}");
-            let lines = log_lines(cluster.site(), "master", problem);
-            assert!(
-                lines.len() > before && lines.iter().all(|line| line.contains("jobs.0")),
-                "{deed}: {lines:?}"
-            );
+            let lines = logged(cluster.site(), "master", problem, before + 1);
+            assert!(lines.iter().all(|line| line.contains("jobs.0")), "{deed}: {lines:?}");
         }
         let victim = vandal(&cluster.status(), 0).pid;
         order(&cluster, "death");

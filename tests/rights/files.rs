@@ -7,6 +7,7 @@ use hatchery::testing::eventually;
 
 use super::{AS_NOBODY, cluster, failed_start, nobody};
 use crate::harness::{FAST, ask_all, log_lines, site, stderr};
+use crate::logs::remove_folder;
 
 #[test]
 fn the_logs_are_the_users_and_are_rotated_by_it() {
@@ -23,7 +24,7 @@ fn the_logs_are_the_users_and_are_rotated_by_it() {
     let duties = cluster.status().agent.duties;
     assert!(duties.iter().all(|duty| duty.last_error.is_none()), "{duties:?}");
     // A folder that is removed is made by the master, for the user.
-    fs::remove_dir_all(&logs).unwrap();
+    remove_folder(&logs);
     eventually("the new files", || {
         assert_eq!(cluster.get("/log?from=7&count=1").code, 200);
         (logs.exists() && !log_lines(cluster.site(), "web.log", "numbered line 7").is_empty()).then_some(())
