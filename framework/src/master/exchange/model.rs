@@ -1,5 +1,6 @@
 //! The exchange against a model: processes come and go, write, ask, answer and get stuck in any order, and whatever they
-//! do, each question ends once, order is kept, who waits for a place is told of it, the figures add up, and nothing is left behind.
+//! do, each question ends once, order is kept, who waits for a place is told of it, the figures add up, and nothing is left
+//! behind.
 
 mod effects;
 mod liveness;
