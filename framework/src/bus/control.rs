@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::pattern::Patterns;
+use super::peer::Address;
 use crate::role::Slot;
 use crate::status::{JobFigures, Status};
 
@@ -82,10 +83,20 @@ pub(crate) enum PublishAnswer {
 pub(crate) struct Receipt {
     /// For how many processes it is queued.
     pub(crate) queued: u32,
-    /// The processes for which too much waits already.
+    /// The processes for which too much waits already; 0 for a slot that is empty.
     pub(crate) full: Vec<u32>,
+    /// The address of each of these, as it stands in envelopes. Masters of older builds leave it out.
+    pub(crate) places: Vec<[u8; 8]>,
     /// Why nobody can get it, if so.
     pub(crate) nobody: Option<String>,
+}
+
+impl Receipt {
+    /// Too much waits at this place already.
+    pub(crate) fn miss(&mut self, place: Address) {
+        self.full.push(place.pid);
+        self.places.push(place.to_bytes());
+    }
 }
 
 /// Why a question has no answer.

@@ -74,7 +74,9 @@ impl Exchange {
             self.traffic.delivered(&[to], parcel.topic(), 1, parcel.wire_length());
             self.traffic.dropped(Some(to), parcel.topic(), 1);
         }
-        receipt.full.extend(self.seats.address(to).map(|address| address.pid));
+        if let Some(address) = self.seats.address(to) {
+            receipt.miss(address);
+        }
         self.luggage.waiting.insert(from);
     }
 

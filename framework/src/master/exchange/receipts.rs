@@ -50,7 +50,7 @@ impl Exchange {
             }
             return;
         };
-        receipt.full.push(address.pid);
+        receipt.miss(address);
         if sender == OUTSIDE {
             return;
         }

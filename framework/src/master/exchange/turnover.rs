@@ -86,7 +86,7 @@ impl Exchange {
                 receipt.queued += 1;
                 continue;
             }
-            receipt.full.push(0);
+            receipt.miss(place);
             if is_try {
                 self.traffic.unsent(parcel.topic(), parcel.count());
                 self.crowded.entry(place).or_default().insert(from);
