@@ -125,7 +125,7 @@ impl Messenger {
     /// When the message cannot be sent at all.
     pub async fn broadcast_confirmed<T: Topic>(&self, message: &T) -> Result<Delivery, SendError> {
         let frame = self.frame(Kind::Message, Address::to(Form::Everyone), message)?;
-        Ok(Delivery::of(self.post_confirmed(frame).await?, self.process.roll()))
+        Ok(Delivery::of(self.post_confirmed::<T>(frame).await?, self.process.roll()))
     }
 
     /// Sends a message to one process, and returns when it is queued there; waits while too much is. While the process
@@ -184,7 +184,7 @@ impl Messenger {
             return Err(SendError::TooManyAttachments { topic: T::NAME, count: descriptors.len() });
         }
         let frame = self.frame(Kind::Message, self.process.roll().address(to)?, message)?;
-        let receipt = self.post_confirmed(frame.with_descriptors(descriptors)).await?;
+        let receipt = self.post_confirmed::<T>(frame.with_descriptors(descriptors)).await?;
         match receipt.nobody {
             Some(problem) => Err(SendError::NoSuchPeer(to.clone(), problem)),
             None if receipt.queued == 0 => Err(SendError::Full(to.clone())),
@@ -218,12 +218,24 @@ impl Messenger {
         Ok(self.process.send(frame).await?)
     }
 
-    async fn post_confirmed(&self, frame: Frame) -> Result<Receipt, SendError> {
-        let receipt = self.process.mail().await_receipt(frame.number());
-        let _forgotten = Unawaited { mail: self.process.mail(), number: frame.number() };
+    async fn post_confirmed<T: Topic>(&self, frame: Frame) -> Result<Receipt, SendError> {
+        let (topic, number, to) = (T::NAME, frame.number(), frame.route().to);
+        let receipt = self.process.mail().await_receipt(number);
+        let _forgotten = Unawaited { mail: self.process.mail(), number };
         self.process.mail().tracer().sent(&frame);
         self.process.send(frame.with_receipt()).await?;
-        receipt.await.map_err(|_| MasterGone.into())
+        let receipt = receipt.await.map_err(|_| MasterGone)?;
+        self.trace_untaken(topic, number, to, &receipt);
+        Ok(receipt)
+    }
+
+    fn trace_untaken(&self, topic: &str, number: u64, to: Address, receipt: &Receipt) {
+        let tracer = self.process.mail().tracer();
+        let missed = receipt.places.iter().filter_map(|place| Address::from_bytes(*place));
+        match &receipt.nobody {
+            Some(problem) => tracer.untaken(topic, number, to, problem),
+            None => missed.for_each(|place| tracer.untaken(topic, number, place, "too much waits there")),
+        }
     }
 
     /// A frame of this process's own with a new number.

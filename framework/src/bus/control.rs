@@ -1,5 +1,6 @@
 //! The bodies of the framework's own frames.
 
+use std::borrow::Cow;
 use std::str::FromStr;
 
 use bytes::Bytes;
@@ -117,6 +118,21 @@ pub(crate) enum Unanswered {
     Refused(String),
     /// The function that answers panicked.
     Panicked,
+}
+
+impl Unanswered {
+    /// Why, as the log says it; the words of who refuses are the author's, and not repeated.
+    pub(crate) fn why(&self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
+            Self::NoSuchPeer(problem) => return problem.clone().into(),
+            Self::Gone => "the process that was asked is gone",
+            Self::Busy => "too much waits there",
+            Self::Nobody => "no function there answers it",
+            Self::Codec(_) => "it, or its answer, was not understood",
+            Self::Refused(_) => "it was refused",
+            Self::Panicked => "the function that answers it panicked",
+        })
+    }
 }
 
 /// What the command line asks of a running master.
