@@ -128,6 +128,16 @@ fn a_question_whose_time_is_up_is_given_up_on_the_other_side() {
 }
 
 #[test]
+fn an_answer_that_takes_too_long_is_dropped_when_the_time_is_up() {
+    let cluster = talkers(&["--workers", "1", "--set", "bus.ask_timeout=500ms"]);
+    let late = order(&cluster, "agent", &json!({ "dawdle": { "ms": 60_000 } }));
+    assert_eq!(late["kind"], "deadline", "{late}");
+    eventually("nobody dawdles any more", || {
+        (order(&cluster, "agent", &json!("dawdling")).as_u64() == Some(0)).then_some(())
+    });
+}
+
+#[test]
 fn more_questions_than_are_allowed_are_refused_at_once() {
     let cluster = talkers(&["--workers", "1"]);
     let many = json!({ "ask-many": { "whom": "agent", "count": 9 } });

@@ -138,11 +138,11 @@ fn a_confirmed_broadcast_names_those_who_miss_it() {
     let stopped = cluster.status().workers.iter().find(|worker| worker.index == 1).unwrap().process.pid;
     let confirm =
         |size: usize| order(&cluster, "agent", &json!({ "confirm": { "text": "hear", "size": size } }));
-    assert_eq!(confirm(0), json!({ "queued": 4, "missed": [] }));
+    assert_eq!(confirm(0), json!({ "queued": 4, "missed": [], "by": [] }));
     send_signal(stopped.unwrap(), Signal::STOP);
     eventually("too much waits for it", || {
         // On a busy machine somebody else may miss one, too.
-        (confirm(1 << 20) == json!({ "queued": 3, "missed": [stopped] })).then_some(())
+        (confirm(1 << 20) == json!({ "queued": 3, "missed": [stopped], "by": ["web.1"] })).then_some(())
     });
     send_signal(stopped.unwrap(), Signal::CONT);
 }
@@ -408,6 +408,15 @@ fn a_worker_for_which_too_much_waits_is_in_nobodys_way_who_wants_any_of_its_grou
         .flat_map(|text| (0..12).map(move |at| format!("{text} {at}")))
         .collect();
     assert_eq!(texts(&heard_when(&cluster, "web.0", 24)), expected);
+}
+
+#[test]
+fn a_confirmed_broadcast_names_the_empty_slots_that_miss_it() {
+    let site = talkers_site();
+    fs::write(site.dir().join("crowded"), "").unwrap();
+    let cluster = Cluster::start_at(site, &[FAST, &["--workers", "2"]].concat());
+    let delivery = fs::read_to_string(cluster.site().dir().join("delivery")).unwrap();
+    assert_eq!(delivery, "1 [0, 0, 0] jobs.0 web.0 web.1\n", "only the agent itself has room");
 }
 
 #[test]

@@ -55,6 +55,13 @@ async fn lead(agent: Agent) -> hatchery::Result {
         let delivery = agent.broadcast_confirmed(&words("early", 3, 0)).await?;
         note("delivery", &format!("{} {:?}", delivery.queued, delivery.missed));
     }
+    if Path::new("crowded").exists() {
+        agent.broadcast(&words("crowded", 0, 1 << 20)).await?;
+        let delivery = agent.broadcast_confirmed(&words("crowded", 1, 1 << 20)).await?;
+        let mut by: Vec<String> = delivery.missed_by.iter().map(ToString::to_string).collect();
+        by.sort();
+        note("delivery", &format!("{} {:?} {}", delivery.queued, delivery.missed, by.join(" ")));
+    }
     agent.ready().await?;
     let _ = agent.until_shutdown(std::future::pending::<()>()).await;
     Ok(())

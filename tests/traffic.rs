@@ -136,6 +136,36 @@ fn what_goes_by_on_chosen_topics_is_logged_by_every_process() {
 }
 
 #[test]
+fn every_question_and_message_that_comes_to_nothing_is_logged_with_the_reason() {
+    let cluster = talkers(&["--workers", "1", "--set", "bus.ask_timeout=500ms"]);
+    done(&cluster, &["trace", "*"]);
+    eventually("everybody traces", || {
+        send(&cluster, "web.0", "agent", "begin", 1);
+        let traces = |log| !traced(&cluster, log).is_empty();
+        (traces("agent.log") && traces("web.log")).then_some(())
+    });
+    let nobody = json!({ "try-send": { "to": "web.9", "text": "try", "count": 1, "size": 0 } });
+    assert!(order(&cluster, "agent", &nobody)["error"].as_str().unwrap().contains("no such process"));
+    traced_when(&cluster, "agent.log", "to web.9 was not taken: there is no such process");
+    for (order_of, wanted) in [
+        (json!({ "ask": { "whom": "web.9", "within_ms": 5000 } }), "µs: there is no such process"),
+        (json!({ "ask": { "whom": "riddle", "within_ms": 5000 } }), "µs: no function there answers it"),
+    ] {
+        order(&cluster, "web.0", &order_of);
+        let line = traced_when(&cluster, "web.log", wanted);
+        assert!(line.starts_with("question `") && line.contains(" ended without an answer after "), "{line}");
+    }
+    order(&cluster, "agent", &json!("panic"));
+    traced_when(&cluster, "web.log", "µs: the function that answers it panicked");
+    let line = traced_when(&cluster, "agent.log", ": the function that answers it panicked");
+    assert!(line.starts_with("sent no answer `orders` #") && line.contains(" to web.0: "), "{line}");
+    order(&cluster, "agent", &json!({ "dawdle": { "ms": 60_000 } }));
+    traced_when(&cluster, "web.log", "µs: its time was up");
+    let line = traced_when(&cluster, "agent.log", ": it waits no longer");
+    assert!(line.starts_with("gave up question `orders` #") && line.contains(" from web.0"), "{line}");
+}
+
+#[test]
 fn processes_that_come_later_log_what_goes_by_too() {
     let cluster = talkers(&["--workers", "1"]);
     done(&cluster, &["trace", "words"]);

@@ -130,15 +130,7 @@ impl Mail {
                 let problem = codec::decode("a refusal", frame.payload()).unwrap_or_else(unreadable);
                 self.answers.came(frame.number(), Err(problem));
             }
-            Kind::Cancel => {
-                let asker = frame.route().from.pid;
-                let mut state = self.state();
-                if let Some(early) = &mut state.early {
-                    early.forget(asker, frame.number());
-                }
-                let answering = state.audiences.values().filter_map(|audience| audience.answering.as_ref());
-                answering.for_each(|answering| answering.cancel(asker, frame.number()));
-            }
+            Kind::Cancel => self.give_up_question(frame.route().from, frame.number()),
             Kind::Receipt => {
                 if let Ok(receipt) = codec::decode("a receipt", frame.payload()) {
                     self.receipts.came(frame.number(), receipt);
@@ -180,6 +172,8 @@ impl Mail {
             return self.deliver(frame);
         }
         if let Err(problem) = self.begin(frame, begin) {
+            let (asker, why) = (frame.route().from, problem.why());
+            self.tracer.answered(frame.topic(), frame.number(), asker, Err(&why));
             self.office.refuse(frame, problem);
         }
     }

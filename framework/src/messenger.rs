@@ -12,7 +12,7 @@ mod subscription;
 use crate::bus::control::Receipt;
 use crate::bus::frame::{Frame, Kind, MAX_ATTACHMENTS};
 use crate::bus::head::Route;
-use crate::bus::peer::{Address, Form, Peer, UnknownGroup};
+use crate::bus::peer::{Address, Form, Peer, Roll, UnknownGroup};
 use crate::bus::topic::{self, BadTopic};
 use crate::bus::{CodecError, Topic, codec};
 use crate::mail::{Mail, now};
@@ -82,6 +82,10 @@ pub struct Delivery {
     /// The process ids of those who will not get it, because too much waits for them already; 0 for a slot that is
     /// empty for the moment.
     pub missed: Vec<u32>,
+    /// The same by their slots, in the same order, so that a slot that is empty has a name, too. [`Peer::AnyOf`] stands for
+    /// a group that has no worker at all, and [`Peer::Process`] for all of them where the master is of a build that does not
+    /// tell the slots.
+    pub missed_by: Vec<Peer>,
 }
 
 impl Messenger {
@@ -121,8 +125,7 @@ impl Messenger {
     /// When the message cannot be sent at all.
     pub async fn broadcast_confirmed<T: Topic>(&self, message: &T) -> Result<Delivery, SendError> {
         let frame = self.frame(Kind::Message, Address::to(Form::Everyone), message)?;
-        let Receipt { queued, full, .. } = self.post_confirmed(frame).await?;
-        Ok(Delivery { queued, missed: full })
+        Ok(Delivery::of(self.post_confirmed::<T>(frame).await?, self.process.roll()))
     }
 
     /// Sends a message to one process, and returns when it is queued there; waits while too much is. While the process
@@ -181,7 +184,7 @@ impl Messenger {
             return Err(SendError::TooManyAttachments { topic: T::NAME, count: descriptors.len() });
         }
         let frame = self.frame(Kind::Message, self.process.roll().address(to)?, message)?;
-        let receipt = self.post_confirmed(frame.with_descriptors(descriptors)).await?;
+        let receipt = self.post_confirmed::<T>(frame.with_descriptors(descriptors)).await?;
         match receipt.nobody {
             Some(problem) => Err(SendError::NoSuchPeer(to.clone(), problem)),
             None if receipt.queued == 0 => Err(SendError::Full(to.clone())),
@@ -215,12 +218,24 @@ impl Messenger {
         Ok(self.process.send(frame).await?)
     }
 
-    async fn post_confirmed(&self, frame: Frame) -> Result<Receipt, SendError> {
-        let receipt = self.process.mail().await_receipt(frame.number());
-        let _forgotten = Unawaited { mail: self.process.mail(), number: frame.number() };
+    async fn post_confirmed<T: Topic>(&self, frame: Frame) -> Result<Receipt, SendError> {
+        let (topic, number, to) = (T::NAME, frame.number(), frame.route().to);
+        let receipt = self.process.mail().await_receipt(number);
+        let _forgotten = Unawaited { mail: self.process.mail(), number };
         self.process.mail().tracer().sent(&frame);
         self.process.send(frame.with_receipt()).await?;
-        receipt.await.map_err(|_| MasterGone.into())
+        let receipt = receipt.await.map_err(|_| MasterGone)?;
+        self.trace_untaken(topic, number, to, &receipt);
+        Ok(receipt)
+    }
+
+    fn trace_untaken(&self, topic: &str, number: u64, to: Address, receipt: &Receipt) {
+        let tracer = self.process.mail().tracer();
+        let missed = receipt.places.iter().filter_map(|place| Address::from_bytes(*place));
+        match &receipt.nobody {
+            Some(problem) => tracer.untaken(topic, number, to, problem),
+            None => missed.for_each(|place| tracer.untaken(topic, number, place, "too much waits there")),
+        }
     }
 
     /// A frame of this process's own with a new number.
@@ -238,6 +253,16 @@ impl Messenger {
     }
 }
 
+impl Delivery {
+    fn of(receipt: Receipt, roll: &Roll) -> Self {
+        let Receipt { queued, full, places, .. } = receipt;
+        let peer_at = |at| roll.peer(Address::from_bytes(*places.get(at)?)?);
+        let missed_by = full.iter().enumerate();
+        let missed_by = missed_by.map(|(at, pid)| peer_at(at).unwrap_or(Peer::Process(*pid))).collect();
+        Self { queued, missed: full, missed_by }
+    }
+}
+
 /// Forgets that a receipt is awaited when nobody waits any more, be it that the message was never sent.
 struct Unawaited<'a> {
     mail: &'a Mail,
@@ -247,5 +272,28 @@ struct Unawaited<'a> {
 impl Drop for Unawaited<'_> {
     fn drop(&mut self) {
         self.mail.forget_receipt(self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_misses_a_message_is_named_by_its_slot_if_the_master_tells_it() {
+        let roll = Roll::new(["web".to_owned(), "jobs".to_owned()]);
+        let worker = |group, pid| Address { group, index: 1, pid, ..Address::to(Form::Worker) };
+        let mut receipt = Receipt { queued: 2, ..Receipt::default() };
+        let any = Address { group: 1, ..Address::to(Form::Any) };
+        [worker(0, 4711), worker(1, 0), Address::AGENT, any, worker(9, 8)]
+            .into_iter()
+            .for_each(|place| receipt.miss(place));
+        let names =
+            |receipt| Delivery::of(receipt, &roll).missed_by.iter().map(Peer::to_string).collect::<Vec<_>>();
+        let delivery = Delivery::of(receipt.clone(), &roll);
+        assert_eq!((delivery.queued, &delivery.missed[..]), (2, &[4711, 0, 0, 0, 8][..]));
+        assert_eq!(names(receipt.clone()), ["web.1", "jobs.1", "agent", "any of jobs", "process 8"]);
+        receipt.places.clear();
+        assert_eq!(names(receipt)[..2], ["process 4711", "process 0"]);
     }
 }

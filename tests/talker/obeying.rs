@@ -98,7 +98,8 @@ impl Talker {
             Order::Time { whom, count } => json!(self.time(&peer(&whom), count).await?),
             Order::Confirm { text, size } => {
                 let delivery = self.messenger.broadcast_confirmed(&words(&text, 0, size)).await?;
-                json!({ "queued": delivery.queued, "missed": delivery.missed })
+                let by: Vec<String> = delivery.missed_by.iter().map(ToString::to_string).collect();
+                json!({ "queued": delivery.queued, "missed": delivery.missed, "by": by })
             }
             Order::Once { texts } => self.hear_once(&texts).await?,
             Order::Chatter { size } => json!("x".repeat(size)),

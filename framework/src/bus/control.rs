@@ -1,11 +1,13 @@
 //! The bodies of the framework's own frames.
 
+use std::borrow::Cow;
 use std::str::FromStr;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::pattern::Patterns;
+use super::peer::Address;
 use crate::role::Slot;
 use crate::status::{JobFigures, Status};
 
@@ -82,10 +84,20 @@ pub(crate) enum PublishAnswer {
 pub(crate) struct Receipt {
     /// For how many processes it is queued.
     pub(crate) queued: u32,
-    /// The processes for which too much waits already.
+    /// The processes for which too much waits already; 0 for a slot that is empty.
     pub(crate) full: Vec<u32>,
+    /// The address of each of these, as it stands in envelopes. Masters of older builds leave it out.
+    pub(crate) places: Vec<[u8; 8]>,
     /// Why nobody can get it, if so.
     pub(crate) nobody: Option<String>,
+}
+
+impl Receipt {
+    /// Too much waits at this place already.
+    pub(crate) fn miss(&mut self, place: Address) {
+        self.full.push(place.pid);
+        self.places.push(place.to_bytes());
+    }
 }
 
 /// Why a question has no answer.
@@ -106,6 +118,21 @@ pub(crate) enum Unanswered {
     Refused(String),
     /// The function that answers panicked.
     Panicked,
+}
+
+impl Unanswered {
+    /// Why, as the log says it; the words of who refuses are the author's, and not repeated.
+    pub(crate) fn why(&self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
+            Self::NoSuchPeer(problem) => return problem.clone().into(),
+            Self::Gone => "the process that was asked is gone",
+            Self::Busy => "too much waits there",
+            Self::Nobody => "no function there answers it",
+            Self::Codec(_) => "it, or its answer, was not understood",
+            Self::Refused(_) => "it was refused",
+            Self::Panicked => "the function that answers it panicked",
+        })
+    }
 }
 
 /// What the command line asks of a running master.

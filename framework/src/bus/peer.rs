@@ -237,6 +237,14 @@ impl Roll {
         };
         Some(Origin { group, index: from.index, pid: from.pid })
     }
+
+    /// Which slot it is, or that it is any of a group.
+    pub(crate) fn peer(&self, address: Address) -> Option<Peer> {
+        match address.form {
+            Form::Any => self.name(address.group).map(Peer::any_of),
+            _ => self.origin(address).map(|origin| origin.peer()),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -189,13 +189,14 @@ impl Answering {
         open.insert(question, Task { bytes, waits, handle: task.abort_handle() });
     }
 
-    /// Gives a question up.
-    pub(super) fn cancel(&self, asker: u32, number: u64) {
+    /// Gives a question up; whether it is here.
+    pub(super) fn cancel(&self, asker: u32, number: u64) -> bool {
         let task = lock(&self.open).remove((asker, number));
-        if let Some(task) = task {
+        if let Some(task) = &task {
             task.handle.abort();
         }
         self.ended.notify_waiters();
+        task.is_some()
     }
 
     /// Waits until no question is under way or waits. Cancel safe.

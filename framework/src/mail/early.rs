@@ -35,12 +35,14 @@ impl Early {
         claimed
     }
 
-    /// Forgets a question for whose answer nobody waits any more.
-    pub(super) fn forget(&mut self, asker: u32, number: u64) {
+    /// Forgets a question for whose answer nobody waits any more; its topic, if it is here.
+    pub(super) fn forget(&mut self, asker: u32, number: u64) -> Option<String> {
         let is_meant = |frame: &Frame| {
             (frame.kind(), frame.number(), frame.route().from.pid) == (Kind::Ask, number, asker)
         };
+        let topic = self.frames.iter().find(|frame| is_meant(frame)).map(|frame| frame.topic().to_owned());
         self.frames.retain(|frame| !is_meant(frame));
         self.bytes = self.frames.iter().map(Letter::cost_of).sum();
+        topic
     }
 }

@@ -1,4 +1,4 @@
-//! The end of a process's mail: all that has come is taken, and all that was asked is answered.
+//! The end of a process's mail: all that has come is taken, and all that was asked is answered; and that of one question.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,8 +6,10 @@ use std::sync::Arc;
 use futures_util::future::{join, join_all};
 
 use super::answering::Answering;
+use super::audience::Audience;
 use super::mailbox::Rest;
 use super::{Mail, Mailbox};
+use crate::bus::peer::Address;
 
 /// What a process has on one topic that its subscription is not done with.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,6 +47,23 @@ impl Mail {
         let answerings = self.answerings();
         let taken = join_all(mailboxes.iter().map(|(_, mailbox)| mailbox.exhausted()));
         join(taken, join_all(answerings.iter().map(|answering| answering.idle()))).await;
+    }
+
+    /// The asker waits no longer: a question is dropped wherever it is.
+    pub(super) fn give_up_question(&self, asker: Address, number: u64) {
+        let topic = {
+            let mut state = self.state();
+            let early = state.early.as_mut().and_then(|early| early.forget(asker.pid, number));
+            early.or_else(|| {
+                let answers = |(_, it): &(_, &Audience)| {
+                    it.answering.as_ref().is_some_and(|answering| answering.cancel(asker.pid, number))
+                };
+                state.audiences.iter().find(answers).map(|(topic, _)| topic.to_string())
+            })
+        };
+        if let Some(topic) = topic {
+            self.tracer.given_up(&topic, number, asker);
+        }
     }
 
     /// What subscriptions are not done with, and what those left that were given up while this process took leave.

@@ -75,12 +75,34 @@ impl Tracer {
         }
     }
 
-    /// This process answers question `number` of `asker`; `size` is `None` when it refuses.
-    pub(crate) fn answered(&self, topic: &str, number: u64, asker: Address, size: Option<usize>) {
+    /// Message `number` is not on its way.
+    pub(crate) fn untaken(&self, topic: &str, number: u64, to: Address, why: &str) {
+        if self.is_on() {
+            self.tell(topic, |roll| {
+                format!("message `{topic}` #{number} to {} was not taken: {why}", roll.describe(to))
+            });
+        }
+    }
+
+    /// This process answers question `number` of `asker` in so many bytes, or says why it does not.
+    pub(crate) fn answered(&self, topic: &str, number: u64, asker: Address, answer: Result<usize, &str>) {
         if self.is_on() {
             self.tell(topic, |roll| {
                 let to = roll.describe(asker);
-                format!("sent answer `{topic}` #{number} to {to}: {}", outcome(size))
+                match answer {
+                    Ok(size) => format!("sent answer `{topic}` #{number} to {to}: {size} bytes"),
+                    Err(why) => format!("sent no answer `{topic}` #{number} to {to}: {why}"),
+                }
+            });
+        }
+    }
+
+    /// Nobody waits for the answer to question `number` of `asker` any more.
+    pub(crate) fn given_up(&self, topic: &str, number: u64, asker: Address) {
+        if self.is_on() {
+            self.tell(topic, |roll| {
+                let asker = roll.describe(asker);
+                format!("gave up question `{topic}` #{number} from {asker}: it waits no longer")
             });
         }
     }
@@ -91,15 +113,30 @@ impl Tracer {
         topic: &str,
         (number, asked_at): (u64, u64),
         from: &impl Display,
-        size: Option<usize>,
+        size: usize,
     ) {
         if self.is_on() {
             let took = now().saturating_sub(asked_at);
             self.tell(topic, |_| {
                 format!(
-                    "received answer `{topic}` #{number} from {from} {took} µs after the question: {}",
-                    outcome(size)
+                    "received answer `{topic}` #{number} from {from} {took} µs after the question: {size} bytes"
                 )
+            });
+        }
+    }
+
+    /// Question `number`, which was asked at `asked_at`, has no answer.
+    pub(crate) fn unanswered(
+        &self,
+        topic: &str,
+        (number, asked_at): (u64, u64),
+        to: &impl Display,
+        why: &str,
+    ) {
+        if self.is_on() {
+            let took = now().saturating_sub(asked_at);
+            self.tell(topic, |_| {
+                format!("question `{topic}` #{number} to {to} ended without an answer after {took} µs: {why}")
             });
         }
     }
@@ -146,10 +183,6 @@ fn tell_of_gap(left_out: u64) {
 
 fn noun(frame: &Frame) -> &'static str {
     if frame.kind() == Kind::Ask { "question" } else { "message" }
-}
-
-fn outcome(size: Option<usize>) -> String {
-    size.map_or_else(|| "refused".to_owned(), |size| format!("{size} bytes"))
 }
 
 /// Microseconds of the Unix epoch.

@@ -7,8 +7,10 @@ use super::sending::Sending;
 use super::{Asked, Messenger, Request};
 use crate::bus::codec;
 use crate::bus::control::Unanswered;
+use crate::bus::peer::Address;
 use crate::bus::topic::{self, BadTopic};
 use crate::mail::{Answering, Handler, Letter, Taken};
+use crate::process::Process;
 
 /// How many questions on one topic a process takes on; further ones are refused at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,16 +103,20 @@ impl Messenger {
         let limit = self.process.launch().bus.message_bytes();
         let process = self.process.clone();
         let handler: Handler = Box::new(move |Letter { payload, route, number, .. }| {
+            let panic = Panic { process: &process, topic: Q::NAME, number, asker: route.from };
             let with_asker = |question| answer(Asked::new(question, Sending::of(&process, route, number)));
             let answering = codec::decode_shared::<Q>(Q::NAME, &payload).map(with_asker);
+            drop(panic);
             let process = process.clone();
             Box::pin(async move {
+                let _panic = Panic { process: &process, topic: Q::NAME, number, asker: route.from };
                 let outcome = match answering {
                     Ok(answering) => conclude::<Q, E>(answering.await, limit),
                     Err(error) => Err(Unanswered::Codec(error.to_string())),
                 };
-                let size = outcome.as_ref().ok().map(Vec::len);
-                process.mail().tracer().answered(Q::NAME, number, route.from, size);
+                let problem = outcome.as_ref().map_err(Unanswered::why);
+                let answer = problem.as_ref().map(|bytes| bytes.len()).map_err(|why| &**why);
+                process.mail().tracer().answered(Q::NAME, number, route.from, answer);
                 outcome
             })
         });
@@ -132,4 +138,21 @@ fn conclude<Q: Request, E: Display>(reply: Result<Q::Reply, E>, limit: usize) ->
         return Err(Unanswered::Codec(problem));
     }
     Ok(bytes)
+}
+
+/// Has it traced that the function which answers panicked, wherever that is.
+struct Panic<'a> {
+    process: &'a Process,
+    topic: &'static str,
+    number: u64,
+    asker: Address,
+}
+
+impl Drop for Panic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let why = Unanswered::Panicked.why();
+            self.process.mail().tracer().answered(self.topic, self.number, self.asker, Err(&why));
+        }
+    }
 }

@@ -1,8 +1,8 @@
 //! Asking another process, and waiting for its answer.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
-use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -118,23 +118,28 @@ impl Messenger {
         let to = self.process.roll().address(peer).map_err(SendError::from)?;
         let frame = self.frame(Kind::Ask, to, question)?;
         let answered = self.process.mail().await_answer(frame.number());
-        let mut given_up = GiveUp { process: &self.process, number: frame.number(), is_answered: false };
-        let (tracer, question) = (self.process.mail().tracer(), (frame.number(), frame.route().time));
+        let (topic, question) = (Q::NAME, (frame.number(), frame.route().time));
+        let ending = Some(Cow::Borrowed("nobody waits for it any more"));
+        let mut open = Open { process: &self.process, peer, topic, question, is_answered: false, ending };
+        let tracer = self.process.mail().tracer();
         tracer.sent(&frame);
         let asking = async {
             self.process.send(frame).await.map_err(SendError::from)?;
             answered.await.map_err(|_| AskError::from(SendError::from(MasterGone)))
         };
-        let topic = Q::NAME;
-        let late = |_| {
+        let Ok(outcome) = tokio::time::timeout(patience, asking).await else {
+            open.ending = Some("its time was up".into());
             self.warn_of_order(peer, topic);
-            AskError::Deadline { peer: peer.clone(), topic, patience }
+            return Err(AskError::Deadline { peer: peer.clone(), topic, patience });
         };
-        let outcome = tokio::time::timeout(patience, asking).await.map_err(late)??;
-        given_up.is_answered = true;
-        tracer.got_answer(topic, question, peer, outcome.as_ref().ok().map(Bytes::len));
+        let outcome = outcome.inspect_err(|gone| open.ending = Some(gone.to_string().into()))?;
+        open.is_answered = true;
+        open.ending = outcome.as_ref().err().map(Unanswered::why);
         match outcome {
-            Ok(answer) => Ok(codec::decode_shared(topic, &answer)?),
+            Ok(answer) => {
+                tracer.got_answer(topic, question, peer, answer.len());
+                Ok(codec::decode_shared(topic, &answer)?)
+            }
             Err(problem) => Err(explain(problem, peer.clone(), topic)),
         }
     }
@@ -165,19 +170,28 @@ fn explain(problem: Unanswered, peer: Peer, topic: &'static str) -> AskError {
     }
 }
 
-/// Tells who was asked that nobody waits any more, if the answer is still to come.
-struct GiveUp<'a> {
+/// A question that was asked. At its end, who was asked is told that nobody waits any more, if the answer is still to come,
+/// and the trace has why there is none.
+struct Open<'a> {
     process: &'a Process,
-    number: u64,
+    peer: &'a Peer,
+    topic: &'static str,
+    /// Its number, and when it was asked.
+    question: (u64, u64),
     is_answered: bool,
+    /// Why there is no answer.
+    ending: Option<Cow<'static, str>>,
 }
 
-impl Drop for GiveUp<'_> {
+impl Drop for Open<'_> {
     fn drop(&mut self) {
-        let mail = self.process.mail();
-        if !self.is_answered && mail.forget_answer(self.number) {
+        let (mail, number) = (self.process.mail(), self.question.0);
+        if !self.is_answered && mail.forget_answer(number) {
             let route = Route { from: mail.address(), ..Route::default() };
-            self.process.push(Frame::new(Kind::Cancel, self.number, vec![]).on(route));
+            self.process.push(Frame::new(Kind::Cancel, number, vec![]).on(route));
+        }
+        if let Some(why) = &self.ending {
+            mail.tracer().unanswered(self.topic, self.question, self.peer, why);
         }
     }
 }

@@ -69,7 +69,7 @@ fn said(actions: &[Action]) -> Vec<String> {
         Action::Send { to, frame } => match frame.kind() {
             Kind::Refusal => format!("{} hears {:?} of {}", to.0, problem(frame), frame.number()),
             Kind::Receipt => {
-                let Receipt { queued, full, nobody } = receipt(frame);
+                let Receipt { queued, full, nobody, .. } = receipt(frame);
                 format!("{} hears of {}: {queued} {full:?} {}", to.0, frame.number(), nobody.is_some())
             }
             kind => format!("{} hears {kind:?} {}", to.0, frame.number()),

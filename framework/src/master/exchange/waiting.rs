@@ -29,7 +29,7 @@ impl Waiting {
         parcel: &Parcel,
         receipt: &mut Receipt,
     ) {
-        receipt.full.push(missed.pid);
+        receipt.miss(missed);
         if let Some((sender, _)) = ticket.filter(|(sender, _)| *sender != OUTSIDE) {
             let to = if is_for_one(parcel) { parcel.route().to } else { missed };
             self.senders.entry(name_of(to)).or_default().insert(sender);
