@@ -124,7 +124,7 @@ fn the_run_dir_is_private() {
 #[test]
 fn what_a_dead_master_left_does_not_block_a_start_or_harm_a_stranger() {
     let site = site("");
-    let stranger = crate::harness::Running(std::process::Command::new("sleep").arg("60").spawn().unwrap());
+    let stranger = crate::harness::Running(std::process::Command::new("sleep").arg("1000").spawn().unwrap());
     fs::create_dir_all(site.dir().join("run")).unwrap();
     fs::write(site.dir().join("run/master.lock"), format!("{} 1\n", stranger.0.id())).unwrap();
     drop(std::os::unix::net::UnixListener::bind(site.dir().join("run/control.sock")).unwrap());

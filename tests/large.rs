@@ -35,18 +35,21 @@ fn await_round(cluster: &Cluster, round: u64, bytes: usize) {
 }
 
 /// The memory of all processes: their own and their share of what is shared, and the sealed memory that they hold,
-/// each counted once.
+/// each counted once. Without the program's file, which is shared with those of other tests, too.
 fn memory(cluster: &Cluster, status: &Status) -> (usize, usize) {
     let (mut pss, mut sealed) = (0, std::collections::BTreeMap::new());
     for pid in pids(status).into_iter().chain([cluster.pid()]) {
         let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
-        let line = rollup.lines().find(|line| line.starts_with("Pss:")).unwrap();
-        pss += line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() << 10;
+        let own =
+            rollup.lines().filter(|line| line.starts_with("Pss_Anon:") || line.starts_with("Pss_Shmem:"));
+        let kib = own.map(|line| line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap());
+        pss += kib.sum::<usize>() << 10;
         for entry in fs::read_dir(format!("/proc/{pid}/fd")).unwrap().map(|entry| entry.unwrap().path()) {
             let target = fs::read_link(&entry).unwrap_or_default();
             if target.to_string_lossy().starts_with("/memfd:") {
                 use std::os::unix::fs::MetadataExt as _;
-                let memory = fs::metadata(&entry).unwrap();
+                // It may have been closed meanwhile.
+                let Ok(memory) = fs::metadata(&entry) else { continue };
                 sealed.insert(memory.ino(), memory.blocks() as usize * 512);
             }
         }

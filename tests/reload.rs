@@ -100,7 +100,8 @@ fn websockets_and_streams_of_events_end_in_order_at_a_reload() {
             assert_reloads(&cluster);
         });
         report.assert_flawless();
-        assert!(report.handed_back >= 32 && report.generations().contains(&3), "{mode:?}: {report}");
+        // Everybody at the first; who is late for the second meets those who come after it.
+        assert!(report.handed_back > 16 && report.generations().contains(&3), "{mode:?}: {report}");
     }
 }
 

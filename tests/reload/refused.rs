@@ -50,7 +50,7 @@ fn a_program_of_another_app_is_refused() {
 
 #[test]
 fn a_program_that_exits_or_hangs_leaves_the_old_generation_untouched() {
-    let (cluster, program) = cluster_of_copy("", &["--set", "cluster.ready_timeout=1s"]);
+    let (cluster, program) = cluster_of_copy("", &["--set", "cluster.ready_timeout=2s"]);
     let script = cluster.site().dir().join("script");
     fs::write(&script, "#!/bin/sh\nexit 3\n").expect("a script");
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("a script that can be executed");
@@ -74,7 +74,7 @@ fn a_program_that_exits_or_hangs_leaves_the_old_generation_untouched() {
 
 #[test]
 fn workers_that_fail_leave_the_old_generation_untouched() {
-    let cluster = Cluster::start_at(site(""), &[FAST, &["--set", "cluster.ready_timeout=1s"]].concat());
+    let cluster = Cluster::start_at(site(""), &[FAST, &["--set", "cluster.ready_timeout=2s"]].concat());
     for (version, (fault, words)) in (2..).zip([
         ("error", "the fault was switched on"),
         ("panic", "the fault was switched on"),

@@ -54,14 +54,13 @@ impl Slots {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
-
     use super::*;
 
     #[test]
     fn a_slot_is_to_be_announced_until_it_was() {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let mut slots = Slots::new(free, Arc::new(bind::join(&free).unwrap()));
+        let [(first, address)] =
+            bind::tcp("127.0.0.1:0", bind::Queue::OfEachSlot).unwrap().try_into().unwrap();
+        let mut slots = Slots::new(address, Arc::new(first));
         let index = |slots: &Slots| slots.unannounced().map(|(index, _)| index);
         assert_eq!(index(&slots), None);
         slots.socket(2).unwrap();

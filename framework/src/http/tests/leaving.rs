@@ -45,24 +45,27 @@ async fn a_stop_does_not_wait_for_the_idle_clients_of_a_succession() {
 
 #[tokio::test]
 async fn clients_that_never_ask_again_are_let_go_one_by_one_before_the_deadline() {
-    let served = Served::start(HttpSettings { idle_grace: SHORT, ..patient() }).await;
-    let mut clients = Vec::new();
-    for _ in 0..20 {
-        let mut client = served.connect().await;
-        ask(&mut client, GET).await;
-        clients.push(client);
-    }
-    let gauges = served.gauges.clone();
-    let begun = Instant::now();
-    served.drain.begin(Occasion::Succession, Some(SHORT * 10));
-    let mut closed = Vec::new();
-    for client in &mut clients {
-        assert_eq!(rest(client).await, "");
-        closed.push(begun.elapsed());
-    }
-    assert!(closed[0] >= SHORT, "{closed:?}");
-    assert_eq!(served.drained().await, Drained { cut: 0 });
-    assert_eq!(gauges.timed_out(), 0, "leaving is not the client's fault");
+    with_more_and_more_time(|time| async move {
+        let served = Served::start(HttpSettings { idle_grace: time, ..patient() }).await;
+        let mut clients = Vec::new();
+        for _ in 0..20 {
+            let mut client = served.connect().await;
+            ask(&mut client, GET).await;
+            clients.push(client);
+        }
+        let gauges = served.gauges.clone();
+        let begun = Instant::now();
+        served.drain.begin(Occasion::Succession, Some(time * 10));
+        let mut closed = Vec::new();
+        for client in &mut clients {
+            assert_eq!(rest(client).await, "");
+            closed.push(begun.elapsed());
+        }
+        assert!(closed[0] >= time, "{closed:?}");
+        assert_eq!(served.drained().await, Drained { cut: 0 });
+        assert_eq!(gauges.timed_out(), 0, "leaving is not the client's fault");
+    })
+    .await;
 }
 
 /// Waits until a server that stops now has let the last of its idle clients go.

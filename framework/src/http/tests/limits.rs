@@ -46,33 +46,39 @@ async fn ask_over(reading: &mut (impl AsyncReadExt + Unpin), writing: &mut (impl
 
 #[tokio::test]
 async fn a_connection_is_closed_when_it_was_idle_too_long() {
-    let served = Served::start(HttpSettings { keep_alive_timeout: SHORT, ..patient() }).await;
-    let mut client = served.connect().await;
-    for _ in 0..3 {
-        assert_eq!(ask(&mut client, GET).await.1, "hello\n");
-    }
-    assert_eq!(rest(&mut client).await, "");
+    with_more_and_more_time(|time| async move {
+        let served = Served::start(HttpSettings { keep_alive_timeout: time, ..patient() }).await;
+        let mut client = served.connect().await;
+        for _ in 0..3 {
+            assert_eq!(ask(&mut client, GET).await.1, "hello\n");
+        }
+        assert_eq!(rest(&mut client).await, "");
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_slow_handler_is_given_its_time() {
-    let timeouts = HttpSettings {
-        first_byte_timeout: SHORT,
-        header_timeout: SHORT,
-        keep_alive_timeout: SHORT,
-        ..patient()
-    };
-    let served = Served::start(timeouts).await;
-    let mut client = served.connect().await;
-    client.write_all(GATED).await.unwrap();
-    served.gate.until_entered().await;
-    // Another connection that is cut shows that the time-outs have passed; three of them, that they passed thrice.
-    for _ in 0..3 {
-        rest(&mut served.connect().await).await;
-    }
-    served.gate.open();
-    assert!(answer(&mut client).await.0.starts_with("HTTP/1.1 200 "));
-    assert_eq!(rest(&mut client).await, "");
+    with_more_and_more_time(|time| async move {
+        let timeouts = HttpSettings {
+            first_byte_timeout: time,
+            header_timeout: time,
+            keep_alive_timeout: time,
+            ..patient()
+        };
+        let served = Served::start(timeouts).await;
+        let mut client = served.connect().await;
+        client.write_all(GATED).await.unwrap();
+        served.gate.until_entered().await;
+        // Another connection that is cut shows that the time-outs have passed; three of them, that they passed thrice.
+        for _ in 0..3 {
+            rest(&mut served.connect().await).await;
+        }
+        served.gate.open();
+        assert!(answer(&mut client).await.0.starts_with("HTTP/1.1 200 "));
+        assert_eq!(rest(&mut client).await, "");
+    })
+    .await;
 }
 
 const GET_LARGE: &[u8] = b"GET /large HTTP/1.1\r\nhost: test\r\n\r\n";
@@ -111,17 +117,20 @@ async fn a_client_that_takes_its_answer_byte_by_byte_is_cut() {
 
 #[tokio::test]
 async fn a_client_that_takes_its_answer_slowly_is_not_cut() {
-    let (send_timeout, keep_alive_timeout) = (SHORT * 6, SHORT);
-    let settings = HttpSettings { send_timeout, keep_alive_timeout, ..patient() };
-    let served = Served::start(settings).await;
-    let mut client = served.connect().await;
-    client.write_all(GET_LARGE).await.unwrap();
-    let mut piece = vec![0; LARGE / 20];
-    for _ in 0..20 {
-        // The client is slow on purpose; nothing waits for this.
-        tokio::time::sleep(SHORT * 4 / 10).await;
-        within(client.read_exact(&mut piece)).await.unwrap();
-    }
+    with_more_and_more_time(|time| async move {
+        let (send_timeout, keep_alive_timeout) = (time * 6, time);
+        let settings = HttpSettings { send_timeout, keep_alive_timeout, ..patient() };
+        let served = Served::start(settings).await;
+        let mut client = served.connect().await;
+        client.write_all(GET_LARGE).await.unwrap();
+        let mut piece = vec![0; LARGE / 20];
+        for _ in 0..20 {
+            // The client is slow on purpose; nothing waits for this.
+            tokio::time::sleep(time * 4 / 10).await;
+            within(client.read_exact(&mut piece)).await.unwrap();
+        }
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -62,19 +62,22 @@ async fn requests_sent_in_one_go_are_answered_in_order() {
 
 #[tokio::test]
 async fn what_comes_while_a_handler_works_is_kept() {
-    let secured = Secured::start(HttpSettings { header_timeout: SHORT, ..patient() }).await;
-    let mut client = secured.connect().await;
-    client.write_all(GATED).await.unwrap();
-    secured.served.gate.until_entered().await;
-    let (start, end) = GET.split_at(8);
-    client.write_all(start).await.unwrap();
-    // Another connection shows that the server has had its turns.
-    assert_eq!(ask(&mut secured.connect().await, GET).await.1, "hello\n");
-    secured.served.gate.open();
-    assert_eq!(answer(&mut client).await.1, "");
-    assert_eq!(ask(&mut client, end).await.1, "hello\n");
-    client.write_all(start).await.unwrap();
-    assert!(rest(&mut client).await.starts_with("HTTP/1.1 408 "));
+    with_more_and_more_time(|time| async move {
+        let secured = Secured::start(HttpSettings { header_timeout: time, ..patient() }).await;
+        let mut client = secured.connect().await;
+        client.write_all(GATED).await.unwrap();
+        secured.served.gate.until_entered().await;
+        let (start, end) = GET.split_at(8);
+        client.write_all(start).await.unwrap();
+        // Another connection shows that the server has had its turns.
+        assert_eq!(ask(&mut secured.connect().await, GET).await.1, "hello\n");
+        secured.served.gate.open();
+        assert_eq!(answer(&mut client).await.1, "");
+        assert_eq!(ask(&mut client, end).await.1, "hello\n");
+        client.write_all(start).await.unwrap();
+        assert!(rest(&mut client).await.starts_with("HTTP/1.1 408 "));
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -108,16 +111,19 @@ async fn a_client_that_takes_nothing_of_its_answer_is_cut() {
 
 #[tokio::test]
 async fn a_client_that_takes_its_answer_slowly_is_not_cut() {
-    let settings = HttpSettings { send_timeout: SHORT * 6, keep_alive_timeout: SHORT, ..patient() };
-    let secured = Secured::start(settings).await;
-    let mut client = secured.connect().await;
-    client.write_all(b"GET /large HTTP/1.1\r\nhost: test\r\n\r\n").await.unwrap();
-    let mut piece = vec![0; LARGE / 20];
-    for _ in 0..20 {
-        // The client is slow on purpose; nothing waits for this.
-        tokio::time::sleep(SHORT * 4 / 10).await;
-        within(client.read_exact(&mut piece)).await.unwrap();
-    }
+    with_more_and_more_time(|time| async move {
+        let settings = HttpSettings { send_timeout: time * 6, keep_alive_timeout: time, ..patient() };
+        let secured = Secured::start(settings).await;
+        let mut client = secured.connect().await;
+        client.write_all(b"GET /large HTTP/1.1\r\nhost: test\r\n\r\n").await.unwrap();
+        let mut piece = vec![0; LARGE / 20];
+        for _ in 0..20 {
+            // The client is slow on purpose; nothing waits for this.
+            tokio::time::sleep(time * 4 / 10).await;
+            within(client.read_exact(&mut piece)).await.unwrap();
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -162,15 +168,18 @@ async fn a_stop_does_not_wait_for_the_silent_clients_of_a_succession() {
 
 #[tokio::test]
 async fn a_handshake_under_way_is_finished_while_the_server_leaves_and_cut_at_the_deadline() {
-    let secured = Secured::start(HttpSettings { handshake_timeout: LONG, ..patient() }).await;
-    let mut stuck = secured.served.connect().await;
-    stuck.write_all(&[0x16, 3, 1]).await.unwrap();
-    let stream = secured.served.connect().await;
-    secured.served.until_accepted(2).await;
-    secured.served.drain.begin(Occasion::Succession, Some(SHORT * 10));
-    let mut late = within(secured.connector.connect(NAME.try_into().unwrap(), stream)).await.unwrap();
-    assert_eq!(ask(&mut late, GET).await.1, "hello\n");
-    assert_eq!(secured.served.drained().await, Drained { cut: 1 });
+    with_more_and_more_time(|time| async move {
+        let secured = Secured::start(HttpSettings { handshake_timeout: LONG, ..patient() }).await;
+        let mut stuck = secured.served.connect().await;
+        stuck.write_all(&[0x16, 3, 1]).await.unwrap();
+        let stream = secured.served.connect().await;
+        secured.served.until_accepted(2).await;
+        secured.served.drain.begin(Occasion::Succession, Some(time * 10));
+        let mut late = within(secured.connector.connect(NAME.try_into().unwrap(), stream)).await.unwrap();
+        assert_eq!(ask(&mut late, GET).await.1, "hello\n");
+        assert_eq!(secured.served.drained().await, Drained { cut: 1 });
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -101,18 +101,21 @@ async fn an_idle_shared_connection_ends_at_once_when_the_server_leaves() {
 
 #[tokio::test]
 async fn an_idle_shared_connection_is_told_to_go_after_its_time() {
-    let served = Served::start(HttpSettings { keep_alive_timeout: SHORT, ..patient() }).await;
-    let (mut sender, connection) = client(&served).await;
-    let slow = tokio::spawn(sender.send_request(request("/gate")));
-    served.gate.until_entered().await;
-    // A connection that is closed shows that the time has passed, which does not count while a stream is open.
-    let mut idle = served.connect().await;
-    ask(&mut idle, GET).await;
-    rest(&mut idle).await;
-    served.gate.open();
-    assert_eq!(within(slow).await.unwrap().unwrap().status(), StatusCode::OK);
-    within(connection).await.unwrap().unwrap();
-    assert_eq!(served.gauges.timed_out(), 2);
+    with_more_and_more_time(|time| async move {
+        let served = Served::start(HttpSettings { keep_alive_timeout: time, ..patient() }).await;
+        let (mut sender, connection) = client(&served).await;
+        let slow = tokio::spawn(sender.send_request(request("/gate")));
+        served.gate.until_entered().await;
+        // A connection that is closed shows that the time has passed, which does not count while a stream is open.
+        let mut idle = served.connect().await;
+        ask(&mut idle, GET).await;
+        rest(&mut idle).await;
+        served.gate.open();
+        assert_eq!(within(slow).await.unwrap().unwrap().status(), StatusCode::OK);
+        within(connection).await.unwrap().unwrap();
+        assert_eq!(served.gauges.timed_out(), 2);
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -162,15 +165,18 @@ async fn a_stream_whose_answer_is_not_taken_ends_and_the_connection_goes_on() {
 
 #[tokio::test]
 async fn a_stream_whose_answer_is_taken_slowly_goes_on() {
-    let served = Served::start(HttpSettings { send_timeout: SHORT * 6, ..patient() }).await;
-    let (mut sender, _connection) = client(&served).await;
-    let mut body = get(&mut sender, "/large").await.into_body();
-    for _ in 0..20 {
-        // The client is slow on purpose; nothing waits for this.
-        tokio::time::sleep(SHORT * 4 / 10).await;
-        within(body.frame()).await.unwrap().unwrap();
-    }
-    let rest = within(body.collect()).await.unwrap().to_bytes();
-    assert!(rest.len() > LARGE / 2);
-    assert_eq!(served.gauges.timed_out(), 0);
+    with_more_and_more_time(|time| async move {
+        let served = Served::start(HttpSettings { send_timeout: time * 6, ..patient() }).await;
+        let (mut sender, _connection) = client(&served).await;
+        let mut body = get(&mut sender, "/large").await.into_body();
+        for _ in 0..20 {
+            // The client is slow on purpose; nothing waits for this.
+            tokio::time::sleep(time * 4 / 10).await;
+            within(body.frame()).await.unwrap().unwrap();
+        }
+        let rest = within(body.collect()).await.unwrap().to_bytes();
+        assert!(rest.len() > LARGE / 2);
+        assert_eq!(served.gauges.timed_out(), 0);
+    })
+    .await;
 }
