@@ -211,10 +211,14 @@ impl Messenger {
     }
 
     async fn post<T: Topic>(&self, to: Address, message: &T) -> Result<(), SendError> {
-        let frame = self.frame(Kind::Message, to, message)?;
         // Who sends in a loop lets others have their turn.
         tokio::task::consume_budget().await;
+        let frame = self.frame(Kind::Message, to, message)?;
         self.process.mail().tracer().sent(&frame);
+        // Who need not wait should not pay for it, not even by moving the frame to where it would wait.
+        if self.process.send_at_once(&frame)? {
+            return Ok(());
+        }
         Ok(self.process.send(frame).await?)
     }
 

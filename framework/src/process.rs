@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::bus::codec;
 use crate::bus::control::Pulse;
 use crate::bus::frame::{Frame, Kind};
-use crate::bus::link::Sender;
+use crate::bus::link::{SendError, Sender};
 use crate::bus::peer::{Address, Roll};
 use crate::events::ClusterEvent;
 use crate::gathered::Contributions;
@@ -224,6 +224,15 @@ impl Process {
 
     pub(crate) async fn send(&self, frame: Frame) -> Result<(), MasterGone> {
         self.shared.sender.send(frame).await.map_err(|_| MasterGone)
+    }
+
+    /// Sends a frame if there is room for it now; whether there was.
+    pub(crate) fn send_at_once(&self, frame: &Frame) -> Result<bool, MasterGone> {
+        match self.shared.sender.push(frame) {
+            Ok(()) => Ok(true),
+            Err(SendError::Full(_)) => Ok(false),
+            Err(SendError::Gone) => Err(MasterGone),
+        }
     }
 
     /// Sends a frame if there is room for it.

@@ -71,23 +71,18 @@ pub(crate) fn decode_within<T: DeserializeOwned>(
 }
 
 /// Decodes all of `bytes`; what is left over is an error, which the decoder itself would pass over.
+///
+/// The value goes straight from where it is made to the caller: whatever holds it in between is copied as a whole just
+/// after it was written in parts, for which the processor waits longer than for all the rest.
 #[inline]
 pub(crate) fn decode<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, CodecError> {
-    match decode_whole(bytes) {
-        Ok(value) => Ok(value),
-        Err(_) => explain(what, bytes),
-    }
-}
-
-/// The value that takes all of `bytes`, made where it stays: a copy just after it was written costs more than the rest.
-fn decode_whole<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, rmp_serde::decode::Error> {
     let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
     deserializer.set_max_depth(DEPTH);
-    let value = T::deserialize(&mut deserializer);
-    if value.is_ok() && !ends(&mut deserializer) {
-        return Err(rmp_serde::decode::Error::OutOfRange);
+    // The error is of no use, and told apart here it does not keep the value in memory.
+    match T::deserialize(&mut deserializer).ok() {
+        Some(value) if ends(&mut deserializer) => Ok(value),
+        _ => explain(what, bytes),
     }
-    value
 }
 
 /// Whether not even a marker can be read any more.
