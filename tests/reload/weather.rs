@@ -106,10 +106,10 @@ fn in_mixed_weather_only_requests_of_crashed_workers_fail_and_nobody_hangs() {
     running.iter().for_each(load::Running::await_first_answers);
     let mut weather = Weather { cluster: &cluster, round: 0, crashed: BTreeSet::new(), reloads: 0 };
     let began = Instant::now();
-    while began.elapsed() < LONG {
+    // Until enough has happened, however slow the machine is.
+    while began.elapsed() < LONG || weather.reloads < 3 || weather.crashed.len() < 3 {
         weather.change();
     }
-    assert!(weather.reloads >= 3 && weather.crashed.len() >= 3, "enough has happened");
     for (load, clients) in running.into_iter().zip(sizes) {
         assert_only_crashes_cost(&load.end(), &weather.crashed, clients);
     }
