@@ -44,7 +44,7 @@ fn encode(topic: &str, json: &str) -> Result<Vec<u8>, String> {
 
 fn tell(receipt: &Receipt, to: &str) -> Result<(), Outcome> {
     let pids: Vec<String> =
-        receipt.full.iter().filter(|pid| **pid > 0).map(|pid| format!("process {pid}")).collect();
+        receipt.full.iter().filter(|pid| **pid > 0).map(|pid| format!("pid:{pid}")).collect();
     let missed = if pids.is_empty() { to.to_owned() } else { pids.join(", ") };
     match receipt {
         Receipt { nobody: Some(problem), .. } => {
