@@ -202,6 +202,9 @@ fn the_status_shows_what_was_lost_and_where() {
     });
     assert_eq!(status.agent.process.bus.missed, 0);
     assert!(done(&cluster, &["status"]).contains("mail to jobs.0: 1 unheard, 1 unreadable"));
+    let topic = |name: &str| status.bus.topics.iter().find(|topic| topic.name == name).unwrap();
+    assert_eq!((topic("whispers").unheard, topic("words").unreadable), (1, 1), "{:?}", status.bus.topics);
+    assert!(done(&cluster, &["status"]).contains(" UNHEARD  UNREADABLE"));
     send_signal(status.workers[1].process.pid.unwrap(), Signal::STOP);
     let flood = json!({ "send": { "to": "group:web", "text": "flood", "count": 40, "size": 1 << 20 } });
     assert_eq!(order(&cluster, "agent", &flood), 40);

@@ -10,6 +10,25 @@ use crate::status::{PeerTraffic, Status, TopicTraffic};
 /// How many topics a terminal shows.
 const BUSIEST: usize = 10;
 
+const TOPICS: [Column; 6] = [
+    Column::words("TOPIC", 0),
+    Column::figures("SENT", 2),
+    Column::figures("RELAYED", 0),
+    Column::figures("DROPPED", 0),
+    Column::figures("QUEUED", 1),
+    Column::figures("BYTES", 3),
+];
+
+/// A column, and what it shows of a topic.
+type LostColumn = (&'static str, fn(&TopicTraffic) -> u64);
+
+/// The columns that are there only if they say anything.
+const LOST: [LostColumn; 3] = [
+    ("UNHEARD", |topic| topic.unheard),
+    ("MISSED", |topic| topic.missed),
+    ("UNREADABLE", |topic| topic.unreadable),
+];
+
 /// What waits for each process and what was lost of its mail; nothing when all is well. And what is traced.
 pub(super) fn mail(status: &Status) -> String {
     let workers = status.workers.iter().map(|worker| {
@@ -46,18 +65,15 @@ pub(super) fn topics(topics: &[TopicTraffic], width: Option<u16>) -> String {
     busiest.sort_by_key(|topic| Reverse(topic.relayed + topic.dropped));
     let shown = if width.is_some() { BUSIEST } else { usize::MAX };
     let (busiest, rest) = busiest.split_at(shown.min(topics.len()));
-    let columns = [
-        Column::words("TOPIC", 0),
-        Column::figures("SENT", 2),
-        Column::figures("RELAYED", 0),
-        Column::figures("DROPPED", 0),
-        Column::figures("QUEUED", 1),
-        Column::figures("BYTES", 3),
-    ];
+    let lost =
+        LOST.iter().filter(|(_, lost)| busiest.iter().any(|topic| lost(topic) > 0)).collect::<Vec<_>>();
+    let columns: Vec<Column> =
+        TOPICS.into_iter().chain(lost.iter().map(|(name, _)| Column::figures(name, 0))).collect();
     let rows = busiest.iter().map(|topic| {
         let counts = [topic.sent, topic.relayed, topic.dropped, topic.queued].map(|count| count.to_string());
         let name = topic.name.escape_debug().to_string();
-        [name].into_iter().chain(counts).chain([size(topic.bytes)]).collect()
+        let lost = lost.iter().map(|(_, lost)| lost(topic).to_string());
+        [name].into_iter().chain(counts).chain([size(topic.bytes)]).chain(lost).collect()
     });
     let table = draw(&columns, rows.collect(), width);
     let more = if rest.is_empty() { String::new() } else { format!("and {} more\n", rest.len()) };
