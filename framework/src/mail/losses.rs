@@ -22,10 +22,18 @@ struct Counts {
 }
 
 impl Counts {
-    fn topic(&mut self, name: &str) -> &mut Lost {
-        let is_told_apart = self.topics.len() < MOST_TOPICS - 1 || self.topics.contains_key(name);
-        let name = if is_told_apart { name } else { OTHERS };
-        self.topics.entry(name.to_owned()).or_default()
+    fn note(&mut self, topic: &str, add: impl Fn(&mut Lost)) {
+        add(&mut self.all);
+        let is_told_apart = self.topics.len() < MOST_TOPICS - 1 || self.topics.contains_key(topic);
+        let name = if is_told_apart { topic } else { OTHERS };
+        match self.topics.get_mut(name) {
+            Some(lost) => add(lost),
+            None => {
+                let mut lost = Lost::default();
+                add(&mut lost);
+                self.topics.insert(name.to_owned(), lost);
+            }
+        }
     }
 }
 
@@ -46,9 +54,7 @@ impl Losses {
     }
 
     fn note(&self, topic: &str, add: impl Fn(&mut Lost)) {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        add(&mut counts.all);
-        add(counts.topic(topic));
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).note(topic, add);
     }
 
     /// A subscription was given up with so many messages while the process took leave.
