@@ -145,7 +145,59 @@ fn word(state: &impl serde::Serialize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{duration, plural};
+    use serde_json::{Value, json};
+
+    use super::{Status, duration, plural, render};
+
+    fn process(own: Value) -> Value {
+        let exit = json!({ "code": 1, "signal": null, "reason": "failed", "at": "2026-01-01T00:00:00Z",
+            "message": "Traceback (most recent call last): | File \"a/long/way/to/worker.py\", line 3 | KeyError: 'text'" });
+        let mut all = json!({ "pid": 4_194_304, "state": "backing-off", "generation": 1, "restarts": 12,
+            "uptime_ms": 93_784_000, "rss_bytes": 1_234_567_890, "cpu_ms": 7_384_000, "last_exit": exit, "duties": [],
+            "connections": 12_345, "requests": 123_456_789, "accepted": 1, "refused": 0, "timed_out": 0, "panics": 0,
+            "lost_log_lines": 0, "lag_ms": 250, "jobs": {}, "states": {}, "group": "thumbnails" });
+        all.as_object_mut().unwrap().extend(own.as_object().unwrap().clone());
+        all
+    }
+
+    fn busy() -> Status {
+        let topics: Vec<Value> = (0..30)
+            .map(|nth| {
+                json!({ "name": format!("shop.orders.{}", "x".repeat(nth)), "sent": 123_456_789, "relayed": 987_654_321,
+                    "dropped": nth, "bytes": 98_765_432_100_u64, "queued": 12_345, "missed": nth })
+            })
+            .collect();
+        serde_json::from_value(json!({
+            "app": "shop", "version": "0.1.0", "env": "prod", "state": "degraded", "generation": 3, "uptime_ms": 1,
+            "master": { "pid": 4_194_303, "rss_bytes": 0, "cpu_ms": 0 }, "agent": process(json!({})), "groups": [],
+            "workers": (0..20).map(|index| process(json!({ "index": index }))).collect::<Vec<_>>(),
+            "listeners": [], "states": [], "config": { "version": 1, "refused": null },
+            "bus": { "relayed": 0, "dropped": 0, "queued_bytes": 0, "topics": topics }
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn no_row_is_wider_than_the_terminal() {
+        for width in [60, 80, 100, 120, 200] {
+            let text = render(&busy(), Some(width));
+            let wide = text.lines().find(|line| line.chars().count() > usize::from(width));
+            assert_eq!(wide, None, "{width}:\n{text}");
+            assert!(
+                text.contains("thumbnails.19") && text.contains("DROPPED") && text.contains("\nand 20 more")
+            );
+            assert!(width == 60 || text.contains(" KeyError: 'text'\n"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_pipe_gets_all_of_it() {
+        let text = render(&busy(), None);
+        for words in ["LAG", "CPU", "BYTES", "MISSED", "worker.py", "thumbnails.18, thumbnails.19: "] {
+            assert!(text.contains(words), "{words}: {text}");
+        }
+        assert_eq!(text.lines().filter(|line| line.starts_with("shop.orders.")).count(), 30);
+    }
 
     #[test]
     fn a_duration_has_two_units_at_most() {

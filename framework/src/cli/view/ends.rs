@@ -4,9 +4,6 @@ use super::table::cut;
 use crate::exit::Exit;
 use crate::status::Status;
 
-/// How many slots are named where the room is short.
-const NAMED: usize = 3;
-
 /// A line for each way in which processes ended, cut to `width` if there is one.
 pub(super) fn last_exits(status: &Status, width: Option<u16>) -> String {
     let agent = ("agent".to_owned(), &status.agent.process.last_exit);
@@ -28,15 +25,23 @@ pub(super) fn last_exits(status: &Status, width: Option<u16>) -> String {
 }
 
 fn line(names: &[String], exit: &Exit, width: Option<u16>) -> String {
-    let named = match names.split_at_checked(NAMED) {
-        Some((first, rest)) if width.is_some() && !rest.is_empty() => {
-            format!("{} and {} more", first.join(", "), rest.len())
-        }
-        _ => names.join(", "),
-    };
+    let shown = width.map_or(names.len(), |width| fitting(names, usize::from(width / 4)));
+    let (shown, rest) = names.split_at(shown);
+    let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
+    let named = format!("{}{more}", shown.join(", "));
     let beginning = format!("last exit of {named}: ");
     let room = width.map(|width| usize::from(width).saturating_sub(beginning.chars().count()));
     format!("{beginning}{}\n", words(exit, room))
+}
+
+/// How many of the names, one at least, have place in so many characters.
+fn fitting(names: &[String], room: usize) -> usize {
+    let mut taken = 0;
+    let fits = |name: &&String| {
+        taken += name.chars().count() + ", ".len();
+        taken <= room
+    };
+    names.iter().take_while(fits).count().max(1)
 }
 
 /// The end in one line. Where the room is short, the last of several lines on stderr says the most.
@@ -85,10 +90,13 @@ mod tests {
     #[test]
     fn where_the_room_is_short_few_of_many_are_named() {
         let names: Vec<String> = (0..5).map(|index| format!("web.{index}")).collect();
-        assert!(
-            line(&names, &exit("x"), Some(80)).starts_with("last exit of web.0, web.1, web.2 and 2 more: ")
-        );
-        assert!(line(&names, &exit("x"), None).contains("web.3, web.4: "));
-        assert!(line(&names[..3], &exit("x"), Some(80)).contains("web.1, web.2: "));
+        for (width, named) in [
+            (Some(80), "web.0, web.1 and 3 more: "),
+            (Some(12), "web.0 and 4 more: "),
+            (None, "web.0, web.1, web.2, web.3, web.4: "),
+        ] {
+            let line = line(&names, &exit("x"), width);
+            assert!(line.starts_with(&format!("last exit of {named}")), "{line}");
+        }
     }
 }
