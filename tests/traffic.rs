@@ -56,11 +56,12 @@ fn a_message_from_the_command_line_reaches_those_who_are_meant() {
         (&["--to", "web"], "queued for 2 processes\n"),
         (&["--to", "next:jobs"], "queued for 1 process\n"),
         (&["--to", &pid], "queued for 1 process\n"),
+        (&["--to", &format!("pid:{pid}")], "queued for 1 process\n"),
         (&[], "queued for 4 processes\n"),
     ] {
         assert_eq!(done(&cluster, &[&["send", "words", r#"{"text": "hello"}"#], to].concat()), answer);
     }
-    for (who, count) in [("agent", 1), ("web.0", 3), ("web.1", 3), ("jobs.0", 2)] {
+    for (who, count) in [("agent", 1), ("web.0", 4), ("web.1", 3), ("jobs.0", 2)] {
         let notes = eventually("the messages arrive", || {
             Some(heard(&cluster, who)).filter(|notes| notes.len() >= count)
         });
@@ -95,11 +96,11 @@ fn a_message_from_the_command_line_that_cannot_be_sent_says_why() {
     assert!(order(&cluster, "agent", &fill).as_u64().is_some());
     let text = format!(r#"{{"text": "{}"}}"#, "x".repeat(40_000));
     let (code, _, said) = run(&cluster, &["send", "words", &text, "--to", "web.1"]);
-    assert_eq!((code, said), (Some(1), format!("error: too much waits for process {stopped} already\n")));
+    assert_eq!((code, said), (Some(1), format!("error: too much waits for pid:{stopped} already\n")));
     let (code, answer, _) = run(&cluster, &["send", "words", &text]);
     assert_eq!(
         (code, answer),
-        (Some(0), format!("queued for 3 processes; too much waits for process {stopped}\n"))
+        (Some(0), format!("queued for 3 processes; too much waits for pid:{stopped}\n"))
     );
 }
 
@@ -122,7 +123,10 @@ fn what_goes_by_on_chosen_topics_is_logged_by_every_process() {
     ] {
         traced_when(&cluster, log, wanted);
     }
-    assert_eq!(done(&cluster, &["trace"]), "every process logs what goes by on words, ord*\n");
+    let logs = fs::canonicalize(cluster.site().dir().join("logs")).unwrap();
+    let told = done(&cluster, &["trace"]);
+    assert!(told.starts_with("every process logs what goes by on words, ord*: agent.log, "), "{told}");
+    assert!(told.contains(", web.log") && told.ends_with(&format!(" in {}\n", logs.display())), "{told}");
     assert_eq!(done(&cluster, &["trace", "--off"]), "nothing is traced\n");
     assert_eq!(done(&cluster, &["trace"]), "nothing is traced\n");
     eventually("everybody has heard it", || {
@@ -163,6 +167,20 @@ fn every_question_and_message_that_comes_to_nothing_is_logged_with_the_reason() 
     traced_when(&cluster, "web.log", "µs: its time was up");
     let line = traced_when(&cluster, "agent.log", ": it waits no longer");
     assert!(line.starts_with("gave up question `orders` #") && line.contains(" from web.0"), "{line}");
+}
+
+#[test]
+fn a_trace_is_in_the_log_whatever_its_level() {
+    for level in ["log.level=warn", "log.level=off"] {
+        let cluster = talkers(&["--workers", "1", "--set", level]);
+        done(&cluster, &["trace", "words"]);
+        send(&cluster, "agent", "web.0", "hello", 1);
+        traced_when(&cluster, "agent.log", "sent message `words`");
+        traced_when(&cluster, "web.log", "received message `words`");
+        let others =
+            log(&cluster, "agent.log").lines().filter(|line| !line.contains("hatchery::bus: ")).count();
+        assert_eq!(others, 0, "{}", log(&cluster, "agent.log"));
+    }
 }
 
 #[test]
@@ -214,7 +232,7 @@ fn who_stops_tracing_tells_what_was_left_out() {
     eventually("each line is there, or is counted", || {
         // What came before them went to somebody else, and all of it is told.
         let lines = traced(&cluster, "agent.log");
-        let there = lines.iter().filter(|line| line.contains(" to all others: ")).count();
+        let there = lines.iter().filter(|line| line.contains(" to others: ")).count();
         (there + lines.iter().filter_map(|line| left_out(line)).sum::<usize>() == COUNT).then_some(())
     });
 }
@@ -222,7 +240,7 @@ fn who_stops_tracing_tells_what_was_left_out() {
 #[test]
 fn the_status_shows_what_was_lost_and_where() {
     let cluster = talkers(&[&["--workers", "2"], STOPPABLE].concat());
-    assert!(!done(&cluster, &["status"]).contains("topic "), "nothing is lost, and nothing said");
+    assert!(!done(&cluster, &["status"]).contains("mail to "), "nothing is lost, and nothing said");
     order(&cluster, "web.0", &json!("mislead"));
     done(&cluster, &["send", "whispers", "1", "--to", "jobs.0"]);
     let status = cluster.wait_for("the figures", |status| {
@@ -231,6 +249,12 @@ fn the_status_shows_what_was_lost_and_where() {
     });
     assert_eq!(status.agent.process.bus.missed, 0);
     assert!(done(&cluster, &["status"]).contains("mail to jobs.0: 1 unheard, 1 unreadable"));
+    let _ = cluster.wait_for("the figures by topic", |status| {
+        let topic = |name: &str| status.bus.topics.iter().find(|topic| topic.name == name).unwrap();
+        // What misleads goes to all four.
+        (topic("whispers").unheard, topic("words").unreadable) == (1, 4)
+    });
+    assert!(done(&cluster, &["status"]).contains(" UNHEARD  UNREADABLE"));
     send_signal(status.workers[1].process.pid.unwrap(), Signal::STOP);
     let flood = json!({ "send": { "to": "group:web", "text": "flood", "count": 40, "size": 1 << 20 } });
     assert_eq!(order(&cluster, "agent", &flood), 40);
@@ -245,9 +269,11 @@ fn the_status_shows_what_was_lost_and_where() {
     assert_eq!(order(&cluster, "agent", &refused), 3);
     let shown = done(&cluster, &["status"]);
     // Who is refused knows it: that is no sent message.
-    assert!(shown.contains(&format!("topic words: 41 sent, {all} copies not passed on")), "{shown}");
-    assert!(shown.contains("mail to web.1: ") && shown.contains(" waiting, "), "{shown}");
-    assert!(shown.contains(&format!("{lost} not passed on")), "{shown}");
+    let row = shown.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let row = row.into_iter().find(|row| row.first() == Some(&"words")).expect("the topic is shown");
+    assert_eq!((row[1], row[3]), ("41", &*all.to_string()), "{shown}");
+    assert!(shown.contains("mail to web.1: ") && shown.contains(" queued, "), "{shown}");
+    assert!(shown.contains(&format!("{lost} dropped")), "{shown}");
 }
 
 #[test]

@@ -127,7 +127,7 @@ async fn status(location: &Location, json: bool) -> Result<(), Outcome> {
     let mut client = Client::connect(&Places::of(location)?).await?;
     match client.ask(&Request::Status).await? {
         Answer::Status(status) if json => say(&to_json(&status)?),
-        Answer::Status(status) => say(view::render(&status).trim_end()),
+        Answer::Status(status) => say(view::render(&status, words::width()).trim_end()),
         other => Err(unexpected(&other)),
     }
 }

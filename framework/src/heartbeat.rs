@@ -32,10 +32,10 @@ pub(crate) async fn beat(process: Process, figures: impl Fn() -> Pulse) {
         process.mail().tracer().settle();
         let mut pulse = process.mail().losses().count(figures());
         pulse.lag_ms = lag.note(now.saturating_duration_since(scheduled), now);
-        if sent.is_some_and(|(then, last)| last == pulse && now - then < quarter) {
+        if sent.as_ref().is_some_and(|(then, last)| *last == pulse && now - *then < quarter) {
             continue;
         }
-        sent = Some((now, pulse));
+        sent = Some((now, pulse.clone()));
         process.pulse(Pulse { rss_bytes: resident(), ..pulse });
     }
 }

@@ -31,6 +31,9 @@ pub(crate) use panics::{last_panic, log_panics, panicked};
 /// The file, without its ending, that the errors of all processes are written to.
 pub(crate) const ERRORS: &str = "error";
 
+/// The target of lines about messages that an operator asked for: they go to the log files whatever `log.level` is.
+pub(crate) const TRAFFIC: &str = "hatchery::bus";
+
 /// Lines that wait in memory while the thread that writes the role's file is busy; a slot costs 32 bytes, also while it is
 /// empty. It holds several of the thread's writes.
 const ROLE_QUEUE: usize = 1024;

@@ -148,11 +148,11 @@ impl Mail {
         if audiences.get_mut(run.topic()).is_some_and(|audience| audience.deliver_run(&run, crowded)) {
             return;
         }
-        let Some(early) = early else { return self.losses.note_unheard(run.count) };
+        let Some(early) = early else { return self.losses.note_unheard(run.topic(), run.count) };
         let mut unrolled = Unrolled::new(run);
         while let Some(frame) = unrolled.next_frame() {
             if early.keep(&frame, self.limit).is_err() {
-                self.losses.note_unheard(1);
+                self.losses.note_unheard(frame.topic(), 1);
             }
         }
     }
@@ -186,7 +186,7 @@ impl Mail {
         }
         let kept = early.as_mut().is_some_and(|early| early.keep(frame, self.limit).is_ok());
         if !kept {
-            self.losses.note_unheard(1);
+            self.losses.note_unheard(frame.topic(), 1);
         }
     }
 

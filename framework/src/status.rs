@@ -4,6 +4,7 @@ mod bus;
 mod tls;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +28,9 @@ pub struct Status {
     pub generation: u64,
     /// Milliseconds since the master started.
     pub uptime_ms: u64,
+    /// The folder of the log files.
+    #[serde(default)]
+    pub log_dir: PathBuf,
     /// The master.
     pub master: MasterStatus,
     /// The agent.

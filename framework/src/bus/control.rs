@@ -1,6 +1,7 @@
 //! The bodies of the framework's own frames.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use bytes::Bytes;
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::pattern::Patterns;
 use super::peer::Address;
+use super::topic;
 use crate::role::Slot;
 use crate::status::{JobFigures, Status};
 
@@ -42,8 +44,23 @@ pub(crate) struct Failure {
     pub(crate) detail: String,
 }
 
-/// The figures of a process, and its sign of life, sent by the loop that does its work.
+/// How many topics a pulse tells of.
+pub(crate) const MOST_TOPICS: usize = 32;
+
+/// What was lost of the mail that came to a process, from its start on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Lost {
+    /// Messages on topics that nobody in it follows, or not any more.
+    pub(crate) unheard: u64,
+    /// Messages that subscriptions of it missed, because too much waited.
+    pub(crate) missed: u64,
+    /// Messages that it could not read.
+    pub(crate) unreadable: u64,
+}
+
+/// The figures of a process, and its sign of life, sent by the loop that does its work.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Pulse {
     pub(crate) connections: u64,
@@ -66,6 +83,19 @@ pub(crate) struct Pulse {
     pub(crate) missed: u64,
     /// Messages that it could not read.
     pub(crate) unreadable: u64,
+    /// The same by topic.
+    pub(crate) topics: BTreeMap<String, Lost>,
+}
+
+impl Pulse {
+    /// Without the topics that are too many.
+    pub(crate) fn bounded(mut self) -> Self {
+        while self.topics.len() > MOST_TOPICS {
+            self.topics.pop_last();
+        }
+        self.topics.retain(|name, _| topic::check(name).is_ok());
+        self
+    }
 }
 
 /// The answer to a publish request.
@@ -240,6 +270,15 @@ pub(crate) enum Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pulse_tells_of_so_many_topics_and_of_none_that_cannot_be() {
+        let topics = (0..100).map(|nth| (format!("topic-{nth}"), Lost::default())).collect();
+        let pulse = Pulse { topics, ..Pulse::default() };
+        assert_eq!(pulse.bounded().topics.len(), MOST_TOPICS);
+        let wrong = [(String::new(), Lost::default()), ("x".repeat(256), Lost::default())];
+        assert!(Pulse { topics: wrong.into(), ..Pulse::default() }.bounded().topics.is_empty());
+    }
 
     #[test]
     fn a_change_is_a_number_or_a_difference() {

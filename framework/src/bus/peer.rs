@@ -46,15 +46,15 @@ impl Peer {
     }
 }
 
-/// As in logs: `agent`, `web.0`, `process 4711`.
+/// As `APP send --to` takes it: `agent`, `web.0`, `pid:4711`, `any:web`, `next:web`.
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Agent => f.write_str("agent"),
             Self::Worker { group, index } => write!(f, "{group}.{index}"),
-            Self::Process(pid) => write!(f, "process {pid}"),
-            Self::AnyOf(group) => write!(f, "any of {group}"),
-            Self::NextOf(group) => write!(f, "the next of {group}"),
+            Self::Process(pid) => write!(f, "pid:{pid}"),
+            Self::AnyOf(group) => write!(f, "any:{group}"),
+            Self::NextOf(group) => write!(f, "next:{group}"),
         }
     }
 }

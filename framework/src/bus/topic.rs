@@ -88,6 +88,9 @@ pub(crate) fn split(topic: &str) -> Option<(&str, &str)> {
     topic.split_once(BETWEEN).filter(|(name, key)| !name.is_empty() && !key.is_empty())
 }
 
+/// What stands for the topics that are too many to be told apart.
+pub(crate) const OTHERS: &str = "…";
+
 /// As people read it: `name`, or `name[key]`.
 pub(crate) fn display(topic: &str) -> String {
     split(topic).map_or_else(|| topic.to_owned(), |(name, key)| format!("{name}[{key}]"))

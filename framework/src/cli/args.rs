@@ -75,7 +75,7 @@ pub(crate) enum Command {
         /// The message, as JSON
         #[arg(value_name = "JSON", allow_hyphen_values = true)]
         message: String,
-        /// To whom: all, agent, web.0, web (each of the group), any:web, next:web, or a process id
+        /// To whom: all, agent, web.0, web (each of the group), any:web, next:web, or a process id such as pid:4711
         #[arg(long, value_name = "PEER", default_value = "all")]
         to: String,
     },

@@ -11,6 +11,7 @@ use crate::bus::{codec, topic};
 use crate::error::Ending;
 use crate::mail;
 use crate::master::Outcome;
+use crate::status::Status;
 
 /// The most bytes of a message from here: the master reads no longer requests.
 const MOST: usize = 60 << 10;
@@ -44,7 +45,7 @@ fn encode(topic: &str, json: &str) -> Result<Vec<u8>, String> {
 
 fn tell(receipt: &Receipt, to: &str) -> Result<(), Outcome> {
     let pids: Vec<String> =
-        receipt.full.iter().filter(|pid| **pid > 0).map(|pid| format!("process {pid}")).collect();
+        receipt.full.iter().filter(|pid| **pid > 0).map(|pid| format!("pid:{pid}")).collect();
     let missed = if pids.is_empty() { to.to_owned() } else { pids.join(", ") };
     match receipt {
         Receipt { nobody: Some(problem), .. } => {
@@ -70,11 +71,10 @@ pub(super) fn trace(location: &Location, words: Vec<String>) -> Outcome {
         Ok(patterns) => patterns,
         Err(problem) => return failed(Ending::Usage, problem),
     };
-    let done = describe(&patterns.to_string());
     with_runtime(async {
-        let mut client = Client::connect(&Places::of(location)?).await?;
-        match client.ask(&Request::Trace { patterns }).await? {
-            Answer::Traced => say(&done),
+        let places = Places::of(location)?;
+        match Client::connect(&places).await?.ask(&Request::Trace { patterns }).await? {
+            Answer::Traced => tell_of_trace(&places).await,
             other => Err(unexpected(&other)),
         }
     })
@@ -82,20 +82,25 @@ pub(super) fn trace(location: &Location, words: Vec<String>) -> Outcome {
 
 /// Tells which topics are chosen.
 pub(super) fn traced(location: &Location) -> Outcome {
-    with_runtime(async {
-        let mut client = Client::connect(&Places::of(location)?).await?;
-        match client.ask(&Request::Status).await? {
-            Answer::Status(status) => say(&describe(&status.bus.traced.join(", "))),
-            other => Err(unexpected(&other)),
-        }
-    })
+    with_runtime(async { tell_of_trace(&Places::of(location)?).await })
 }
 
-fn describe(traced: &str) -> String {
-    if traced.is_empty() {
+async fn tell_of_trace(places: &Places) -> Result<(), Outcome> {
+    match Client::connect(places).await?.ask(&Request::Status).await? {
+        Answer::Status(status) => say(&describe(&status)),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// What is traced, and where that is read.
+fn describe(status: &Status) -> String {
+    let topics = status.bus.traced.join(", ");
+    if topics.is_empty() {
         return "nothing is traced".to_owned();
     }
-    format!("every process logs what goes by on {}", traced.escape_debug())
+    let groups = status.groups.iter().map(|group| format!(", {}.log", group.name)).collect::<String>();
+    let folder = status.log_dir.display();
+    format!("every process logs what goes by on {}: agent.log{groups} in {folder}", topics.escape_debug())
 }
 
 #[cfg(test)]

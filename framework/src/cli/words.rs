@@ -16,6 +16,11 @@ pub(super) fn say(text: &str) -> Result<(), Outcome> {
     }
 }
 
+/// How many characters a line of stdout has, if that is a terminal.
+pub(super) fn width() -> Option<u16> {
+    rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| size.ws_col).filter(|width| *width > 0)
+}
+
 /// Writes to stderr what is worth knowing beside an answer.
 pub(super) fn remark(text: &str) {
     // Who cannot read it has the answer all the same.

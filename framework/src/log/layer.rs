@@ -14,11 +14,11 @@ use tracing_appender::non_blocking::NonBlocking;
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::LogSettings;
 use super::backlog::BATCH;
 use super::console::Console;
 use super::file::SharedFile;
 use super::line::{Clock, Fields, Head};
+use super::{LogSettings, TRAFFIC};
 
 /// The way to a file: the queue of the thread that writes it, and the file itself for when that has ended.
 #[derive(Debug)]
@@ -66,12 +66,16 @@ impl LogLayer {
         Self { outlet: console, quiet, ..self }
     }
 
+    fn goes_to_files(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() <= self.level || metadata.target() == TRAFFIC
+    }
+
     fn write<S>(&self, event: &Event<'_>, ctx: &Context<'_, S>, scratch: &mut Scratch)
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
         let level = *event.metadata().level();
-        if level <= self.level {
+        if self.goes_to_files(event.metadata()) {
             scratch.file_line(&self.head, event, ctx);
             self.role.send(&scratch.line);
             if level == Level::ERROR {
@@ -95,11 +99,12 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
-        *metadata.level() <= self.level.max(self.console)
+        *metadata.level() <= self.console || self.goes_to_files(metadata)
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(self.level.max(self.console))
+        // Lines about messages are of the level `info`.
+        Some(self.level.max(self.console).max(LevelFilter::INFO))
     }
 
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, ctx: Context<'_, S>) {

@@ -82,8 +82,11 @@ impl Mail {
     /// `leaving`: then somebody may rely on it.
     pub(crate) fn give_up(&self, topic: &'static str, mailbox: &Mailbox, leaving: bool) {
         let count = mailbox.close();
-        self.losses.note_unheard(count);
-        if leaving && count > 0 {
+        if count == 0 {
+            return;
+        }
+        self.losses.note_unheard(topic, count);
+        if leaving {
             self.losses.note_left_behind(topic, count);
         }
     }

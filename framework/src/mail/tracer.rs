@@ -9,12 +9,10 @@ use crate::bus::frame::{Frame, Kind};
 use crate::bus::parcel::{Run, Unrolled};
 use crate::bus::pattern::Patterns;
 use crate::bus::peer::{Address, Roll};
+use crate::log::TRAFFIC;
 
 /// How many lines a process writes in a second.
 const LINES: u32 = 1000;
-
-/// Where the lines go to.
-const TARGET: &str = "hatchery::bus";
 
 /// Writes a line about each message, question and answer on the topics that are meant.
 #[derive(Debug, Default)]
@@ -166,7 +164,7 @@ impl Tracer {
         };
         tell_of_gap(left_out);
         if let Some(line) = line {
-            tracing::info!(target: TARGET, "{line}");
+            tracing::info!(target: TRAFFIC, "{line}");
         }
     }
 
@@ -177,7 +175,7 @@ impl Tracer {
 
 fn tell_of_gap(left_out: u64) {
     if left_out > 0 {
-        tracing::info!(target: TARGET, "{left_out} lines were left out: more than {LINES} in a second");
+        tracing::info!(target: TRAFFIC, "{left_out} lines were left out: more than {LINES} in a second");
     }
 }
 

@@ -22,7 +22,7 @@ use self::seats::{Goal, Receivers, Seats};
 use self::traffic::Traffic;
 use self::waiting::Waiting;
 use super::event::{Action, ChildId};
-use crate::bus::control::{Receipt, Unanswered};
+use crate::bus::control::{Lost, Receipt, Unanswered};
 use crate::bus::frame::Kind;
 use crate::bus::parcel::Parcel;
 use crate::bus::peer::{Address, Form};
@@ -183,6 +183,13 @@ impl Exchange {
     /// What a process that ended said of itself at last.
     pub(crate) fn note_last_words(&mut self, slot: Address, traffic: PeerTraffic) {
         self.traffic.add_past(slot, traffic);
+    }
+
+    /// A process says anew what it has lost of its mail, by topic.
+    pub(crate) fn note_lost(&mut self, before: &BTreeMap<String, Lost>, now: &BTreeMap<String, Lost>) {
+        for (topic, lost) in now {
+            self.traffic.lost(topic, before.get(topic).copied().unwrap_or_default(), *lost);
+        }
     }
 
     /// What went to those that are gone from a slot.

@@ -58,7 +58,7 @@ impl Overview<'_> {
     }
 
     fn worker(&self, post: &Post, occupant: Option<&Occupant>) -> WorkerStatus {
-        let pulse = occupant.map(|occupant| occupant.pulse).unwrap_or_default();
+        let pulse = occupant.map(|occupant| occupant.pulse.clone()).unwrap_or_default();
         WorkerStatus {
             group: post.slot.group().to_owned(),
             index: post.slot.index(),
@@ -104,6 +104,6 @@ impl Overview<'_> {
 
 /// What a process says of the mail that came to it.
 pub(crate) fn own_words(pulse: &Pulse) -> PeerTraffic {
-    let Pulse { unheard, missed, unreadable, .. } = *pulse;
+    let &Pulse { unheard, missed, unreadable, .. } = pulse;
     PeerTraffic { unheard, missed, unreadable, ..PeerTraffic::default() }
 }

@@ -33,6 +33,7 @@ pub(crate) fn take(master: &Master) -> Status {
         state: master.cluster.state(),
         generation: master.cluster.generation(),
         uptime_ms: u64::try_from(master.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        log_dir: master.launch.log_dir.clone(),
         master: MasterStatus { pid: std::process::id(), usage: usage::of(std::process::id()) },
         agent,
         groups: overview.groups(),

@@ -112,7 +112,7 @@ impl<T: Topic> Subscription<T> {
                     );
                 }
                 Arrived::Missed(count) => {
-                    self.process.mail().losses().note_missed(count);
+                    self.process.mail().losses().note_missed(T::NAME, count);
                     return Err(ReceiveError::Missed { topic: T::NAME, count });
                 }
                 Arrived::End => return Err(ReceiveError::Left { topic: T::NAME }),
@@ -158,7 +158,7 @@ fn read<T: Topic>(
 ) -> Result<Received<T>, ReceiveError> {
     let Item { number, route, payload, source } = item;
     let message = codec::decode_within(T::NAME, payload, source)
-        .inspect_err(|_| process.mail().losses().note_unreadable())?;
+        .inspect_err(|_| process.mail().losses().note_unreadable(T::NAME))?;
     Ok(Received { message, sending: Sending::of(process, route, number), attachments })
 }
 

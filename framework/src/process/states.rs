@@ -143,9 +143,21 @@ impl Process {
             Ok(Stored::Unobserved) => "nobody observes it here".to_owned(),
             Err(problem) => problem.to_string(),
         };
+        if let Err(problem) = &stored {
+            let stays = self.latest_state(topic).map(|(number, _)| number);
+            tracing::error!("{}", untaken(topic, version, stays, problem));
+        }
         self.send(Frame::about(Kind::Ack, topic, version, why_not.as_bytes())).await?;
-        stored.map(drop)
+        Ok(())
     }
+}
+
+/// What the log says of a version that this process does not take.
+fn untaken(topic: &str, version: u64, stays: Option<u64>, problem: &BoxError) -> String {
+    let name = topic::display(topic);
+    let rest =
+        stays.map_or_else(|| "there is none before it".to_owned(), |old| format!("version {old} stays"));
+    format!("version {version} of the state `{name}` is not taken here, and {rest}: {problem}")
 }
 
 #[cfg(test)]
@@ -153,6 +165,27 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
+
+    #[test]
+    fn a_version_that_is_not_taken_is_told_with_the_one_that_stays() {
+        let problem = "there is a string, which does not fit".into();
+        for (topic, stays, told) in [
+            (
+                "flags",
+                Some(7),
+                "version 8 of the state `flags` is not taken here, and version 7 stays: there is",
+            ),
+            (
+                "flags",
+                None,
+                "version 8 of the state `flags` is not taken here, and there is none before it: ",
+            ),
+            ("price\0tea", Some(7), "version 8 of the state `price[tea]` is not taken here"),
+        ] {
+            let words = untaken(topic, 8, stays, &problem);
+            assert!(words.starts_with(told), "{words}");
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_delay_is_noticed_once_and_only_when_it_is_long() {

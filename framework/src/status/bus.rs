@@ -71,4 +71,10 @@ pub struct TopicTraffic {
     pub bytes: u64,
     /// How many wait in the master for processes that are there. Of those topics that are not told apart it is not known.
     pub queued: u64,
+    /// How often they came to a process that does not follow the topic, or not any more, as the processes said last.
+    pub unheard: u64,
+    /// How often a subscription missed them, because too much waited for it, as the processes said last.
+    pub missed: u64,
+    /// How often they were of another type than who followed the topic reads, as the processes said last.
+    pub unreadable: u64,
 }

@@ -104,7 +104,10 @@ mod tests {
             let table = manifest[table].as_table().expect("a table");
             table.keys().cloned().collect()
         };
-        assert_eq!(names("dependencies"), ["axum", "hatchery", "hatchery-agent", "serde"]);
+        assert_eq!(
+            names("dependencies"),
+            ["axum", "hatchery", "hatchery-agent", "serde", "tokio", "tracing"]
+        );
         assert_eq!(names("dev-dependencies"), ["serde_json"]);
         assert_eq!(manifest["dependencies"]["hatchery"].as_str(), Some(env!("CARGO_PKG_VERSION")));
     }

@@ -162,6 +162,32 @@ mod tests {
         requirements.dependencies.iter().map(ToString::to_string).collect()
     }
 
+    /// Whether the code names the crate: `tokio::spawn`, and not `own::tokio::spawn` or `.tokio::<T>()`.
+    fn names(code: &str, name: &str) -> bool {
+        let path = format!("{name}::");
+        let is_part = |before: char| before.is_alphanumeric() || "_:.".contains(before);
+        code.match_indices(&path).any(|(at, _)| !code[..at].ends_with(is_part))
+    }
+
+    #[test]
+    fn a_stamped_app_has_every_crate_that_the_examples_of_the_documentation_use() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let pages = std::fs::read_dir(root.join("docs")).expect("the documentation");
+        let pages = pages.map(|page| page.expect("a page").path()).chain([root.join("README.md")]);
+        let (workspace, stamped): (Table, _) = (WORKSPACE.parse().expect("TOML"), crates());
+        let known =
+            workspace["workspace"]["dependencies"].as_table().expect("the crates that there are").keys();
+        let known: Vec<String> = known.map(|name| name.replace('-', "_")).collect();
+        for page in pages {
+            let text = std::fs::read_to_string(&page).expect("a page");
+            let code = text.split("```").skip(1).step_by(2).filter(|block| block.starts_with("rust"));
+            for block in code {
+                let missing = known.iter().find(|name| names(block, name) && !stamped.contains(name));
+                assert_eq!(missing, None, "{}: {block}", page.display());
+            }
+        }
+    }
+
     #[test]
     fn what_is_inherited_is_written_out() {
         let package = "[dependencies]\nplain.workspace = true\nrich.workspace = true\nown = \"3\"";

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::Cluster;
 use crate::bus::codec;
-use crate::bus::control::{Failure, Hello};
+use crate::bus::control::{Failure, Hello, Pulse};
 use crate::bus::frame::{Frame, Kind, PROTOCOL};
 use crate::master::event::{Action, ChildId, Event, Report};
 use crate::master::occupant::Knows;
@@ -79,7 +79,11 @@ impl Cluster {
             kind if !greeted => return Err(format!("{slot} sent {kind:?} before its hello")),
             Kind::Ready => occupant.ready(slot, now, actions),
             Kind::ClusterReady => occupant.knows = Knows::Confirmed,
-            Kind::Pulse => occupant.take(read(frame)?),
+            Kind::Pulse => {
+                let pulse = read::<Pulse>(frame)?.bounded();
+                self.exchange.note_lost(&occupant.pulse.topics, &pulse.topics);
+                occupant.take(pulse);
+            }
             Kind::Publish => self.relay.publish(from, frame, actions),
             Kind::Ack => self.relay.acknowledge(from, frame, actions),
             Kind::Observe => self.relay.observe(from, frame.topic(), actions)?,

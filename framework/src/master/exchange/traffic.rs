@@ -2,15 +2,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use crate::bus::control::Lost;
 use crate::bus::peer::Address;
+use crate::bus::topic::OTHERS;
 use crate::master::event::ChildId;
 use crate::status::{PeerTraffic, TopicTraffic};
 
 /// How many topics are told apart; all others are counted as one.
 const MOST: usize = 256;
-
-/// What stands for the topics that are not told apart.
-const OTHERS: &str = "…";
 
 /// Of so many that have gone last it is known from where: what waited for them is taken back a little later.
 const GONE: usize = 64;
@@ -82,6 +81,17 @@ impl Traffic {
         }
     }
 
+    /// A process counts as lost on a topic what is `now` more than `before`.
+    pub(super) fn lost(&mut self, topic: &str, before: Lost, now: Lost) {
+        if before == now {
+            return;
+        }
+        let topic = self.topic(topic);
+        topic.unheard = topic.unheard.saturating_add(now.unheard.saturating_sub(before.unheard));
+        topic.missed = topic.missed.saturating_add(now.missed.saturating_sub(before.missed));
+        topic.unreadable = topic.unreadable.saturating_add(now.unreadable.saturating_sub(before.unreadable));
+    }
+
     /// A process is gone from its slot.
     pub(super) fn leave(&mut self, id: ChildId, slot: Address) {
         if let Some(traffic) = self.peers.remove(&id) {
@@ -119,7 +129,7 @@ impl Traffic {
 
     pub(super) fn topics(&self) -> Vec<TopicTraffic> {
         let others = TopicTraffic { name: OTHERS.to_owned(), ..self.others.clone() };
-        let others = (self.topics.len() >= MOST).then_some(others);
+        let others = (self.others != TopicTraffic::default()).then_some(others);
         self.topics.values().cloned().chain(others).collect()
     }
 
@@ -132,7 +142,7 @@ impl Traffic {
     }
 
     fn topic(&mut self, name: &str) -> &mut TopicTraffic {
-        if self.topics.len() < MOST && !self.topics.contains_key(name) {
+        if self.topics.len() < MOST && name != OTHERS && !self.topics.contains_key(name) {
             let fresh = TopicTraffic { name: name.to_owned(), ..TopicTraffic::default() };
             self.topics.insert(name.into(), fresh);
         }
@@ -144,6 +154,21 @@ impl Traffic {
 mod tests {
     use super::*;
     use crate::bus::peer::Form;
+
+    #[test]
+    fn what_processes_say_that_they_lost_adds_up_by_topic() {
+        let mut traffic = Traffic::default();
+        let lost = |unheard| Lost { unheard, missed: 1, unreadable: 0 };
+        traffic.lost("words", Lost::default(), lost(3));
+        traffic.lost("words", lost(3), lost(5));
+        traffic.lost("words", Lost::default(), lost(u64::MAX - 9));
+        traffic.lost(OTHERS, Lost::default(), lost(1));
+        let topics = traffic.topics();
+        let found: Vec<_> = topics.iter().map(|it| (&*it.name, it.unheard, it.missed)).collect();
+        assert_eq!(found, [("words", u64::MAX - 4, 2), (OTHERS, 1, 1)]);
+        traffic.lost("words", Lost::default(), lost(100));
+        assert_eq!(traffic.topics()[0].unheard, u64::MAX, "a process that lies breaks nothing");
+    }
 
     #[test]
     fn what_is_taken_back_of_one_that_is_gone_counts_for_its_slot() {

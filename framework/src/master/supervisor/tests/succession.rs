@@ -114,7 +114,7 @@ fn workers_are_recycled_one_after_the_other() {
     world.raise();
     let tired = Pulse { requests: 1200, ..Pulse::default() };
     for name in ["web.0", "web.1"] {
-        world.pulse(world.id(name), tired);
+        world.pulse(world.id(name), tired.clone());
     }
     assert_eq!(world.happened(), ["spawn web.0"]);
     world.ready("web.0");
@@ -146,7 +146,7 @@ fn memory_counts_after_three_samples() {
     world.raise();
     let large = Pulse { rss_bytes: 12 << 20, ..Pulse::default() };
     for _ in 0..2 {
-        world.pulse(world.id("web.0"), large);
+        world.pulse(world.id("web.0"), large.clone());
     }
     assert_eq!(world.happened(), [""; 0]);
     world.pulse(world.id("web.0"), large);
