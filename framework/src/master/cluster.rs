@@ -124,6 +124,8 @@ impl Cluster {
                 self.reloading.prepared(outcome, &mut self.supervisor, now, &mut actions);
             }
             Event::ReopenLogs => self.reopening.begin(None, self.relay.members(), &mut actions),
+            // Who has left may have asked again since.
+            Event::Control { reply, .. } if reply.is_gone() => {}
             Event::Control { request, reply } => self.on_request(request, reply, now, &mut actions),
             Event::Mail { .. } | Event::Undelivered { .. } | Event::Left { .. } => {}
             Event::Confirm { .. } | Event::Room { .. } => {}

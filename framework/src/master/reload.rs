@@ -76,6 +76,7 @@ impl Reloading {
         actions: &mut Vec<Action>,
     ) {
         self.asked += 1;
+        self.forget_the_gone();
         let refusal = match state {
             ClusterState::Starting => Some("the cluster is still starting"),
             ClusterState::Stopping => Some("the cluster is stopping"),
@@ -86,6 +87,11 @@ impl Reloading {
             Some(problem) => refuse(reply, problem, actions),
             None => self.waiting.push_back(Wanted { agent, reply }),
         }
+    }
+
+    /// Who waits for a turn and has left may have asked again since.
+    fn forget_the_gone(&mut self) {
+        self.waiting.retain(|wanted| !wanted.reply.as_ref().is_some_and(Reply::is_gone));
     }
 
     /// How many were asked for, those among them that were refused.
@@ -169,6 +175,7 @@ impl Reloading {
         if self.current.is_some() {
             return;
         }
+        self.forget_the_gone();
         let Some(wanted) = self.waiting.pop_front() else { return };
         // The number of one that failed is free again: nobody of it is left when the next one is prepared.
         let (from, to) = (supervisor.generation(), supervisor.generation() + 1);

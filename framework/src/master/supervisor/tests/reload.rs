@@ -124,6 +124,16 @@ fn one_reload_waits_for_another_and_a_third_is_refused() {
 }
 
 #[test]
+fn a_reload_whose_caller_has_left_before_its_turn_is_not_begun() {
+    let mut world = World::up(1);
+    world.reload(false);
+    world.reload(false);
+    drop(world.callers.pop());
+    world.prepared(Err("no"));
+    assert!(world.preparing.is_none());
+}
+
+#[test]
 fn a_worker_that_dies_during_a_reload_is_replaced_by_its_own_generation() {
     let mut world = World::up(2);
     world.reload(false);
