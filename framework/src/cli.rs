@@ -127,9 +127,20 @@ async fn status(location: &Location, json: bool) -> Result<(), Outcome> {
     let mut client = Client::connect(&Places::of(location)?).await?;
     match client.ask(&Request::Status).await? {
         Answer::Status(status) if json => say(&to_json(&status)?),
-        Answer::Status(status) => say(view::render(&status).trim_end()),
+        Answer::Status(status) => say(&format!("{}{}", view::render(&status).trim_end(), stranded(&status))),
         other => Err(unexpected(&other)),
     }
+}
+
+/// What a reload that failed has left, below the rest.
+fn stranded(status: &Status) -> String {
+    if status.stranded.is_empty() {
+        return String::new();
+    }
+    let (slots, generation) = (status.stranded.join(", "), status.generation);
+    format!(
+        "\nnot of generation {generation}, because the way back from a failed reload is not done: {slots}"
+    )
 }
 
 fn to_json(status: &Status) -> Result<String, Outcome> {
