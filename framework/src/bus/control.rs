@@ -1,6 +1,7 @@
 //! The bodies of the framework's own frames.
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -64,6 +65,14 @@ pub(crate) struct Pulse {
     pub(crate) missed: u64,
     /// Messages that it could not read.
     pub(crate) unreadable: u64,
+}
+
+impl Pulse {
+    /// How often one is sent at least, by a process that must be heard of within `heartbeat`: four chances; without such a
+    /// limit, every ten seconds.
+    pub(crate) fn period(heartbeat: Duration) -> Duration {
+        if heartbeat.is_zero() { Duration::from_secs(10) } else { heartbeat / 4 }
+    }
 }
 
 /// The answer to a publish request.
