@@ -123,6 +123,10 @@ fn short(text: &str) -> String {
 }
 
 fn usage(usage: &Usage) -> [Cell; 2] {
+    // Whoever lives has some memory: without any, nothing is known.
+    if usage.rss_bytes == 0 {
+        return [right("-"), right("-")];
+    }
     [right(ByteSize::b(usage.rss_bytes).display().iec()), right(duration(usage.cpu_ms))]
 }
 
@@ -201,6 +205,11 @@ fn word(state: &impl serde::Serialize) -> String {
 #[cfg(test)]
 mod tests {
     use super::short;
+
+    #[test]
+    fn what_is_unknown_is_no_figure() {
+        assert_eq!(super::usage(&super::Usage::default()).map(|cell| cell.content()), ["-", "-"]);
+    }
 
     #[test]
     fn of_a_long_text_the_beginning_is_shown() {
