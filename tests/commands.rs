@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::process::Output;
+use std::process::{Output, Stdio};
 
 use hatchery::testing::{Site, eventually, is_running, send_signal};
 use rustix::process::Signal;
@@ -182,14 +182,33 @@ fn garbage_on_the_control_socket_changes_nothing() {
 }
 
 #[test]
-fn a_master_that_does_not_answer_is_named() {
+fn a_master_that_does_not_answer_is_named_and_does_not_do_later_what_nobody_waits_for() {
     let cluster = cluster("");
     send_signal(cluster.pid(), Signal::STOP);
+    let mut stop = cluster.site().command(&["stop"]);
+    let stop = crate::harness::Running(stop.stderr(Stdio::piped()).spawn().unwrap());
     let (code, _, words) = run(cluster.site(), &["status"]);
     assert_eq!(code, Some(1));
     assert_eq!(words, format!("error: the master with pid {} does not answer\n", cluster.pid()));
+    let stop = stop.await_output();
+    assert_eq!(stop.status.code(), Some(1));
+    assert!(stderr(&stop).contains("only if it has begun to; look at `status`"), "{}", stderr(&stop));
     send_signal(cluster.pid(), Signal::CONT);
-    let _ = cluster.wait_for("it answers again", |status| status.workers.len() == 2);
+    for _ in 0..3 {
+        assert_eq!(run(cluster.site(), &["scale", "2"]).0, Some(0), "it does not stop");
+    }
+}
+
+#[test]
+fn hundreds_who_say_nothing_delay_nobody_who_speaks() {
+    let mut cluster = cluster("");
+    let socket = cluster.site().dir().join("run/control.sock");
+    let silent: Vec<_> = (0..400).map(|_| UnixStream::connect(&socket).unwrap()).collect();
+    for arguments in [&["status"][..], &["trace", "orders"], &["stop"]] {
+        assert_eq!(run(cluster.site(), arguments).0, Some(0), "{arguments:?}");
+    }
+    assert_eq!(cluster.wait().code(), Some(0));
+    drop(silent);
 }
 
 #[test]

@@ -42,6 +42,15 @@ fn a_stopped_worker_is_replaced_and_the_others_serve_on() {
 }
 
 #[test]
+fn a_stopped_worker_that_nobody_replaces_lags() {
+    let endless = [FAST, &["--set", "cluster.heartbeat_timeout=0s"]].concat();
+    let cluster = Cluster::start_at(site(""), &endless);
+    send_signal(pids(&cluster.status())[1], Signal::STOP);
+    let status = cluster.wait_for("its lag", |status| status.workers[0].lag_ms >= 1000);
+    assert_eq!(status.workers[0].process.state, ProcessState::Ready);
+}
+
+#[test]
 fn a_stopped_agent_is_replaced_and_the_workers_serve_on() {
     nobody_else_is_replaced(|timeout| {
         let cluster = impatient(timeout);

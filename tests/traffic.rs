@@ -76,6 +76,12 @@ fn a_message_from_the_command_line_that_cannot_be_sent_says_why() {
     for (arguments, code, problem) in [
         (&["words", "{text}"][..], 2, "no JSON: key must be a string at line 1 column 2"),
         (&["hatchery.exited", "1"], 2, "belongs to the framework"),
+        (&["words", "1", "--to", ""], 2, "`` names nobody"),
+        (&["words", "1", "--to", "web."], 2, "`web.` is no worker"),
+        (&["words", "1", "--to", "web.-1"], 2, "`web.-1` is no worker"),
+        (&["words", "1", "--to", "web.65536"], 2, "from 0 to 65535"),
+        (&["words", "1", "--to", "web.0 "], 2, "`web.0 ` is no worker"),
+        (&["words", "1", "--to", "agent.0"], 2, "there is one agent, write `agent`"),
         (&["words", "1", "--to", "wob"], 1, "there is no group `wob`: this cluster has web, jobs"),
         (
             &["words", "1", "--to", "web.9"],
@@ -134,7 +140,13 @@ fn what_goes_by_on_chosen_topics_is_logged_by_every_process() {
         send(&cluster, "agent", "web.1", "unseen", 1);
         (traced(&cluster, "agent.log").len() == lines).then_some(())
     });
-    for wrong in [&["trace", "a*b"][..], &["trace", "a", "--off"]] {
+    for wrong in [
+        &["trace", "a*b"][..],
+        &["trace", "a", "--off"],
+        &["trace", "config"],
+        &["trace", "a", "hatchery.*"],
+        &["scale", "=1"],
+    ] {
         assert_eq!(run(&cluster, wrong).0, Some(2), "{wrong:?}");
     }
 }

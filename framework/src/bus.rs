@@ -30,7 +30,7 @@ mod shared;
 pub(crate) mod slice;
 mod socket;
 pub(crate) mod topic;
-mod wording;
+pub(crate) mod wording;
 
 pub use codec::CodecError;
 pub use peer::{Origin, Peer, UnknownGroup};

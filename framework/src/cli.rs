@@ -50,7 +50,7 @@ pub(crate) fn run(about: &About) -> ExitCode {
         Command::Status { location, json } => with_runtime(status(&location, json)),
         Command::Reload { location, agent } => with_runtime(reload(&location, agent)),
         Command::Scale { location, wish } => scale(&location, &wish),
-        Command::Send { location, topic, message, to } => mail::send(&location, topic, &message, to),
+        Command::Send { location, topic, message, to } => mail::send(about, &location, topic, &message, to),
         Command::Trace { location, patterns, off: false } if patterns.is_empty() => mail::traced(&location),
         Command::Trace { location, patterns, .. } => mail::trace(&location, patterns),
         Command::Config { command: ConfigCommand::Show(args) } => show::run(about, &args),
@@ -102,6 +102,12 @@ async fn reload(location: &Location, agent: bool) -> Result<(), Outcome> {
 
 fn scale(location: &Location, wish: &str) -> Outcome {
     let (group, count) = wish.split_once('=').unwrap_or((WEB, wish));
+    if group.is_empty() {
+        return failed(
+            Ending::Usage,
+            format!("`{wish}` names no group: write `{count}` for {WEB}, or GROUP={count}"),
+        );
+    }
     let change = match count.parse() {
         Ok(change) => change,
         Err(problem) => return failed(Ending::Usage, problem),
@@ -127,9 +133,23 @@ async fn status(location: &Location, json: bool) -> Result<(), Outcome> {
     let mut client = Client::connect(&Places::of(location)?).await?;
     match client.ask(&Request::Status).await? {
         Answer::Status(status) if json => say(&to_json(&status)?),
-        Answer::Status(status) => say(view::render(&status, words::width()).trim_end()),
+        Answer::Status(status) => {
+            let text = view::render(&status, words::width());
+            say(&format!("{}{}", text.trim_end(), stranded(&status)))
+        }
         other => Err(unexpected(&other)),
     }
+}
+
+/// What a reload that failed has left, below the rest.
+fn stranded(status: &Status) -> String {
+    if status.stranded.is_empty() {
+        return String::new();
+    }
+    let (slots, generation) = (status.stranded.join(", "), status.generation);
+    format!(
+        "\nnot of generation {generation}, because the way back from a failed reload is not done: {slots}"
+    )
 }
 
 fn to_json(status: &Status) -> Result<String, Outcome> {

@@ -97,12 +97,16 @@ pub enum ClusterEvent {
         /// The generation that serves now.
         generation: u64,
     },
-    /// A reload failed and has changed nothing.
+    /// A reload failed. It has changed nothing, except where something remains of it.
     ReloadFailed {
         /// The generation that serves on.
         generation: u64,
         /// What failed.
         problem: String,
+        /// The slots, such as `web.0`, that could not go back to that generation yet; they do as soon as one of it is ready
+        /// there.
+        #[serde(default)]
+        remaining: Vec<String>,
     },
     /// The cluster is stopping.
     Stopping,

@@ -19,10 +19,9 @@ const MEMORY: Duration = Duration::from_secs(10);
 /// Sends the `figures` for as long as the process lives: when they have changed, and often enough to be a sign of
 /// life when they have not.
 pub(crate) async fn beat(process: Process, figures: impl Fn() -> Pulse) {
-    let wanted = process.launch().heartbeat;
-    // Four chances within the time-out.
-    let quarter = if wanted.is_zero() { MEMORY } else { wanted / 4 };
-    let mut ticks = tokio::time::interval(quarter.min(PERIOD));
+    let most = Pulse::period(process.launch().heartbeat);
+    let tick = most.min(PERIOD);
+    let mut ticks = tokio::time::interval(tick);
     // After a suspension one is enough.
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let (mut lag, mut sent): (_, Option<(Instant, Pulse)>) = (Lag::default(), None);
@@ -32,7 +31,8 @@ pub(crate) async fn beat(process: Process, figures: impl Fn() -> Pulse) {
         process.mail().tracer().settle();
         let mut pulse = process.mail().losses().count(figures());
         pulse.lag_ms = lag.note(now.saturating_duration_since(scheduled), now);
-        if sent.as_ref().is_some_and(|(then, last)| *last == pulse && now - *then < quarter) {
+        // Only if the next look is soon enough: who is not heard of in time counts as late.
+        if sent.as_ref().is_some_and(|(then, last)| *last == pulse && now - *then + tick <= most) {
             continue;
         }
         sent = Some((now, pulse.clone()));

@@ -26,6 +26,10 @@ pub struct Status {
     pub state: ClusterState,
     /// The generation that reloads raise.
     pub generation: u64,
+    /// The slots, such as `web.0`, that are still of the generation of a reload that failed; they go back as soon as that is
+    /// possible.
+    #[serde(default)]
+    pub stranded: Vec<String>,
     /// Milliseconds since the master started.
     pub uptime_ms: u64,
     /// The folder of the log files.
@@ -60,7 +64,7 @@ pub enum ClusterState {
     Starting,
     /// All that should be ready is.
     Running,
-    /// Fewer processes are ready than should be.
+    /// Fewer processes are ready than should be, or some are of a generation whose reload failed.
     Degraded,
     /// A new generation takes the place of the old one.
     Reloading,

@@ -6,9 +6,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use hatchery::testing::{Cluster, eventually};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 
 use super::{assert_becomes_all_of, assert_reloads, is_all_of, reload};
-use crate::harness::{FAST, cluster_of_copy, pids, probe, processes_in, site, stderr};
+use crate::harness::{FAST, cluster_of_copy, logged, pids, probe, processes_in, site, stderr};
 use crate::load::Load;
 
 /// A program of the system.
@@ -92,4 +93,17 @@ fn a_configuration_that_is_wrong_leaves_the_old_generation_untouched() {
     cluster.site().configure("default.toml", "greeting = 'hi'\nsmall = 300");
     program.replace_by(&probe());
     assert_reload_changes_nothing(&cluster, "a wrong value", "config/default.toml:2");
+}
+
+#[test]
+fn a_master_at_its_limit_of_open_files_blames_the_limit_and_not_the_configuration() {
+    let cluster = Cluster::start_at(site(""), FAST);
+    let master = Pid::from_raw(i32::try_from(cluster.pid()).unwrap());
+    let few = Rlimit { current: Some(3), ..getrlimit(Resource::Nofile) };
+    let before = prlimit(master, Resource::Nofile, few).unwrap();
+    cluster.signal(Signal::HUP);
+    let lines = logged(cluster.site(), "master.log", "the reload failed", 1);
+    prlimit(master, Resource::Nofile, before).unwrap();
+    assert!(lines[0].contains("config/default.toml: this process cannot open the file"), "{lines:?}");
+    assert!(lines[0].contains("raise its limit of open files") && !lines[0].contains("remove"), "{lines:?}");
 }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::str::FromStr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -95,6 +96,14 @@ impl Pulse {
         }
         self.topics.retain(|name, _| topic::check(name).is_ok());
         self
+    }
+}
+
+impl Pulse {
+    /// How often one is sent at least, by a process that must be heard of within `heartbeat`: four chances; without such a
+    /// limit, every ten seconds.
+    pub(crate) fn period(heartbeat: Duration) -> Duration {
+        if heartbeat.is_zero() { Duration::from_secs(10) } else { heartbeat / 4 }
     }
 }
 

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::topic::{self, BadTopic, RESERVED_PREFIX};
+
 /// How many patterns there may be.
 const MOST: usize = 32;
 
@@ -20,6 +22,18 @@ impl Patterns {
     /// As they were written.
     pub(crate) fn words(&self) -> &[String] {
         &self.0
+    }
+
+    /// Checks that each means topics that messages may have.
+    pub(crate) fn check(&self) -> Result<(), BadTopic> {
+        self.0.iter().try_for_each(|pattern| match pattern.strip_suffix('*') {
+            // However it begins, it can go on so that it is a good name, unless it belongs to the framework.
+            Some(beginning) if beginning.starts_with(RESERVED_PREFIX) => {
+                Err(BadTopic::Reserved(pattern.clone()))
+            }
+            Some(_) => Ok(()),
+            None => topic::check(pattern),
+        })
     }
 
     /// Whether a topic is meant.
@@ -82,6 +96,16 @@ mod tests {
         }
         assert!(patterns(&["*"]).unwrap().mean("whatever"));
         assert!(!Patterns::default().mean("orders"));
+    }
+
+    #[test]
+    fn what_no_message_can_have_is_not_waited_for() {
+        for good in ["orders", "*", "config*", "configs", "hatchery*"] {
+            assert!(patterns(&[good]).unwrap().check().is_ok(), "{good}");
+        }
+        for wrong in ["config", "hatchery.*", "hatchery.exited", "hatchery.reading*"] {
+            assert!(patterns(&["orders", wrong]).unwrap().check().is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -2,30 +2,84 @@
 
 use super::peer::{Address, Form, Roll};
 
+/// A receiver, as it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Named<'a> {
+    All,
+    /// All but the sender.
+    Others,
+    Agent,
+    Process(u32),
+    Worker(&'a str, u16),
+    /// All of a group.
+    Group(&'a str),
+    /// One of a group.
+    OneOf(Form, &'a str),
+}
+
+impl<'a> Named<'a> {
+    /// Reads `all`, `agent`, `web.0`, `web` for all of the group, `any:web`, `next:web`, or a process id, also as `pid:4711`.
+    /// All but the sender are `others`. A name with a dot may be a group's, and so may `others`.
+    pub(crate) fn read(words: &'a str, is_group: impl Fn(&str) -> bool) -> Result<Self, String> {
+        let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        let quoted = || words.escape_debug();
+        let named = match (words, words.split_once(':'), words.rsplit_once('.')) {
+            ("", ..) | (_, Some(("any" | "next", "")), _) => {
+                return Err(format!(
+                    "`{words}` names nobody: write all, agent, web.0, web, any:web, next:web or a process id"
+                ));
+            }
+            ("all", ..) => Self::All,
+            ("agent", ..) => Self::Agent,
+            ("others", ..) if !is_group(words) => Self::Others,
+            _ if is_number(words) => {
+                let problem = |_| format!("`{words}` is no process id: the highest is {}", u32::MAX);
+                Self::Process(words.parse().map_err(problem)?)
+            }
+            (_, Some(("pid", id)), _) => {
+                let problem = |_| format!("`{}` is no process id: write `pid:4711`", id.escape_debug());
+                Self::Process(id.parse().map_err(problem)?)
+            }
+            (_, Some(("any", name)), _) => Self::OneOf(Form::Any, name),
+            (_, Some(("next", name)), _) => Self::OneOf(Form::Next, name),
+            (_, _, Some(("agent", _))) if !is_group(words) && !is_group("agent") => {
+                return Err(format!("`{}` is nobody: there is one agent, write `agent`", quoted()));
+            }
+            (_, _, Some((name, index))) if !is_group(words) => {
+                let found = Some(index).filter(|index| is_number(index)).and_then(|index| index.parse().ok());
+                let problem = || {
+                    let most = u16::MAX;
+                    format!(
+                        "`{}` is no worker: write its index from 0 to {most} behind the dot, such as `{}.0`",
+                        quoted(),
+                        if name.is_empty() { "web".into() } else { name.escape_debug().to_string() }
+                    )
+                };
+                Self::Worker(name, found.ok_or_else(problem)?)
+            }
+            _ => Self::Group(words),
+        };
+        Ok(named)
+    }
+}
+
 impl Roll {
-    /// The address that is meant by `all`, `agent`, `web.0`, `web` for all of the group, `any:web`, `next:web`, or a
-    /// process id, also as `pid:4711`. All but the sender are `others`, unless a group has that name.
+    /// The address that is meant by what [`Named`] reads.
     pub(crate) fn read(&self, words: &str) -> Result<Address, String> {
         let group = |name, form| {
             let group = self.group(name).map_err(|unknown| unknown.to_string())?;
             Ok(Address { group, ..Address::to(form) })
         };
-        if let Ok(pid) = words.strip_prefix("pid:").unwrap_or(words).parse() {
-            return Ok(Address::process(pid));
-        }
-        match (words, words.split_once(':'), words.rsplit_once('.')) {
-            ("all", ..) => Ok(Address::to(Form::Everyone)),
-            ("agent", ..) => Ok(Address::AGENT),
-            ("others", ..) if self.group(words).is_err() => Ok(Address::to(Form::Others)),
-            (_, Some(("pid", id)), _) => Err(format!("`{id}` is no process id: write `pid:4711`")),
-            (_, Some(("any", name)), _) => group(name, Form::Any),
-            (_, Some(("next", name)), _) => group(name, Form::Next),
-            (_, _, Some((name, index))) if self.group(words).is_err() => {
-                let problem = |_| format!("`{index}` is no index of a worker: write `{name}.0`");
-                let index = index.parse().map_err(problem)?;
+        match Named::read(words, |name| self.group(name).is_ok())? {
+            Named::All => Ok(Address::to(Form::Everyone)),
+            Named::Agent => Ok(Address::AGENT),
+            Named::Others => Ok(Address::to(Form::Others)),
+            Named::Process(pid) => Ok(Address::process(pid)),
+            Named::Worker(name, index) => {
                 group(name, Form::Worker).map(|address| Address { index, ..address })
             }
-            _ => group(words, Form::Group),
+            Named::Group(name) => group(name, Form::Group),
+            Named::OneOf(form, name) => group(name, form),
         }
     }
 
@@ -85,10 +139,21 @@ mod tests {
         for (words, problem) in [
             ("wob", "there is no group `wob`: this cluster has web"),
             ("any:wob", "there is no group `wob`"),
-            ("web.x", "`x` is no index"),
-            ("web.70000", "`70000` is no index"),
+            (
+                "web.x",
+                "`web.x` is no worker: write its index from 0 to 65535 behind the dot, such as `web.0`",
+            ),
+            ("web.65536", "`web.65536` is no worker"),
+            ("web.-1", "`web.-1` is no worker"),
+            ("web.+1", "`web.+1` is no worker"),
+            ("web.", "`web.` is no worker"),
+            ("web.0 ", "`web.0 ` is no worker"),
+            (".", "such as `web.0`"),
+            ("agent.0", "`agent.0` is nobody: there is one agent, write `agent`"),
+            ("4294967296", "`4294967296` is no process id"),
             ("pid:x", "`x` is no process id"),
-            ("", "there is no group ``"),
+            ("", "`` names nobody: write all, agent"),
+            ("any:", "`any:` names nobody"),
         ] {
             let error = roll.read(words).unwrap_err();
             assert!(error.contains(problem), "{words}: {error}");

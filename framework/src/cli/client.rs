@@ -70,7 +70,13 @@ impl Client {
 
     async fn ask_within(&mut self, patience: Duration, request: &Request) -> Result<Answer, Outcome> {
         let answer = tokio::time::timeout(patience, self.exchange(request)).await;
-        let silent = || failed(Ending::Failed, format!("{} does not answer", describe_holder(&self.run_dir)));
+        // It drops what it has not begun, because we leave; what it has begun it ends.
+        let rest = match request {
+            Request::Status => "",
+            _ => ": it carries this out only if it has begun to; look at `status` before you try again",
+        };
+        let silent =
+            || failed(Ending::Failed, format!("{} does not answer{rest}", describe_holder(&self.run_dir)));
         match answer {
             Ok(Ok(answer)) => Ok(answer),
             // A master that ends lets go of its connections a moment before it is gone.

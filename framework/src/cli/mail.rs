@@ -1,12 +1,13 @@
 //! The commands that have to do with messages: sending one, and tracing.
 
-use super::args::Location;
+use super::args::{About, Location};
 use super::client::Client;
 use super::places::Places;
 use super::unexpected;
 use super::words::{failed, say, with_runtime};
 use crate::bus::control::{Answer, Posting, Receipt, Request};
 use crate::bus::pattern::Patterns;
+use crate::bus::wording::Named;
 use crate::bus::{codec, topic};
 use crate::error::Ending;
 use crate::mail;
@@ -17,15 +18,16 @@ use crate::status::Status;
 const MOST: usize = 60 << 10;
 
 /// Puts a message on the bus.
-pub(super) fn send(location: &Location, topic: String, json: &str, to: String) -> Outcome {
-    let posting = match encode(&topic, json) {
+pub(super) fn send(about: &About, location: &Location, topic: String, json: &str, to: String) -> Outcome {
+    let payload = Named::read(&to, |name| about.groups.contains(&name)).and_then(|_| encode(&topic, json));
+    let posting = match payload {
         Ok(payload) => Posting { topic, to: to.clone(), payload: payload.into(), time: mail::now() },
         Err(problem) => return failed(Ending::Usage, problem),
     };
     with_runtime(async {
         let mut client = Client::connect(&Places::of(location)?).await?;
         match client.ask(&Request::Post(posting)).await? {
-            Answer::Posted(receipt) => tell(&receipt, &to),
+            Answer::Posted(receipt) => tell(about, &receipt, &to),
             other => Err(unexpected(&other)),
         }
     })
@@ -43,17 +45,15 @@ fn encode(topic: &str, json: &str) -> Result<Vec<u8>, String> {
     Ok(payload)
 }
 
-fn tell(receipt: &Receipt, to: &str) -> Result<(), Outcome> {
+fn tell(about: &About, receipt: &Receipt, to: &str) -> Result<(), Outcome> {
     let pids: Vec<String> =
         receipt.full.iter().filter(|pid| **pid > 0).map(|pid| format!("pid:{pid}")).collect();
     let missed = if pids.is_empty() { to.to_owned() } else { pids.join(", ") };
     match receipt {
-        Receipt { nobody: Some(problem), .. } => {
-            Err(failed(Ending::Failed, format!("nobody can get the message for {to}: {problem}")))
-        }
-        Receipt { queued: 0, full, .. } if full.is_empty() => {
-            Err(failed(Ending::Failed, format!("nobody can get the message for {to}: nobody is there")))
-        }
+        Receipt { queued: 0, full, nobody, .. } if full.is_empty() || nobody.is_some() => Err(failed(
+            Ending::Failed,
+            format!("nobody can get the message for {to}: {}", absence(&about.groups, to)),
+        )),
         Receipt { queued: 0, .. } => {
             Err(failed(Ending::Failed, format!("too much waits for {missed} already")))
         }
@@ -65,9 +65,23 @@ fn tell(receipt: &Receipt, to: &str) -> Result<(), Outcome> {
     }
 }
 
+/// Why nobody is there, and what can be done.
+fn absence(groups: &[&str], to: &str) -> String {
+    match Named::read(to, |name| groups.contains(&name)) {
+        Ok(Named::Group(group) | Named::OneOf(_, group)) => {
+            format!(
+                "nobody of {group} is there; `status` shows who is, and `scale {group}=+1` starts one more"
+            )
+        }
+        _ => "there is no such process; `status` shows who there is".to_owned(),
+    }
+}
+
 /// Chooses the topics that every process tells of in its log; none, to end that.
 pub(super) fn trace(location: &Location, words: Vec<String>) -> Outcome {
-    let patterns = match Patterns::try_from(words) {
+    let checked = Patterns::try_from(words)
+        .and_then(|patterns| patterns.check().map(|()| patterns).map_err(|error| error.to_string()));
+    let patterns = match checked {
         Ok(patterns) => patterns,
         Err(problem) => return failed(Ending::Usage, problem),
     };
@@ -118,6 +132,16 @@ mod tests {
         let payload = encode("orders", r#"{"article": "tea", "count": 3, "note": null}"#).unwrap();
         let order: Order = codec::decode("orders", &payload).unwrap();
         assert_eq!(order, Order { article: "tea".to_owned(), count: 3, note: None });
+    }
+
+    #[test]
+    fn a_message_for_nobody_says_what_to_do() {
+        for to in ["jobs", "any:jobs", "next:jobs"] {
+            assert!(absence(&["jobs"], to).contains("`scale jobs=+1` starts one"), "{to}");
+        }
+        for to in ["99", "jobs.7"] {
+            assert!(absence(&["jobs"], to).contains("no such process; `status` shows"), "{to}");
+        }
     }
 
     #[test]

@@ -102,6 +102,10 @@ fn row(name: String, process: &ProcessStatus, traffic: [String; 3]) -> Vec<Strin
 }
 
 fn usage(usage: &Usage) -> [String; 2] {
+    // Whoever lives has some memory: without any, nothing is known.
+    if usage.rss_bytes == 0 {
+        return ["-", "-"].map(str::to_owned);
+    }
     [ByteSize::b(usage.rss_bytes).display().iec().to_string(), duration(usage.cpu_ms)]
 }
 
@@ -175,6 +179,11 @@ mod tests {
             "bus": { "relayed": 0, "dropped": 0, "queued_bytes": 0, "topics": topics }
         }))
         .unwrap()
+    }
+
+    #[test]
+    fn what_is_unknown_is_no_figure() {
+        assert_eq!(super::usage(&super::Usage::default()), ["-", "-"]);
     }
 
     #[test]

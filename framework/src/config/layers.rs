@@ -7,6 +7,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::assignment::{self, PREFIX};
@@ -209,6 +210,15 @@ fn read_text(name: &str, path: &Path) -> Result<Option<String>, ConfigError> {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
             let problem = format!("{} may not read the file: {error}: make it readable for it", whoami());
             return Err(unreadable(problem));
+        }
+        // There is nothing wrong with the file.
+        Err(error)
+            if [Errno::MFILE, Errno::NFILE]
+                .map(|errno| Some(errno.raw_os_error()))
+                .contains(&error.raw_os_error()) =>
+        {
+            let advice = "raise its limit of open files by `ulimit -n`, or LimitNOFILE= in the unit";
+            return Err(unreadable(format!("this process cannot open the file: {error}: {advice}")));
         }
         Err(error) => {
             return Err(unreadable(format!(

@@ -124,6 +124,8 @@ impl Cluster {
                 self.reloading.prepared(outcome, &mut self.supervisor, now, &mut actions);
             }
             Event::ReopenLogs => self.reopening.begin(None, self.relay.members(), &mut actions),
+            // Who has left may have asked again since.
+            Event::Control { reply, .. } if reply.is_gone() => {}
             Event::Control { request, reply } => self.on_request(request, reply, now, &mut actions),
             Event::Mail { .. } | Event::Undelivered { .. } | Event::Left { .. } => {}
             Event::Confirm { .. } | Event::Room { .. } => {}
@@ -232,8 +234,18 @@ impl Cluster {
             ClusterState::Running | ClusterState::Degraded if self.reloading.is_under_way() => {
                 ClusterState::Reloading
             }
+            ClusterState::Running if !self.stranded().is_empty() => ClusterState::Degraded,
             state => state,
         }
+    }
+
+    /// The slots that could not go back to the generation in force when a reload had failed.
+    pub(crate) fn stranded(&self) -> Vec<Slot> {
+        let newest = self.supervisor.newest_generation();
+        if self.reloading.is_under_way() || newest == self.supervisor.generation() {
+            return Vec::new();
+        }
+        self.supervisor.active_of(newest)
     }
 
     /// How many reloads were asked for, whatever became of them.

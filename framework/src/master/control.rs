@@ -1,7 +1,10 @@
-//! The control socket: who may ask, and the way of a question to the loop and back.
+//! The control socket, and the way of a question to the loop and back. What a caller says is `caller`'s to find out; those
+//! who have said nothing yet wait apart (`silent`); how a request is carried out is the cluster's business.
+
+mod caller;
+mod silent;
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,21 +14,17 @@ use interprocess::local_socket::tokio::prelude::*;
 use interprocess::local_socket::{GenericFilePath, ListenerOptions, tokio::Listener, tokio::Stream};
 use interprocess::os::unix::local_socket::ListenerOptionsExt;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use tokio::net::UnixStream;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
 
+use self::caller::{Caller, say};
+use self::silent::{Heard, Silent};
 use super::descriptors::MORE_FILES;
 use super::event::{Event, Reply};
 use super::reserve::{Reserve, is_shortage};
 use super::shortage::Shortage;
-use crate::bus::codec;
 use crate::bus::control::{Answer, Request};
-use crate::bus::frame::{Frame, Kind};
-use crate::bus::link::{self, Receiver, Sender};
-
-/// How long a caller may take to say what it wants.
-const PATIENCE: Duration = Duration::from_secs(2);
+use crate::bus::link::Sender;
 
 /// How long nobody is accepted after it failed, and how often it is tried to keep a descriptor in reserve.
 const AGAIN: Duration = Duration::from_millis(100);
@@ -33,7 +32,7 @@ const AGAIN: Duration = Duration::from_millis(100);
 /// How many answers may wait for one caller; what is more than that of news on the way is left out.
 const ANSWERS: usize = 256;
 
-/// How many callers are heard at the same time.
+/// How many requests are under way at the same time.
 const CALLERS: usize = 64;
 
 /// Binds the socket; only its owner may connect. Its file is removed by who holds the lock, not by the
@@ -50,29 +49,58 @@ pub(crate) fn listen(path: &Path) -> io::Result<Listener> {
 /// none must be reached by those who would stop it, also while somebody says nothing or waits for an answer.
 pub(crate) async fn serve(listener: Listener, events: mpsc::Sender<Event>) {
     let places = Arc::new(Semaphore::new(CALLERS));
-    let (mut reserve, mut shortage) = (Reserve::default(), Shortage::default());
+    let (mut reserve, mut shortage, mut silence) =
+        (Reserve::default(), Shortage::default(), Shortage::default());
+    let mut silent = Silent::default();
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return;
-        };
-        match accept(&listener, &mut reserve).await {
-            Ok(stream) => {
-                let events = events.clone();
-                tokio::spawn(async move {
-                    if let Err(problem) = converse(stream, events).await {
-                        tracing::warn!("a caller on the control socket was sent away: {problem}");
+        tokio::select! {
+            Some(heard) = silent.next() => match heard {
+                Heard::Asked(caller) => start(caller, &places, events.clone()),
+                Heard::Wrong(problem) => send_away(&problem),
+                Heard::Nothing => {
+                    if silence.is_news(Instant::now()) {
+                        send_away("it asked nothing in time");
                     }
-                    drop(place);
-                });
-            }
-            Err(error) => {
-                if shortage.is_news(Instant::now()) {
-                    tracing::warn!("the control socket cannot accept: {error}");
                 }
-                sleep(AGAIN).await;
-            }
+            },
+            accepted = accept(&listener, &mut reserve) => match accepted {
+                Ok(stream) => {
+                    silent.take(stream);
+                    // Whoever has spoken already is heard before others push it out.
+                    tokio::task::yield_now().await;
+                }
+                Err(error) => {
+                    if shortage.is_news(Instant::now()) {
+                        tracing::warn!("the control socket cannot accept: {error}");
+                    }
+                    // Who says nothing has a descriptor that somebody else could speak by.
+                    if is_shortage(&error) && silent.push_out() {
+                        tokio::task::yield_now().await;
+                    } else {
+                        sleep(AGAIN).await;
+                    }
+                }
+            },
         }
     }
+}
+
+/// Has the request carried out, or refused if too many are under way.
+fn start(caller: Caller, places: &Arc<Semaphore>, events: mpsc::Sender<Event>) {
+    let place = Arc::clone(places).try_acquire_owned();
+    tokio::spawn(async move {
+        let outcome = match place {
+            Ok(_place) => attend(caller, events).await,
+            Err(_) => refuse(&caller.sender).await,
+        };
+        if let Err(problem) = outcome {
+            send_away(&problem);
+        }
+    });
+}
+
+fn send_away(problem: &str) {
+    tracing::warn!("a caller on the control socket was sent away: {problem}");
 }
 
 /// The next caller. Descriptors are kept in reserve while nobody comes.
@@ -106,64 +134,50 @@ fn is_called(listener: &Listener) -> bool {
     poll(&mut [PollFd::new(listener, PollFlags::IN)], Some(&Timespec::default())) != Ok(0)
 }
 
-async fn converse(stream: Stream, events: mpsc::Sender<Event>) -> Result<(), String> {
-    let Stream::UdSocket(stream) = stream;
-    let socket = OwnedFd::try_from(stream).map_err(|error| error.to_string())?;
-    let socket = admit(socket)?;
-    let (mut receiver, sender) = link::open_short(socket).map_err(|error| error.to_string())?;
-    let request = timeout(PATIENCE, receive(&mut receiver)).await;
-    let request = match request.map_err(|_| format!("it asked nothing for {PATIENCE:?}"))? {
-        Ok(request) => request,
-        Err(problem) => {
-            say(&sender, &Answer::Refused(problem.clone()))?;
-            sender.flush().await;
-            return Err(problem);
-        }
-    };
+async fn refuse(sender: &Sender) -> Result<(), String> {
+    let problem = format!("{CALLERS} requests are under way already");
+    say(sender, &Answer::Failed(format!("{problem}: end a command that waits, and try again")))?;
+    let _ = timeout(silent::PATIENCE, sender.flush()).await;
+    Err(problem)
+}
+
+/// Has a request carried out, and tells the caller how it goes. Nothing is done for who is gone: it may have asked again.
+async fn attend(caller: Caller, events: mpsc::Sender<Event>) -> Result<(), String> {
+    let Caller { mut receiver, sender, request } = caller;
     let stops = matches!(request, Request::Stop { .. });
-    let (reply, mut answers) = mpsc::channel(ANSWERS);
-    events
-        .send(Event::Control { request, reply: Reply(reply) })
-        .await
-        .map_err(|_| "the master is gone".to_owned())?;
-    loop {
-        let answer = answers.recv().await.ok_or("the master did not answer")?;
-        say(&sender, &answer)?;
-        if !matches!(answer, Answer::Progress(_)) {
-            break;
+    let (reply, answers) = mpsc::channel(ANSWERS);
+    let gone = async move { while let Ok(Some(_)) = receiver.next().await {} };
+    tokio::pin!(gone);
+    tokio::select! {
+        biased;
+        () = &mut gone => return Err("it left before what it asked for was begun".to_owned()),
+        place = events.reserve() => {
+            let place = place.map_err(|_| "the master is gone")?;
+            place.send(Event::Control { request, reply: Reply(reply) });
         }
+    }
+    tokio::select! {
+        told = tell(&sender, answers) => told?,
+        // Without us the way back is closed, which is how the loop knows.
+        () = &mut gone => return Ok(()),
     }
     if stops {
         // The connection stays open until we are gone, which tells the caller so.
-        let _ = receiver.next().await;
+        gone.await;
     }
     sender.flush().await;
     Ok(())
 }
 
-/// Only the same user and root may control an instance. Opens nothing: there may be no descriptor left.
-fn admit(socket: OwnedFd) -> Result<OwnedFd, String> {
-    let ours = rustix::process::geteuid().as_raw();
-    let stream = UnixStream::from_std(socket.into()).map_err(|error| error.to_string())?;
-    // A caller from outside of our pid namespace has no number here, but is a user all the same.
-    let peer = stream.peer_cred().map_err(|error| error.to_string())?;
-    if peer.uid() == ours || peer.uid() == 0 {
-        return stream.into_std().map(OwnedFd::from).map_err(|error| error.to_string());
+async fn tell(sender: &Sender, mut answers: mpsc::Receiver<Answer>) -> Result<(), String> {
+    loop {
+        let answer = answers.recv().await.ok_or("the master did not answer")?;
+        say(sender, &answer)?;
+        if !matches!(answer, Answer::Progress(_)) {
+            return Ok(());
+        }
     }
-    let process = peer.pid().map_or_else(|| "a process".to_owned(), |pid| format!("process {pid}"));
-    Err(format!("{process} of user {} may not control this instance", peer.uid()))
 }
 
-async fn receive(receiver: &mut Receiver) -> Result<Request, String> {
-    let frame = receiver.next().await.map_err(|error| error.to_string())?;
-    let frame = frame.ok_or("it left without asking")?;
-    if frame.kind() != Kind::Request {
-        return Err(format!("it sent a frame of the kind {:?}, not a request", frame.kind()));
-    }
-    codec::decode("a request", frame.payload()).map_err(|error| error.to_string())
-}
-
-fn say(sender: &Sender, answer: &Answer) -> Result<(), String> {
-    let body = codec::encode("an answer", answer).map_err(|error| error.to_string())?;
-    sender.push(&Frame::new(Kind::Answer, 0, body)).map_err(|error| error.to_string())
-}
+#[cfg(test)]
+mod tests;

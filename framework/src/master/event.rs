@@ -30,6 +30,13 @@ pub(crate) struct Prepared {
 #[derive(Debug, Clone)]
 pub(crate) struct Reply(pub(crate) mpsc::Sender<Answer>);
 
+impl Reply {
+    /// Whether the caller has left.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.0.is_closed()
+    }
+}
+
 /// Where it is told, once mail was passed on, which links are crowded.
 pub(crate) type Taken = oneshot::Sender<Vec<Sender>>;
 

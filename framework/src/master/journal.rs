@@ -52,8 +52,12 @@ fn write_event(event: &ClusterEvent) {
             tracing::info!("{group} scales from {from} to {to} workers")
         }
         ClusterEvent::Reloaded { generation } => tracing::info!("reloaded: generation {generation} serves"),
-        ClusterEvent::ReloadFailed { generation, problem } => {
-            tracing::error!("the reload failed, generation {generation} serves on: {problem}");
+        ClusterEvent::ReloadFailed { generation, problem, remaining } => {
+            let rest = match &remaining[..] {
+                [] => String::new(),
+                [..] => format!(", but not in {}, which could not go back yet", remaining.join(", ")),
+            };
+            tracing::error!("the reload failed, generation {generation} serves on{rest}: {problem}");
         }
         ClusterEvent::Stopping => tracing::info!("stopping"),
         ClusterEvent::Missed { .. } => {}

@@ -26,11 +26,12 @@ pub(crate) struct Overview<'a> {
 
 impl Overview<'_> {
     pub(crate) fn agent(&self, duties: &[DutyStatus]) -> AgentStatus {
+        let crew = self.supervisor.agent_crew();
         let post = self.supervisor.agent();
         let occupant = post.occupants.last();
         AgentStatus {
             process: self.process(post, occupant),
-            lag_ms: occupant.map_or(0, |occupant| occupant.pulse.lag_ms),
+            lag_ms: self.lag_ms(crew, occupant),
             duties: duties.to_vec(),
         }
     }
@@ -48,16 +49,21 @@ impl Overview<'_> {
     /// A line for each process, and for each slot without one.
     pub(crate) fn workers(&self) -> Vec<WorkerStatus> {
         let mut workers = Vec::new();
-        for post in self.supervisor.groups().iter().flat_map(|crew| &crew.posts) {
+        let groups = self.supervisor.groups().iter();
+        for (crew, post) in groups.flat_map(|crew| crew.posts.iter().map(move |post| (crew, post))) {
             if post.occupants.is_empty() {
-                workers.push(self.worker(post, None));
+                workers.push(self.worker(crew, post, None));
             }
-            workers.extend(post.occupants.iter().map(|occupant| self.worker(post, Some(occupant))));
+            workers.extend(post.occupants.iter().map(|occupant| self.worker(crew, post, Some(occupant))));
         }
         workers
     }
 
-    fn worker(&self, post: &Post, occupant: Option<&Occupant>) -> WorkerStatus {
+    fn lag_ms(&self, crew: &Crew, occupant: Option<&Occupant>) -> u64 {
+        occupant.map_or(0, |occupant| occupant.lag_ms(&crew.rules, self.now))
+    }
+
+    fn worker(&self, crew: &Crew, post: &Post, occupant: Option<&Occupant>) -> WorkerStatus {
         let pulse = occupant.map(|occupant| occupant.pulse.clone()).unwrap_or_default();
         WorkerStatus {
             group: post.slot.group().to_owned(),
@@ -71,7 +77,7 @@ impl Overview<'_> {
             timed_out: pulse.timed_out,
             panics: pulse.panics,
             lost_log_lines: pulse.lost_log_lines,
-            lag_ms: pulse.lag_ms,
+            lag_ms: self.lag_ms(crew, occupant),
             jobs: pulse.jobs,
             states: occupant.map(|occupant| self.relay.runs(occupant.id)).unwrap_or_default(),
         }

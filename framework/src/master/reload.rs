@@ -10,6 +10,7 @@ use super::rules::later;
 use super::supervisor::Supervisor;
 use crate::bus::control::Answer;
 use crate::events::ClusterEvent;
+use crate::role::Slot;
 use crate::status::ClusterState;
 
 /// How many may wait behind the one that is under way.
@@ -76,6 +77,7 @@ impl Reloading {
         actions: &mut Vec<Action>,
     ) {
         self.asked += 1;
+        self.forget_the_gone();
         let refusal = match state {
             ClusterState::Starting => Some("the cluster is still starting"),
             ClusterState::Stopping => Some("the cluster is stopping"),
@@ -86,6 +88,11 @@ impl Reloading {
             Some(problem) => refuse(reply, problem, actions),
             None => self.waiting.push_back(Wanted { agent, reply }),
         }
+    }
+
+    /// Who waits for a turn and has left may have asked again since.
+    fn forget_the_gone(&mut self) {
+        self.waiting.retain(|wanted| !wanted.reply.as_ref().is_some_and(Reply::is_gone));
     }
 
     /// How many were asked for, those among them that were refused.
@@ -115,7 +122,7 @@ impl Reloading {
                 supervisor.replace_agent(current.to, now, actions);
             }
             Ok(_) => current.step = Step::Workers,
-            Err(problem) => self.end(Err(problem), supervisor, now, actions),
+            Err(problem) => self.fail(problem, Vec::new(), supervisor, now, actions),
         }
     }
 
@@ -150,8 +157,8 @@ impl Reloading {
             Step::Retreating { problem, until }
                 if supervisor.has_returned(current.from, current.to, &current.before) || *until <= now =>
             {
-                let problem = problem.clone();
-                self.end(Err(problem), supervisor, now, actions);
+                let (problem, remaining) = (problem.clone(), supervisor.active_of(current.to));
+                self.fail(problem, remaining, supervisor, now, actions);
             }
             Step::Retreating { .. } => {}
         }
@@ -169,9 +176,10 @@ impl Reloading {
         if self.current.is_some() {
             return;
         }
+        self.forget_the_gone();
         let Some(wanted) = self.waiting.pop_front() else { return };
-        // The number of one that failed is free again: nobody of it is left when the next one is prepared.
-        let (from, to) = (supervisor.generation(), supervisor.generation() + 1);
+        // The number of one that failed is free again if nobody of it is left.
+        let (from, to) = (supervisor.generation(), supervisor.newest_generation() + 1);
         tell(&wanted, format!("reloading: generation {to}"), actions);
         actions.push(Action::Report(Report::Reloading { generation: to }));
         let before = supervisor.at_work();
@@ -187,30 +195,47 @@ impl Reloading {
         if supervisor.workers_are_of(current.to) {
             let took = now.saturating_duration_since(current.began);
             let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-            let answer = Answer::Reloaded { generation: current.to, took_ms };
-            self.end(Ok(answer), supervisor, now, actions);
+            let generation = current.to;
+            let answer = Answer::Reloaded { generation, took_ms };
+            self.end(generation, answer, ClusterEvent::Reloaded { generation }, supervisor, now, actions);
         }
+    }
+
+    /// Ends a reload that has failed. Those of its processes that could not be replaced are in the slots `remaining`.
+    fn fail(
+        &mut self,
+        problem: String,
+        remaining: Vec<Slot>,
+        supervisor: &mut Supervisor,
+        now: Instant,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(Current { from: generation, to, .. }) = self.current else { return };
+        let slots: Vec<String> = remaining.iter().map(Slot::to_string).collect();
+        let outcome = match &slots[..] {
+            [] => format!("nothing has changed, generation {generation} serves on: {problem}"),
+            [..] => format!(
+                "generation {generation} serves on, but not in {}: still generation {to} there, until one of {generation} \
+                 can be started: {problem}",
+                slots.join(", ")
+            ),
+        };
+        let event = ClusterEvent::ReloadFailed { generation, problem, remaining: slots };
+        self.end(generation, Answer::Failed(outcome), event, supervisor, now, actions);
     }
 
     fn end(
         &mut self,
-        outcome: Result<Answer, String>,
+        generation: u64,
+        answer: Answer,
+        event: ClusterEvent,
         supervisor: &mut Supervisor,
         now: Instant,
         actions: &mut Vec<Action>,
     ) {
         let Some(current) = self.current.take() else { return };
-        let generation = if outcome.is_ok() { current.to } else { current.from };
         supervisor.enforce_generation(generation);
         actions.push(Action::SettleGeneration { generation });
-        let (answer, event) = match outcome {
-            Ok(answer) => (answer, ClusterEvent::Reloaded { generation }),
-            Err(problem) => {
-                let event = ClusterEvent::ReloadFailed { generation, problem: problem.clone() };
-                let stays = format!("nothing has changed, generation {generation} serves on: {problem}");
-                (Answer::Failed(stays), event)
-            }
-        };
         actions.push(Action::Report(Report::Event(event)));
         actions.extend(current.wanted.reply.map(|reply| Action::Reply { reply, answer }));
         // Whoever waited has waited long enough.

@@ -220,6 +220,11 @@ impl Supervisor {
         self.generation
     }
 
+    /// The agent, as a crew of one.
+    pub(crate) fn agent_crew(&self) -> &Crew {
+        &self.crews[0]
+    }
+
     /// The agent's post.
     pub(crate) fn agent(&self) -> &Post {
         &self.crews[0].posts[0]

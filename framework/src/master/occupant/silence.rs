@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Occupant, Stage};
+use crate::bus::control::Pulse;
 use crate::exit::Reason;
 use crate::master::event::{Action, Report};
 use crate::master::rules::{CrewRules, later};
@@ -20,6 +21,13 @@ impl Occupant {
             }
             _ => None,
         }
+    }
+
+    /// How late its loop is, in milliseconds: what it says itself, or that nothing is heard of it although something is due.
+    pub(crate) fn lag_ms(&self, rules: &CrewRules, now: Instant) -> u64 {
+        let silence = self.heard.map(|heard| now.saturating_duration_since(heard)).unwrap_or_default();
+        let due = Pulse::period(rules.heartbeat_timeout.unwrap_or_default());
+        self.pulse.lag_ms.max(super::milliseconds(silence.saturating_sub(due)))
     }
 
     /// It is hung: it is examined and aborted.

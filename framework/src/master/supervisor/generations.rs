@@ -6,6 +6,7 @@ use super::Supervisor;
 use crate::master::crew::Crew;
 use crate::master::event::Action;
 use crate::master::pace::Pace;
+use crate::master::post::Post;
 use crate::role::Slot;
 
 impl Supervisor {
@@ -56,6 +57,20 @@ impl Supervisor {
                     && crew.ready() >= crew.wanted().min(*before))
         };
         self.crews.iter().zip(before).all(is_back)
+    }
+
+    /// The slots in which processes of this generation work, or are about to.
+    pub(crate) fn active_of(&self, generation: u64) -> Vec<Slot> {
+        let is_held =
+            |post: &&Post| post.occupants.iter().any(|it| it.generation == generation && it.is_active());
+        let posts = self.crews.iter().flat_map(|crew| &crew.posts);
+        posts.filter(is_held).map(|post| post.slot.clone()).collect()
+    }
+
+    /// The highest generation that any process is of: the one in force, unless a reload is under way or has left something.
+    pub(crate) fn newest_generation(&self) -> u64 {
+        let everybody = self.crews.iter().flat_map(Crew::occupants);
+        everybody.map(|occupant| occupant.generation).max().unwrap_or_default().max(self.generation)
     }
 
     /// Gives every slot of `to` back to `from`.

@@ -124,6 +124,56 @@ fn one_reload_waits_for_another_and_a_third_is_refused() {
 }
 
 #[test]
+fn a_reload_whose_caller_has_left_before_its_turn_is_not_begun() {
+    let mut world = World::up(1);
+    world.reload(false);
+    world.reload(false);
+    drop(world.callers.pop());
+    world.prepared(Err("no"));
+    assert!(world.preparing.is_none());
+}
+
+/// A reload of two slots whose second new worker fails, and from then on every one of the old generation, too.
+fn reload_without_a_way_back() -> World {
+    let mut world = World::up(2);
+    world.reload(false);
+    world.prepared(Ok(false));
+    world.ready("web.0");
+    leave(&mut world, "web.0");
+    world.wait(S);
+    world.exit_of(world.newest("web.1"), FAILED);
+    for _ in 0..70 {
+        let old = generations(&mut world).iter().filter(|it| **it == ("web.0".to_owned(), 1)).count();
+        if old > 0 {
+            world.exit_of(world.newest("web.0"), FAILED);
+        }
+        world.wait(S);
+    }
+    world
+}
+
+#[test]
+fn a_reload_whose_way_back_fails_names_the_slots_that_are_not_back() {
+    let mut world = reload_without_a_way_back();
+    let happened = world.happened();
+    let said = happened.iter().find(|line| line.starts_with("Failed")).unwrap();
+    assert!(said.contains("generation 1 serves on, but not in web.0: still generation 2 there"), "{said}");
+    assert_eq!(world.supervisor.active_of(2), [Slot::worker("web", 0)]);
+}
+
+#[test]
+fn what_a_failed_reload_has_left_is_replaced_by_the_next_one_under_a_number_of_its_own() {
+    let mut world = reload_without_a_way_back();
+    world.reload(false);
+    assert_eq!(world.preparing, Some(3));
+    world.prepared(Ok(false));
+    world.until_filled("web.0");
+    world.ready_of(world.newest("web.0"));
+    world.wait(S);
+    assert_eq!(world.supervisor.active_of(2), []);
+}
+
+#[test]
 fn a_worker_that_dies_during_a_reload_is_replaced_by_its_own_generation() {
     let mut world = World::up(2);
     world.reload(false);

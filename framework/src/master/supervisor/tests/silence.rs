@@ -1,8 +1,10 @@
 //! Processes that fall silent, and naps of the master.
 
-use super::world::{KILLED, S, World};
+use super::world::{KILLED, S, World, crew_rules};
 use super::*;
+use crate::bus::control::Pulse;
 use crate::master::occupant::Stage;
+use crate::master::rules::CrewRules;
 
 #[test]
 fn a_silent_process_is_aborted_then_killed_then_replaced() {
@@ -22,6 +24,19 @@ fn a_silent_process_is_aborted_then_killed_then_replaced() {
     world.exit("web.0", KILLED);
     assert_eq!(world.last_exit("web.0").reason, Reason::Hung);
     assert_eq!(world.happened(), ["spawn web.0"]);
+}
+
+#[test]
+fn who_is_silent_for_longer_than_a_pulse_lags() {
+    let mut world = World::up(1);
+    world.pulse(world.id("web.0"), Pulse { lag_ms: 7, ..Pulse::default() });
+    world.wait(3 * S);
+    let now = world.now;
+    let (_, occupant) = world.supervisor.occupant(world.id("web.0")).unwrap();
+    let patient = crew_rules();
+    let endless = CrewRules { heartbeat_timeout: None, ..patient };
+    assert_eq!(occupant.lag_ms(&patient, now), 500, "a pulse is due each 2.5 seconds");
+    assert_eq!([0, 15].map(|more| occupant.lag_ms(&endless, now + more * S)), [7, 8000]);
 }
 
 #[test]

@@ -52,6 +52,8 @@ pub(super) struct World {
     /// When the next one of each that has ended was said to be started.
     pub(super) retries: Vec<Option<u64>>,
     pub(super) outcome: Option<Outcome>,
+    /// Who has asked for reloads.
+    pub(super) callers: Vec<tokio::sync::mpsc::Receiver<Answer>>,
 }
 
 impl World {
@@ -74,6 +76,7 @@ impl World {
             stopping: false,
             seen: Vec::new(),
             retries: Vec::new(),
+            callers: Vec::new(),
             outcome: None,
         };
         world.step(|_, _, _| {});
@@ -214,7 +217,9 @@ impl World {
     }
 
     pub(super) fn reload(&mut self, agent: bool) {
-        let reply = Reply(tokio::sync::mpsc::channel(9).0);
+        let (sender, caller) = tokio::sync::mpsc::channel(9);
+        let reply = Reply(sender);
+        self.callers.push(caller);
         let state = self.supervisor.state();
         let mut actions = Vec::new();
         self.reloading.ask(agent, Some(reply), state, &mut actions);
