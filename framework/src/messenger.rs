@@ -296,8 +296,8 @@ mod tests {
             |receipt| Delivery::of(receipt, &roll).missed_by.iter().map(Peer::to_string).collect::<Vec<_>>();
         let delivery = Delivery::of(receipt.clone(), &roll);
         assert_eq!((delivery.queued, &delivery.missed[..]), (2, &[4711, 0, 0, 0, 8][..]));
-        assert_eq!(names(receipt.clone()), ["web.1", "jobs.1", "agent", "any of jobs", "process 8"]);
+        assert_eq!(names(receipt.clone()), ["web.1", "jobs.1", "agent", "any:jobs", "pid:8"]);
         receipt.places.clear();
-        assert_eq!(names(receipt)[..2], ["process 4711", "process 0"]);
+        assert_eq!(names(receipt)[..2], ["pid:4711", "pid:0"]);
     }
 }
