@@ -162,6 +162,24 @@ fn a_reload_whose_way_back_fails_names_the_slots_that_are_not_back() {
 }
 
 #[test]
+fn a_reload_that_costs_a_slot_its_process_does_not_say_that_nothing_has_changed() {
+    let mut world = World::up(2);
+    world.reload(false);
+    world.prepared(Ok(false));
+    world.exit("web.0", KILLED);
+    world.exit_of(world.newest("web.0"), FAILED);
+    for _ in 0..70 {
+        if world.alive.values().any(|slot| slot.to_string() == "web.0") {
+            world.exit_of(world.newest("web.0"), FAILED);
+        }
+        world.wait(S);
+    }
+    let happened = world.happened();
+    let said = happened.iter().find(|line| line.starts_with("Failed")).unwrap();
+    assert!(said.contains("generation 1 serves on, but fewer processes work than before"), "{said}");
+}
+
+#[test]
 fn what_a_failed_reload_has_left_is_replaced_by_the_next_one_under_a_number_of_its_own() {
     let mut world = reload_without_a_way_back();
     world.reload(false);
