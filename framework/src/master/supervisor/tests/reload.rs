@@ -158,7 +158,12 @@ fn a_reload_whose_way_back_fails_names_the_slots_that_are_not_back() {
     let happened = world.happened();
     let said = happened.iter().find(|line| line.starts_with("Failed")).unwrap();
     assert!(said.contains("generation 1 serves on, but not in web.0: still generation 2 there"), "{said}");
-    assert_eq!(world.supervisor.active_of(2), [Slot::worker("web", 0)]);
+    assert_eq!(world.supervisor.stranded(), [Slot::worker("web", 0)]);
+    while !generations(&mut world).contains(&("web.0".to_owned(), 1)) {
+        world.wait(S);
+    }
+    world.ready_of(world.newest("web.0"));
+    assert_eq!(world.supervisor.stranded(), []);
 }
 
 #[test]
