@@ -234,18 +234,9 @@ impl Cluster {
             ClusterState::Running | ClusterState::Degraded if self.reloading.is_under_way() => {
                 ClusterState::Reloading
             }
-            ClusterState::Running if !self.stranded().is_empty() => ClusterState::Degraded,
+            ClusterState::Running if !self.supervisor.stranded().is_empty() => ClusterState::Degraded,
             state => state,
         }
-    }
-
-    /// The slots that could not go back to the generation in force when a reload had failed.
-    pub(crate) fn stranded(&self) -> Vec<Slot> {
-        let newest = self.supervisor.newest_generation();
-        if self.reloading.is_under_way() || newest == self.supervisor.generation() {
-            return Vec::new();
-        }
-        self.supervisor.active_of(newest)
     }
 
     /// How many reloads were asked for, whatever became of them.

@@ -36,6 +36,11 @@ impl Overview<'_> {
         }
     }
 
+    /// The slots that a failed reload could not give back yet.
+    pub(crate) fn stranded(&self) -> Vec<String> {
+        self.supervisor.stranded().iter().map(ToString::to_string).collect()
+    }
+
     pub(crate) fn groups(&self) -> Vec<GroupStatus> {
         let group = |crew: &Crew| GroupStatus {
             name: crew.name.clone(),

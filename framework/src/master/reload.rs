@@ -210,9 +210,16 @@ impl Reloading {
         now: Instant,
         actions: &mut Vec<Action>,
     ) {
-        let Some(Current { from: generation, to, .. }) = self.current else { return };
+        let Some(current) = &self.current else { return };
+        let (generation, to) = (current.from, current.to);
+        // Before its first process there was nothing to take back, whatever else has ended meanwhile.
+        let is_back =
+            current.step == Step::Preparing || supervisor.has_returned(generation, to, &current.before);
         let slots: Vec<String> = remaining.iter().map(Slot::to_string).collect();
         let outcome = match &slots[..] {
+            [] if !is_back => format!(
+                "generation {generation} serves on, but fewer processes work than before; they are tried again: {problem}"
+            ),
             [] => format!("nothing has changed, generation {generation} serves on: {problem}"),
             [..] => format!(
                 "generation {generation} serves on, but not in {}: still generation {to} there, until one of {generation} \

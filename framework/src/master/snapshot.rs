@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use super::listener::Listener;
 use super::{Master, usage};
-use crate::role::Slot;
 use crate::status::{MasterStatus, Status};
 
 /// Takes the status of everything.
@@ -33,7 +32,7 @@ pub(crate) fn take(master: &Master) -> Status {
         env: master.launch.env.clone(),
         state: master.cluster.state(),
         generation: master.cluster.generation(),
-        stranded: master.cluster.stranded().iter().map(Slot::to_string).collect(),
+        stranded: overview.stranded(),
         uptime_ms: u64::try_from(master.started.elapsed().as_millis()).unwrap_or(u64::MAX),
         log_dir: master.launch.log_dir.clone(),
         master: MasterStatus { pid: std::process::id(), usage: usage::of(std::process::id()) },

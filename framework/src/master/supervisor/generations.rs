@@ -67,6 +67,14 @@ impl Supervisor {
         posts.filter(is_held).map(|post| post.slot.clone()).collect()
     }
 
+    /// The slots that are given back to an older generation, and not taken by it yet.
+    pub(crate) fn stranded(&self) -> Vec<Slot> {
+        let is_stranded =
+            |post: &&Post| post.occupants.iter().any(|it| it.generation > post.generation && it.is_active());
+        let posts = self.crews.iter().flat_map(|crew| &crew.posts);
+        posts.filter(is_stranded).map(|post| post.slot.clone()).collect()
+    }
+
     /// The highest generation that any process is of: the one in force, unless a reload is under way or has left something.
     pub(crate) fn newest_generation(&self) -> u64 {
         let everybody = self.crews.iter().flat_map(Crew::occupants);

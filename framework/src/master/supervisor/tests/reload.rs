@@ -158,7 +158,30 @@ fn a_reload_whose_way_back_fails_names_the_slots_that_are_not_back() {
     let happened = world.happened();
     let said = happened.iter().find(|line| line.starts_with("Failed")).unwrap();
     assert!(said.contains("generation 1 serves on, but not in web.0: still generation 2 there"), "{said}");
-    assert_eq!(world.supervisor.active_of(2), [Slot::worker("web", 0)]);
+    assert_eq!(world.supervisor.stranded(), [Slot::worker("web", 0)]);
+    while !generations(&mut world).contains(&("web.0".to_owned(), 1)) {
+        world.wait(S);
+    }
+    world.ready_of(world.newest("web.0"));
+    assert_eq!(world.supervisor.stranded(), []);
+}
+
+#[test]
+fn a_reload_that_costs_a_slot_its_process_does_not_say_that_nothing_has_changed() {
+    let mut world = World::up(2);
+    world.reload(false);
+    world.prepared(Ok(false));
+    world.exit("web.0", KILLED);
+    world.exit_of(world.newest("web.0"), FAILED);
+    for _ in 0..70 {
+        if world.alive.values().any(|slot| slot.to_string() == "web.0") {
+            world.exit_of(world.newest("web.0"), FAILED);
+        }
+        world.wait(S);
+    }
+    let happened = world.happened();
+    let said = happened.iter().find(|line| line.starts_with("Failed")).unwrap();
+    assert!(said.contains("generation 1 serves on, but fewer processes work than before"), "{said}");
 }
 
 #[test]
