@@ -136,7 +136,8 @@ fn a_reload_runs_the_program_that_lies_on_disk_now() {
     );
     let report = Load::new(cluster.address()).run_while(|| assert_reloads(&cluster));
     report.assert_flawless();
-    assert_ne!(image(&cluster.status()).expect("its program"), before);
+    let renewed = cluster.wait_for("nobody but the new ones", |status| is_all_of(status, 2));
+    assert_ne!(image(&renewed).expect("its program"), before);
 }
 
 #[test]
