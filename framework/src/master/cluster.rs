@@ -108,6 +108,7 @@ impl Cluster {
             Event::Exited { id, ended, at } => {
                 self.forget(id, &mut actions);
                 self.keep_last_words(id);
+                self.exchange.ended(id);
                 self.supervisor.exited(id, ended, at, now, &mut actions);
             }
             Event::StopSignal { fast } => {

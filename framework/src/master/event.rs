@@ -96,6 +96,8 @@ pub(crate) enum Action {
     Recall { to: ChildId, topic: String },
     /// Pass on what another process sent.
     Deliver { to: ChildId, parcel: Parcel },
+    /// Pass on what has waited elsewhere, however much waits for this process already.
+    HandOver { to: ChildId, parcel: Parcel },
     /// Come back when it is known what became of message `number` of a process.
     Confirm { to: ChildId, number: u64 },
     /// Say when there is room again for mail to a process.

@@ -132,14 +132,19 @@ impl Exchange {
         self.seats.goal(parcel.route().to, from, &|id| luggage.has_place(id, parcel.descriptors()))
     }
 
-    fn deliver(&mut self, receivers: &[ChildId], parcel: Parcel, actions: &mut Vec<Action>) {
+    /// Counts what is passed on; a question is with who gets it from now on.
+    fn note_delivered(&mut self, receivers: &[ChildId], parcel: &Parcel) {
         self.traffic.delivered(receivers, parcel.topic(), parcel.count(), parcel.wire_length());
         for &to in receivers {
             self.luggage.load(to, parcel.descriptors());
             if parcel.kind() == Kind::Ask {
-                self.calls.taken_by(parcel.route().from.pid, number_of(&parcel), to);
+                self.calls.taken_by(parcel.route().from.pid, number_of(parcel), to);
             }
         }
+    }
+
+    fn deliver(&mut self, receivers: &[ChildId], parcel: Parcel, actions: &mut Vec<Action>) {
+        self.note_delivered(receivers, &parcel);
         // The last gets the parcel itself: to share what goes to one alone would cost for nothing.
         let Some((&last, others)) = receivers.split_last() else { return };
         actions.reserve(receivers.len());

@@ -7,7 +7,7 @@ mod mail;
 mod process;
 mod steps;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -17,6 +17,7 @@ use super::tests::{JOBS, WEB, frame, numbers, reply, run, worker};
 use super::*;
 use crate::bus::codec;
 use crate::bus::peer::Form;
+use crate::master::event::Event;
 
 use self::process::{End, Link, Process, QUEUE, Try};
 use self::steps::{Step, steps};
@@ -38,7 +39,12 @@ struct World {
     attachment: Arc<OwnedFd>,
     slots: Vec<Address>,
     seats: Vec<Seat>,
+    /// Those that have no seat any more, but their links and what waits there: they are hung, or killed.
+    hung: Vec<Seat>,
     processes: HashMap<ChildId, Process>,
+    /// What follows from what was done.
+    queue: VecDeque<Event>,
+    unconfirmed: VecDeque<Event>,
     ends: HashMap<(ChildId, u64), Vec<End>>,
     last_id: u64,
     expected: u64,
@@ -55,6 +61,9 @@ impl World {
             attachment: Arc::new(std::io::pipe().expect("there are descriptors").0.into()),
             slots: (0..SLOTS).map(slot).collect(),
             seats: Vec::new(),
+            hung: Vec::new(),
+            queue: VecDeque::new(),
+            unconfirmed: VecDeque::new(),
             processes: HashMap::new(),
             ends: HashMap::new(),
             last_id: 0,
@@ -99,10 +108,17 @@ impl World {
                 }
             }
             Step::Stand(who, standing) => {
-                if !self.seats.is_empty() {
-                    let who = who % self.seats.len();
+                let who = who % self.seats.len().max(1);
+                // Who has taken leave does not come back.
+                if self.seats.get(who).is_some_and(|seat| seat.standing != Standing::Parted) {
                     self.seats[who].standing = STANDINGS[standing];
                     self.follow();
+                }
+            }
+            Step::Hang(who) => self.hang(who),
+            Step::Bury(which) => {
+                if !self.hung.is_empty() {
+                    self.bury(which % self.hung.len());
                 }
             }
             Step::Close(place) => {
@@ -158,13 +174,16 @@ impl World {
 
     /// A process comes under the smallest free process id, so that ids are used again and again.
     fn join(&mut self, slot: Address) {
-        let in_slot = self.seats.iter().filter(|seat| seat.address.slot() == slot).count();
-        if in_slot >= 2 || !self.slots.contains(&slot) {
+        let all = || self.seats.iter().chain(&self.hung);
+        let in_slot = all().filter(|seat| seat.address.slot() == slot).count();
+        // One that hangs is replaced when it has ended, unless it was leaving.
+        let is_blocked = |seat: &Seat| seat.address.slot() == slot && seat.standing < Standing::Leaving;
+        if in_slot >= 2 || self.hung.iter().any(is_blocked) || !self.slots.contains(&slot) {
             return;
         }
         self.last_id += 1;
         let id = ChildId(self.last_id);
-        let is_free = |pid: &u32| self.seats.iter().all(|seat| seat.address.pid != *pid);
+        let is_free = |pid: &u32| all().all(|seat| seat.address.pid != *pid);
         let pid = (1..).find(is_free).expect("there are many");
         self.processes.insert(id, Process::default());
         self.seats.push(Seat { id, address: Address { pid, ..slot }, standing: Standing::Starting });
@@ -172,18 +191,42 @@ impl World {
     }
 
     fn leave(&mut self, id: ChildId) {
-        self.act(|_, actions| actions.push(Action::Kill { id }));
+        self.take_back(id);
+        self.exchange.ended(id);
+        self.unseat(id);
+        self.processes.remove(&id);
+    }
+
+    fn unseat(&mut self, id: ChildId) {
         self.seats.retain(|seat| seat.id != id);
-        let process = self.processes.remove(&id).expect("it is there");
-        for number in process.open {
+        let process = self.processes.get_mut(&id).expect("it is there");
+        process.asked.clear();
+        process.full.clear();
+        for number in std::mem::take(&mut process.open) {
             self.end(id, number, End::AskerGone);
         }
         self.follow();
     }
 
+    /// It takes nothing, gets nothing new, and has not ended.
+    fn hang(&mut self, who: usize) {
+        if let Some(seat) = self.pick(who) {
+            self.at(who, |process| process.stopped = true);
+            self.hung.push(seat);
+            self.unseat(seat.id);
+        }
+    }
+
+    fn bury(&mut self, which: usize) {
+        let id = self.hung.remove(which).id;
+        self.take_back(id);
+        self.exchange.ended(id);
+        self.processes.remove(&id);
+    }
+
     /// The end of its link is read: nothing more comes from it, nor goes to it.
     fn lose_link(&mut self, id: ChildId) {
-        self.act(|_, actions| actions.push(Action::Kill { id }));
+        self.take_back(id);
         let process = self.processes.get_mut(&id).expect("it is there");
         process.link = Link::Lost;
         self.act(|exchange, actions| {
@@ -213,6 +256,9 @@ impl World {
         while let Some(seat) = self.pick(0) {
             self.leave(seat.id);
         }
+        while !self.hung.is_empty() {
+            self.bury(0);
+        }
         self.slots.clear();
         self.follow();
         for (question, ends) in &self.ends {
@@ -223,10 +269,10 @@ impl World {
         for topic in self.exchange.topics().iter().filter(|topic| topic.name == "questions") {
             assert_eq!(topic.relayed + topic.dropped, topic.sent);
         }
-        let Exchange { backlogs, calls, receipts, waiting, traffic, .. } = &self.exchange;
+        let Exchange { backlogs, calls, receipts, waiting, traffic, seats, .. } = &self.exchange;
         assert_eq!(
-            (backlogs.len(), calls.sizes(), receipts.len(), waiting.len(), traffic.peers()),
-            (0, (0, 0), 0, 0, 0)
+            (backlogs.len(), calls.sizes(), receipts.len(), waiting.len(), traffic.peers(), seats.heirs()),
+            (0, (0, 0), 0, 0, 0, 0)
         );
     }
 }

@@ -77,9 +77,9 @@ pub(super) struct Seats {
     full: BTreeSet<ChildId>,
     /// The slots in which nobody is who can be sent to.
     vacant: Vec<Address>,
-    /// Those that got mail for their slots before it went elsewhere.
+    /// Those that got mail for their slots before others did, and may still have it when they have no seat any more.
     superseded: BTreeSet<ChildId>,
-    /// By slot: who got the last mail for it, if anybody did.
+    /// By slot: who got the last mail for it, if anybody did that has not ended.
     pub(super) latest: HashMap<Address, ChildId>,
     /// By group: the index whose turn it was last.
     turns: BTreeMap<u8, u16>,
@@ -106,8 +106,6 @@ impl Seats {
         self.by_pid = seats.iter().map(|seat| (seat.address.pid, seat.id)).collect();
         self.shut.retain(|id| present.contains(id));
         self.full.retain(|id| present.contains(id));
-        self.superseded.retain(|id| present.contains(id));
-        self.latest.retain(|_, id| present.contains(id));
         (self.slots, self.seats) = (slots, seats);
         self.find_vacant();
         Some(change)
@@ -144,7 +142,25 @@ impl Seats {
         self.full.remove(&id);
     }
 
-    /// Whether mail for its slot went elsewhere while it could get more.
+    /// A process has ended, and nothing is left of what was for it.
+    pub(super) fn forget(&mut self, id: ChildId) {
+        self.superseded.remove(&id);
+        self.latest.retain(|_, latest| *latest != id);
+    }
+
+    /// A process gets mail for its slot: what others have of it is older.
+    pub(super) fn note_latest(&mut self, slot: Address, id: ChildId) {
+        let before = self.latest.insert(slot, id);
+        self.superseded.extend(before.filter(|before| *before != id));
+    }
+
+    /// Of how many it is known that they got mail for a slot.
+    #[cfg(test)]
+    pub(super) fn heirs(&self) -> usize {
+        self.superseded.len() + self.latest.len()
+    }
+
+    /// Whether another got mail for its slot after it.
     pub(super) fn is_superseded(&self, id: ChildId) -> bool {
         self.superseded.contains(&id)
     }
@@ -198,14 +214,11 @@ impl Seats {
 
     fn in_slot(&mut self, slot: Address) -> Goal {
         let here = self.reachable().filter(|seat| seat.address.slot() == slot);
-        let best = here.min_by_key(|seat| seat.standing).map(|seat| seat.id);
-        let before = match best {
-            Some(id) => self.latest.insert(slot, id),
-            None => self.latest.remove(&slot),
-        };
-        self.superseded.extend(before.filter(|id| best != Some(*id) && !self.shut.contains(id)));
-        match best {
-            Some(id) => Goal::These(smallvec![id]),
+        match here.min_by_key(|seat| seat.standing).map(|seat| seat.id) {
+            Some(id) => {
+                self.note_latest(slot, id);
+                Goal::These(smallvec![id])
+            }
             None if self.slots.contains(&slot) => Goal::Later(slot),
             None => Goal::Nobody,
         }

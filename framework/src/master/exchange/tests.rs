@@ -65,7 +65,9 @@ fn said(actions: &[Action]) -> Vec<String> {
     let problem = |frame: &Frame| codec::decode::<Unanswered>("a refusal", frame.payload()).unwrap();
     let receipt = |frame: &Frame| codec::decode::<Receipt>("a receipt", frame.payload()).unwrap();
     let words = |action: &Action| match action {
-        Action::Deliver { to, parcel } => format!("{} gets {:?} {:?}", to.0, parcel.kind(), numbers(parcel)),
+        Action::Deliver { to, parcel } | Action::HandOver { to, parcel } => {
+            format!("{} gets {:?} {:?}", to.0, parcel.kind(), numbers(parcel))
+        }
         Action::Send { to, frame } => match frame.kind() {
             Kind::Refusal => format!("{} hears {:?} of {}", to.0, problem(frame), frame.number()),
             Kind::Receipt => {

@@ -28,15 +28,33 @@ impl Exchange {
             let group = (address.form == Form::Worker).then(|| any_of(address.group));
             let places: Vec<Address> = [address.slot()].into_iter().chain(group).collect();
             for parcel in self.backlogs.take(&places) {
-                self.deliver(&[id], parcel, actions);
+                self.hand_over(id, parcel, actions);
             }
         }
+    }
+
+    /// Gives a process what has waited for it elsewhere: it was bounded there, and was confirmed, so that no queue is too full
+    /// for it.
+    fn hand_over(&mut self, to: ChildId, parcel: Parcel, actions: &mut Vec<Action>) {
+        let place = parcel.route().to;
+        if matches!(place.form, Form::Agent | Form::Worker) {
+            self.seats.note_latest(place.slot(), to);
+        }
+        self.note_delivered(&[to], &parcel);
+        actions.push(Action::HandOver { to, parcel });
+    }
+
+    /// A process has ended, after all that was left of its mail was taken back.
+    pub(crate) fn ended(&mut self, id: ChildId) {
+        self.seats.forget(id);
     }
 
     /// All this did not get to a process before its link was closed: it is at its end. Returns how many messages are lost.
     pub(crate) fn take_back(&mut self, of: ChildId, parcels: &[Parcel], actions: &mut Vec<Action>) -> u64 {
         self.shut(of, actions);
-        parcels.iter().map(|parcel| self.hand_on(of, parcel, actions)).sum()
+        // What others of the slot have got is newer; what goes on now goes in its order.
+        let is_latest = !self.seats.is_superseded(of);
+        parcels.iter().map(|parcel| self.hand_on(of, is_latest, parcel, actions)).sum()
     }
 
     /// Nothing gets to a process any more: who waits there tries again.
@@ -46,14 +64,13 @@ impl Exchange {
         }
     }
 
-    /// What is meant for a slot or for any of a group goes where it would go if it were sent now. Anything else is lost, and
-    /// who waits is told. Returns how many messages are lost.
-    fn hand_on(&mut self, of: ChildId, parcel: &Parcel, actions: &mut Vec<Action>) -> u64 {
+    /// What is meant for a slot, or for any of a group, goes where it would go if it were sent now, but before all that has come
+    /// since. Anything else is lost, and who waits is told. Returns how many messages are lost.
+    fn hand_on(&mut self, of: ChildId, is_latest: bool, parcel: &Parcel, actions: &mut Vec<Action>) -> u64 {
         self.luggage.unload(of, parcel.descriptors());
         let may_go_on = match parcel.route().to.form {
             Form::Any | Form::Next => true,
-            // What others have got meanwhile is newer.
-            Form::Agent | Form::Worker => !self.seats.is_superseded(of),
+            Form::Agent | Form::Worker => is_latest,
             _ => false,
         };
         let is_message = parcel.kind() == Kind::Message;
@@ -107,10 +124,19 @@ impl Exchange {
 
     /// Whether there is a place for what did not get to `of`, with another or with whoever comes next.
     fn pass_to_another(&mut self, of: ChildId, parcel: &Parcel, actions: &mut Vec<Action>) -> bool {
+        let is_for_slot = matches!(parcel.route().to.form, Form::Agent | Form::Worker);
         match self.goal(of, parcel) {
+            Goal::These(others) if is_for_slot => {
+                others.iter().for_each(|heir| self.hand_over(*heir, parcel.clone(), actions));
+                true
+            }
             Goal::These(others) => {
                 let other = others.into_iter().find(|other| self.has_place(*other, parcel));
                 other.inspect(|other| self.deliver(&[*other], parcel.clone(), actions)).is_some()
+            }
+            Goal::Later(place) if is_for_slot => {
+                self.backlogs.put_back(place, parcel.clone().kept());
+                true
             }
             Goal::Later(place) => self.backlogs.push(place, parcel.clone().kept()).is_ok(),
             Goal::All { .. } | Goal::Nobody => false,

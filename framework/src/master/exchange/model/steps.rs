@@ -9,6 +9,10 @@ pub(super) enum Step {
     Join(usize),
     Leave(usize),
     Stand(usize, usize),
+    /// It is hung: it has no seat any more, but its link, and what waits there.
+    Hang(usize),
+    /// One that is hung ends.
+    Bury(usize),
     Close(usize),
     Open(usize),
     Send {
@@ -67,6 +71,8 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => (0..SLOTS).prop_map(Step::Join),
         2 => who.clone().prop_map(Step::Leave),
         2 => (who.clone(), 0usize..4).prop_map(|(who, standing)| Step::Stand(who, standing)),
+        1 => who.clone().prop_map(Step::Hang),
+        2 => who.clone().prop_map(Step::Bury),
         1 => (0..SLOTS).prop_map(Step::Close),
         1 => (0..SLOTS).prop_map(Step::Open),
         8 => (who.clone(), to.clone(), topic.clone(), size.clone(), attachments, any::<bool>()).prop_map(
