@@ -19,8 +19,8 @@ pub struct BusStatus {
     pub traced: Vec<String>,
 }
 
-/// The mail that went to one process, and to those that were in its slot before; of two that share a slot for a while, the
-/// newer one has that of those before.
+/// The mail that went to one process, and to those before it in its slot. Of two that share a slot for a while, the newer one
+/// has that of the older, too: these are figures of the slot, which never fall, and are not to be added up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PeerTraffic {
