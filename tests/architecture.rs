@@ -84,6 +84,7 @@ const PURE: &[&str] = &[
     "master/exchange/backlog.rs",
     "master/exchange/calls.rs",
     "master/exchange/fuzzing.rs",
+    "master/exchange/losses.rs",
     "master/exchange/luggage.rs",
     "master/exchange/outside.rs",
     "master/exchange/questions.rs",

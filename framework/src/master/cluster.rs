@@ -136,8 +136,20 @@ impl Cluster {
         self.settle_states(&mut actions);
         self.readers.spread(&mut actions);
         let (slots, seats) = self.supervisor.seats();
+        let end = actions.iter().position(|action| matches!(action, Action::Finish(_)));
+        let end = end.map(|at| actions.remove(at));
         self.exchange.follow(slots, seats, &mut actions);
+        self.report_losses(&mut actions);
+        // Nothing is done any more after that.
+        actions.extend(end);
         actions
+    }
+
+    /// What waited where nobody comes any more is worth a line.
+    fn report_losses(&mut self, actions: &mut Vec<Action>) {
+        let losses = self.exchange.take_losses().into_iter();
+        let report = |(place, topics)| Report::MailGivenUp { place: self.roll.describe(place), topics };
+        actions.extend(losses.map(report).map(Action::Report));
     }
 
     /// When a `Timer` event is wanted: when time alone changes anything, and often enough to notice that the

@@ -3,6 +3,7 @@
 
 mod backlog;
 mod calls;
+mod losses;
 mod luggage;
 mod outside;
 mod questions;
@@ -16,6 +17,7 @@ use std::collections::BTreeMap;
 
 use self::backlog::Backlogs;
 use self::calls::Calls;
+use self::losses::Losses;
 use self::luggage::Luggage;
 use self::outside::Callers;
 use self::seats::{Goal, Receivers, Seats};
@@ -41,6 +43,7 @@ pub(crate) struct Exchange {
     backlogs: Backlogs,
     calls: Calls,
     receipts: BTreeMap<Ticket, Receipt>,
+    losses: Losses,
     waiting: Waiting,
     luggage: Luggage,
     callers: Callers,
@@ -55,6 +58,7 @@ impl Exchange {
             backlogs: Backlogs::new(queue),
             calls: Calls::default(),
             receipts: BTreeMap::new(),
+            losses: Losses::default(),
             waiting: Waiting::default(),
             luggage: Luggage::default(),
             callers: Callers::default(),
@@ -108,7 +112,7 @@ impl Exchange {
             }
         };
         if here.is_empty() && vacant.is_empty() && parcel.route().to.form != Form::Others {
-            self.traffic.dropped(None, parcel.topic(), parcel.count());
+            self.count_unmet(ticket.is_some(), &parcel);
         }
         self.put_aside(from, &vacant, &parcel, &mut receipt);
         here.retain(|&mut to| {

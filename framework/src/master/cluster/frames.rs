@@ -42,9 +42,9 @@ impl Cluster {
                 None
             }
             Event::Left { by, parcels } => {
-                let count = self.exchange.take_back(by, &parcels, actions);
-                if let Some(slot) = self.supervisor.slot_of(by).filter(|_| count > 0).cloned() {
-                    actions.push(Action::Report(Report::MailLost { slot, count }));
+                let topics = self.exchange.take_back(by, &parcels, actions);
+                if let Some(slot) = self.supervisor.slot_of(by).filter(|_| !topics.is_empty()).cloned() {
+                    actions.push(Action::Report(Report::MailLost { slot, topics }));
                 }
                 None
             }

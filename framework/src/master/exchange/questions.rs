@@ -31,7 +31,8 @@ impl Exchange {
             }
             Goal::Nobody => {
                 let problem = Unanswered::NoSuchPeer("there is no such process".to_owned());
-                self.give_up(&parcel, &problem, actions);
+                self.traffic.unsent(parcel.topic(), 1);
+                self.leave_unanswered(None, &parcel, &problem, actions);
             }
         }
     }

@@ -13,6 +13,7 @@ use crate::bus::decoder::Decoder;
 use crate::bus::frame::{Frame, MAX_LENGTH};
 use crate::bus::head::Route;
 use crate::bus::peer::Form;
+use crate::master::event::Topics;
 
 pub(super) const WEB: u8 = 0;
 pub(super) const JOBS: u8 = 1;

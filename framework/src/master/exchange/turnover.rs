@@ -1,12 +1,12 @@
 //! Who comes and who goes, and what becomes of what was under way with them. Pure.
 
-use super::Exchange;
 use super::seats::{Goal, Seat, any_of};
+use super::{Exchange, losses};
 use crate::bus::control::{Receipt, Unanswered};
 use crate::bus::frame::Kind;
 use crate::bus::parcel::Parcel;
 use crate::bus::peer::{Address, Form};
-use crate::master::event::{Action, ChildId};
+use crate::master::event::{Action, ChildId, Topics};
 
 impl Exchange {
     /// Takes note of who fills which slot now. `slots` are all that there are, also those that are empty.
@@ -49,12 +49,19 @@ impl Exchange {
         self.seats.forget(id);
     }
 
-    /// All this did not get to a process before its link was closed: it is at its end. Returns how many messages are lost.
-    pub(crate) fn take_back(&mut self, of: ChildId, parcels: &[Parcel], actions: &mut Vec<Action>) -> u64 {
+    /// All this did not get to a process before its link was closed: it is at its end. Returns the messages that
+    /// are lost.
+    pub(crate) fn take_back(&mut self, of: ChildId, parcels: &[Parcel], actions: &mut Vec<Action>) -> Topics {
         self.shut(of, actions);
         // What others of the slot have got is newer; what goes on now goes in its order.
         let is_latest = !self.seats.is_superseded(of);
-        parcels.iter().map(|parcel| self.hand_on(of, is_latest, parcel, actions)).sum()
+        let mut lost = Topics::new();
+        for parcel in parcels {
+            if !self.hand_on(of, is_latest, parcel, actions) {
+                losses::add(&mut lost, parcel.topic(), parcel.count());
+            }
+        }
+        lost
     }
 
     /// Nothing gets to a process any more: who waits there tries again.
@@ -65,8 +72,8 @@ impl Exchange {
     }
 
     /// What is meant for a slot, or for any of a group, goes where it would go if it were sent now, but before all that has come
-    /// since. Anything else is lost, and who waits is told. Returns how many messages are lost.
-    fn hand_on(&mut self, of: ChildId, is_latest: bool, parcel: &Parcel, actions: &mut Vec<Action>) -> u64 {
+    /// since. Anything else is lost, and who waits is told. Returns whether it is on its way, or whoever sent it knows better.
+    fn hand_on(&mut self, of: ChildId, is_latest: bool, parcel: &Parcel, actions: &mut Vec<Action>) -> bool {
         self.luggage.unload(of, parcel.descriptors());
         let may_go_on = match parcel.route().to.form {
             Form::Any | Form::Next => true,
@@ -76,15 +83,15 @@ impl Exchange {
         let is_message = parcel.kind() == Kind::Message;
         if is_message && may_go_on && self.pass_to_another(of, parcel, actions) {
             self.traffic.returned(of, parcel.topic(), parcel.count(), parcel.wire_length());
-            return 0;
+            return true;
         }
         let is_told = self.write_off(of, parcel);
         if !is_message {
             self.leave_unanswered(Some(of), parcel, &Unanswered::Gone, actions);
-            return 0;
+            return true;
         }
         self.note_missed(of, parcel, actions);
-        if is_told { 0 } else { parcel.count() }
+        is_told
     }
 
     /// Keeps a message for whoever comes to these places.
@@ -140,14 +147,6 @@ impl Exchange {
             }
             Goal::Later(place) => self.backlogs.push(place, parcel.clone().kept()).is_ok(),
             Goal::All { .. } | Goal::Nobody => false,
-        }
-    }
-
-    /// Nobody will come there any more.
-    fn close(&mut self, place: Address, actions: &mut Vec<Action>) {
-        self.rouse(place, actions);
-        for parcel in self.backlogs.take(&[place]) {
-            self.give_up(&parcel, &Unanswered::Gone, actions);
         }
     }
 

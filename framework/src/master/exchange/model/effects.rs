@@ -41,10 +41,16 @@ impl World {
                             codec::decode("a receipt", frame.payload()).expect("it is one");
                         let made = process.take_receipt(frame.number(), &receipt);
                         // A try that was refused is no sent message.
-                        let is_refused = made.is_for_one() && receipt.queued == 0 && receipt.nobody.is_none();
+                        let is_refused = made.is_for_one() && receipt.queued == 0;
                         self.expected -= u64::from(is_refused);
                     }
-                    Kind::Refusal => self.close(to, frame.number(), End::Refused),
+                    Kind::Refusal => {
+                        let problem: Unanswered =
+                            codec::decode("a refusal", frame.payload()).expect("it is one");
+                        // Nor is a question to nobody.
+                        self.expected -= u64::from(matches!(problem, Unanswered::NoSuchPeer(_)));
+                        self.close(to, frame.number(), End::Refused);
+                    }
                     Kind::Cancel => {
                         let asker = frame.route().from;
                         process.asked.retain(|asked| *asked != (asker, frame.number()));
