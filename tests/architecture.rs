@@ -77,6 +77,7 @@ const PURE: &[&str] = &[
     "master/budget.rs",
     "master/cluster.rs",
     "master/cluster/frames.rs",
+    "master/cluster/settling.rs",
     "master/count.rs",
     "master/courier.rs",
     "master/crew.rs",

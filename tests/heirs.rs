@@ -5,7 +5,7 @@ use hatchery::testing::{Cluster, eventually, send_signal};
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::harness::{kill, logged};
+use crate::harness::{kill, logged, stdout};
 use crate::messages::{heard, order, talkers};
 
 const STOPPABLE: &[&str] = &["--set", "cluster.heartbeat_timeout=0s", "--set", "http.policy=shared"];
@@ -57,4 +57,27 @@ fn what_waits_where_nobody_comes_any_more_is_in_the_log() {
     let _ = cluster.stop();
     let told = logged(cluster.site(), "master.log", "for agent were given up, because nobody comes there", 1);
     assert!(told[0].contains(" on `words`"), "{told:?} of {agent}");
+}
+
+#[test]
+fn mail_for_a_process_that_comes_late_is_shown_and_who_writes_there_hears_so() {
+    let (cluster, _) = bereft();
+    let status = cluster.status();
+    let topic = status.bus.topics.iter().find(|topic| topic.name == "words").unwrap().clone();
+    assert!(topic.queued > 50 && topic.queued <= 100, "{topic:?}");
+    let bytes = status.agent.process.bus.queued_bytes;
+    assert!(bytes > topic.queued * 10_000 && status.bus.queued_bytes >= bytes, "{bytes}");
+    let shown = cluster.site().run(&["status"]);
+    assert!(stdout(&shown).contains("mail to agent: "), "{}", stdout(&shown));
+    let refused = json!({ "try-send": { "to": "agent", "text": "late", "count": 1, "size": 0 } });
+    let answer = order(&cluster, "web.0", &refused);
+    let told = answer["error"].as_str().unwrap();
+    assert!(told.contains("nobody can get the message for agent: its processes died too often"), "{told}");
+    assert_eq!(
+        order(&cluster, "web.0", &json!({ "ask": { "whom": "agent", "within_ms": 60_000 } })),
+        "no such peer"
+    );
+    let after = cluster.status().bus.topics;
+    let after = after.iter().find(|topic| topic.name == "words").unwrap();
+    assert_eq!((after.sent, after.dropped), (topic.sent, topic.dropped), "it counts as nothing");
 }

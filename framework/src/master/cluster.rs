@@ -2,6 +2,7 @@
 //! returns what is to be done. Pure.
 
 mod frames;
+mod settling;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -23,7 +24,6 @@ use super::scaling::{self, Scaling};
 use super::supervisor::Supervisor;
 use super::trace::Trace;
 use crate::bus::control::{Answer, Request};
-use crate::bus::frame::Kind;
 use crate::bus::peer::Roll;
 use crate::bus::topic::CONFIG;
 use crate::role::Slot;
@@ -135,21 +135,8 @@ impl Cluster {
         self.scaling.settle(self.supervisor.groups(), stopping, now, &mut actions);
         self.settle_states(&mut actions);
         self.readers.spread(&mut actions);
-        let (slots, seats) = self.supervisor.seats();
-        let end = actions.iter().position(|action| matches!(action, Action::Finish(_)));
-        let end = end.map(|at| actions.remove(at));
-        self.exchange.follow(slots, seats, &mut actions);
-        self.report_losses(&mut actions);
-        // Nothing is done any more after that.
-        actions.extend(end);
+        self.settle_mail(&mut actions);
         actions
-    }
-
-    /// What waited where nobody comes any more is worth a line.
-    fn report_losses(&mut self, actions: &mut Vec<Action>) {
-        let losses = self.exchange.take_losses().into_iter();
-        let report = |(place, topics)| Report::MailGivenUp { place: self.roll.describe(place), topics };
-        actions.extend(losses.map(report).map(Action::Report));
     }
 
     /// When a `Timer` event is wanted: when time alone changes anything, and often enough to notice that the
@@ -190,22 +177,6 @@ impl Cluster {
             Request::Scale { group, change } => {
                 self.scaling.begin(&mut self.supervisor, &group, change, reply, now, actions);
             }
-        }
-    }
-
-    /// What follows for the states from who leads and who works now.
-    fn settle_states(&mut self, actions: &mut Vec<Action>) {
-        let leads = |action: &Action| match action {
-            Action::Send { to, frame } if frame.kind() == Kind::Lead => Some(*to),
-            _ => None,
-        };
-        if let Some(leader) = actions.iter().find_map(leads) {
-            self.relay.lead(leader, actions);
-        }
-        if !self.everywhere.is_idle() {
-            let workers = self.supervisor.groups().iter().flat_map(Crew::occupants);
-            let workers: Vec<_> = workers.filter(|it| it.is_active()).map(|it| it.id).collect();
-            self.everywhere.settle(&workers, |id, topic| self.relay.running(id, topic), actions);
         }
     }
 
@@ -300,11 +271,14 @@ impl Cluster {
         &self.tls
     }
 
-    /// The traffic; `queued_bytes` and `dropped` are the links' to tell.
+    /// The traffic, with what waits where nobody is; what else waits and was dropped is the links' to tell.
     pub(crate) fn bus_status(&self) -> BusStatus {
         let (relayed, dropped) = self.exchange.totals();
-        let topics = self.exchange.topics();
+        let (mut topics, waiting) = (self.exchange.topics(), self.exchange.waiting_by_topic());
+        for topic in &mut topics {
+            topic.queued = waiting.get(&*topic.name).copied().unwrap_or_default();
+        }
         let (relayed, traced) = (self.relay.relayed() + relayed, self.trace.patterns().words().to_vec());
-        BusStatus { relayed, dropped, topics, traced, ..BusStatus::default() }
+        BusStatus { relayed, dropped, queued_bytes: self.exchange.waiting_bytes(None), topics, traced }
     }
 }

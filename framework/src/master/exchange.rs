@@ -106,8 +106,8 @@ impl Exchange {
             Goal::These(here) => (here, vec![]),
             Goal::All { here, vacant } => (here, vacant),
             Goal::Later(place) => (Receivers::new(), vec![place]),
-            Goal::Nobody => {
-                receipt.nobody = Some("there is no such process".to_owned());
+            Goal::Nobody(why) => {
+                receipt.nobody = Some(why.to_owned());
                 (Receivers::new(), vec![])
             }
         };

@@ -99,8 +99,14 @@ impl Overview<'_> {
         let slot = self.roll.slot(&post.slot).ok();
         let past = slot.map(|slot| self.exchange.past(slot)).unwrap_or_default();
         let place = post.occupants.iter().position(|it| Some(it.id) == occupant.map(|occupant| occupant.id));
-        let so_far = post.occupants.iter().take(place.map_or(0, |place| place + 1));
-        so_far.fold(past, |sum, it| sum.plus(self.exchange.of(it.id)).plus(own_words(&it.pulse)))
+        let count = place.map_or(0, |place| place + 1);
+        // What waits for whoever comes next is shown once.
+        let last = slot.filter(|_| count == post.occupants.len());
+        let queued_bytes = last.map_or(0, |slot| self.exchange.waiting_bytes(Some(slot)));
+        let so_far = post.occupants.iter().take(count);
+        so_far.fold(PeerTraffic { queued_bytes, ..past }, |sum, it| {
+            sum.plus(self.exchange.of(it.id)).plus(own_words(&it.pulse))
+        })
     }
 }
 

@@ -113,6 +113,25 @@ impl Backlogs {
         meant.into_iter().filter_map(cancel).collect()
     }
 
+    /// Takes out the questions that wait at a place.
+    pub(super) fn take_questions(&mut self, place: Address) -> Vec<Parcel> {
+        let there = self.questions.iter().filter(|(_, (at, _))| *at == place);
+        let there: Vec<_> = there.map(|(&question, _)| question).collect();
+        let cancel = |(asker, number)| self.cancel(asker, Some(number));
+        there.into_iter().flat_map(cancel).map(|(_, parcel)| parcel).collect()
+    }
+
+    /// The bytes that wait at one place, or at all.
+    pub(super) fn bytes(&self, place: Option<Address>) -> usize {
+        let meant = self.places.iter().filter(|(at, _)| place.is_none_or(|place| place == **at));
+        meant.map(|(_, backlog)| backlog.bytes).sum()
+    }
+
+    /// All that waits, wherever that is.
+    pub(super) fn parcels(&self) -> impl Iterator<Item = &Parcel> {
+        self.places.values().flat_map(|backlog| backlog.parcels.values())
+    }
+
     /// At how many places anything waits.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {

@@ -1,4 +1,5 @@
-//! What is given up of mail that waited where nobody comes any more, until the log tells of it. Pure.
+//! What waits where nobody is: its figures, and what is given up of it when nobody comes any more, until the log tells of
+//! that. Pure.
 
 use std::collections::BTreeMap;
 
@@ -45,6 +46,18 @@ impl Exchange {
     pub(super) fn drop_at(&mut self, place: Address, parcel: &Parcel) {
         let is_slot = matches!(place.form, Form::Agent | Form::Worker);
         self.traffic.dropped_at(is_slot.then(|| place.slot()), parcel.topic(), parcel.count());
+    }
+
+    /// How many messages and questions wait for whoever comes next, by topic.
+    pub(crate) fn waiting_by_topic(&self) -> Topics {
+        let mut topics = Topics::new();
+        self.backlogs.parcels().for_each(|parcel| add(&mut topics, parcel.topic(), parcel.count()));
+        topics
+    }
+
+    /// The bytes that wait for whoever comes next, in a slot or everywhere.
+    pub(crate) fn waiting_bytes(&self, slot: Option<Address>) -> u64 {
+        self.backlogs.bytes(slot) as u64
     }
 
     /// Takes out what the log has to tell.

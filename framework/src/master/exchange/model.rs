@@ -42,6 +42,8 @@ struct World {
     /// Those that have no seat any more, but their links and what waits there: they are hung, or killed.
     hung: Vec<Seat>,
     processes: HashMap<ChildId, Process>,
+    /// The slots that are given up for now.
+    given_up: BTreeSet<Address>,
     /// What follows from what was done.
     queue: VecDeque<Event>,
     unconfirmed: VecDeque<Event>,
@@ -62,6 +64,7 @@ impl World {
             slots: (0..SLOTS).map(slot).collect(),
             seats: Vec::new(),
             hung: Vec::new(),
+            given_up: BTreeSet::new(),
             queue: VecDeque::new(),
             unconfirmed: VecDeque::new(),
             processes: HashMap::new(),
@@ -88,6 +91,11 @@ impl World {
         self.seats.iter().filter(|seat| seat.standing != Standing::Parted).filter(move |seat| !is_shut(seat))
     }
 
+    /// All that have not ended.
+    fn holders(&self) -> impl Iterator<Item = &Seat> {
+        self.seats.iter().chain(&self.hung)
+    }
+
     fn next_number(&mut self, id: ChildId) -> u64 {
         let process = self.processes.get_mut(&id).expect("it is there");
         process.last_number += 1;
@@ -101,36 +109,6 @@ impl World {
 
     fn happen(&mut self, step: Step) {
         match step {
-            Step::Join(place) => self.join(slot(place)),
-            Step::Leave(who) => {
-                if let Some(seat) = self.pick(who) {
-                    self.leave(seat.id);
-                }
-            }
-            Step::Stand(who, standing) => {
-                let who = who % self.seats.len().max(1);
-                // Who has taken leave does not come back.
-                if self.seats.get(who).is_some_and(|seat| seat.standing != Standing::Parted) {
-                    self.seats[who].standing = STANDINGS[standing];
-                    self.follow();
-                }
-            }
-            Step::Hang(who) => self.hang(who),
-            Step::Bury(which) => {
-                if !self.hung.is_empty() {
-                    self.bury(which % self.hung.len());
-                }
-            }
-            Step::Close(place) => {
-                self.slots.retain(|known| *known != slot(place));
-                self.follow();
-            }
-            Step::Open(place) => {
-                if !self.slots.contains(&slot(place)) {
-                    self.slots.push(slot(place));
-                    self.follow();
-                }
-            }
             Step::Stop(who) => self.at(who, |process| process.stopped = true),
             Step::Shut(who) => self.at(who, |process| {
                 if process.link == Link::Open {
@@ -162,6 +140,49 @@ impl World {
                     }
                 }
             }
+            step => self.turn_over(step),
+        }
+    }
+
+    /// Who comes and goes.
+    fn turn_over(&mut self, step: Step) {
+        match step {
+            Step::Join(place) => self.join(slot(place)),
+            Step::Leave(who) => {
+                if let Some(seat) = self.pick(who) {
+                    self.leave(seat.id);
+                }
+            }
+            Step::Stand(who, standing) => {
+                let who = who % self.seats.len().max(1);
+                // Who has taken leave does not come back.
+                if self.seats.get(who).is_some_and(|seat| seat.standing != Standing::Parted) {
+                    self.seats[who].standing = STANDINGS[standing];
+                    self.follow();
+                }
+            }
+            Step::Hang(who) => self.hang(who),
+            Step::Bury(which) => {
+                if !self.hung.is_empty() {
+                    self.bury(which % self.hung.len());
+                }
+            }
+            Step::Close(place) => {
+                self.slots.retain(|known| *known != slot(place));
+                self.follow();
+            }
+            Step::Open(place) => {
+                if !self.slots.contains(&slot(place)) {
+                    self.slots.push(slot(place));
+                    self.follow();
+                }
+            }
+            Step::GiveUp(place) => {
+                if self.holders().all(|seat| seat.address.slot() != slot(place)) {
+                    self.given_up.insert(slot(place));
+                    self.follow();
+                }
+            }
             step => self.send(step),
         }
     }
@@ -174,8 +195,7 @@ impl World {
 
     /// A process comes under the smallest free process id, so that ids are used again and again.
     fn join(&mut self, slot: Address) {
-        let all = || self.seats.iter().chain(&self.hung);
-        let in_slot = all().filter(|seat| seat.address.slot() == slot).count();
+        let in_slot = self.holders().filter(|seat| seat.address.slot() == slot).count();
         // One that hangs is replaced when it has ended, unless it was leaving.
         let is_blocked = |seat: &Seat| seat.address.slot() == slot && seat.standing < Standing::Leaving;
         if in_slot >= 2 || self.hung.iter().any(is_blocked) || !self.slots.contains(&slot) {
@@ -183,8 +203,9 @@ impl World {
         }
         self.last_id += 1;
         let id = ChildId(self.last_id);
-        let is_free = |pid: &u32| all().all(|seat| seat.address.pid != *pid);
+        let is_free = |pid: &u32| self.holders().all(|seat| seat.address.pid != *pid);
         let pid = (1..).find(is_free).expect("there are many");
+        self.given_up.remove(&slot);
         self.processes.insert(id, Process::default());
         self.seats.push(Seat { id, address: Address { pid, ..slot }, standing: Standing::Starting });
         self.follow();
@@ -237,7 +258,11 @@ impl World {
 
     fn follow(&mut self) {
         let (slots, seats) = (self.slots.clone(), self.seats.clone());
-        self.act(|exchange, actions| exchange.follow(slots, seats, actions));
+        let given_up = self.given_up.clone();
+        self.act(|exchange, actions| {
+            exchange.follow(slots, seats, actions);
+            exchange.give_up_on(given_up, actions);
+        });
     }
 
     fn take(&mut self, from: Seat, parcels: Vec<Parcel>) {

@@ -1,7 +1,9 @@
 //! Who comes and who goes, and what becomes of what was under way with them. Pure.
 
+use std::collections::BTreeSet;
+
 use super::seats::{Goal, Seat, any_of};
-use super::{Exchange, losses};
+use super::{Exchange, losses, seats};
 use crate::bus::control::{Receipt, Unanswered};
 use crate::bus::frame::Kind;
 use crate::bus::parcel::Parcel;
@@ -42,6 +44,17 @@ impl Exchange {
         }
         self.note_delivered(&[to], &parcel);
         actions.push(Action::HandOver { to, parcel });
+    }
+
+    /// Takes note of the slots in which nobody is, and the next one comes late. Nothing new waits there, and no question: who
+    /// writes there, or asks, hears so.
+    pub(crate) fn give_up_on(&mut self, slots: BTreeSet<Address>, actions: &mut Vec<Action>) {
+        for place in self.seats.give_up_on(slots) {
+            self.rouse(place, actions);
+            for question in self.backlogs.take_questions(place) {
+                self.refuse_unmet(&question, seats::GAVE_UP, actions);
+            }
+        }
     }
 
     /// A process has ended, after all that was left of its mail was taken back.
@@ -146,7 +159,7 @@ impl Exchange {
                 true
             }
             Goal::Later(place) => self.backlogs.push(place, parcel.clone().kept()).is_ok(),
-            Goal::All { .. } | Goal::Nobody => false,
+            Goal::All { .. } | Goal::Nobody(_) => false,
         }
     }
 

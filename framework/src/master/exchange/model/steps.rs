@@ -50,6 +50,8 @@ pub(super) enum Step {
         by: usize,
         which: usize,
     },
+    /// A slot in which nobody is will be filled late.
+    GiveUp(usize),
     /// It takes nothing any more.
     Stop(usize),
     Continue(usize),
@@ -87,6 +89,7 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
         5 => (who.clone(), which.clone()).prop_map(|(by, which)| Step::Answer { by, which }),
         1 => (who.clone(), 0usize..8, 0u64..10).prop_map(|(by, to, number)| Step::Invent { by, to, number }),
         2 => (who.clone(), which).prop_map(|(by, which)| Step::Cancel { by, which }),
+        1 => (0..SLOTS).prop_map(Step::GiveUp),
         2 => who.clone().prop_map(Step::Stop),
         2 => who.clone().prop_map(Step::Continue),
         1 => who.clone().prop_map(Step::Shut),
