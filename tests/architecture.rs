@@ -98,6 +98,7 @@ const PURE: &[&str] = &[
     "master/keys.rs",
     "master/departure.rs",
     "master/exchange/turnover.rs",
+    "master/laggards.rs",
     "master/occupant.rs",
     "master/occupant/silence.rs",
     "master/occupant/stage.rs",

@@ -29,6 +29,7 @@ mod hold;
 mod host;
 mod journal;
 mod keys;
+mod laggards;
 mod leftovers;
 mod listener;
 mod listeners;

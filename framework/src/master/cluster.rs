@@ -12,6 +12,7 @@ use super::event::{Action, ChildId, Event, Reply, Report};
 use super::everywhere::Everywhere;
 use super::exchange::Exchange;
 use super::gathering::Gathering;
+use super::laggards::Laggards;
 use super::occupant::Occupant;
 use super::overview::{Overview, own_words};
 use super::pace::Pace;
@@ -36,6 +37,7 @@ pub(crate) struct Cluster {
     supervisor: Supervisor,
     relay: Relay,
     exchange: Exchange,
+    laggards: Laggards,
     /// The groups, which stay the same.
     roll: Roll,
     everywhere: Everywhere,
@@ -71,6 +73,7 @@ impl Cluster {
             supervisor,
             relay: Relay::default(),
             exchange,
+            laggards: Laggards::default(),
             roll,
             everywhere: Everywhere::default(),
             gathering: Gathering::default(),
@@ -109,6 +112,7 @@ impl Cluster {
                 self.forget(id, &mut actions);
                 self.keep_last_words(id);
                 self.exchange.ended(id);
+                self.laggards.leave(id, &mut actions);
                 self.supervisor.exited(id, ended, at, now, &mut actions);
             }
             Event::StopSignal { fast } => {
@@ -135,7 +139,7 @@ impl Cluster {
         self.scaling.settle(self.supervisor.groups(), stopping, now, &mut actions);
         self.settle_states(&mut actions);
         self.readers.spread(&mut actions);
-        self.settle_mail(&mut actions);
+        self.settle_mail(now, &mut actions);
         actions
     }
 
@@ -144,7 +148,8 @@ impl Cluster {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let look_up = self.awake_at + self.rules.nap / 2;
         let rooms = [self.supervisor.deadline(), self.scaling.deadline(), self.reloading.deadline()];
-        rooms.into_iter().flatten().chain([look_up]).min()
+        let rooms = rooms.into_iter().chain([self.laggards.deadline()]);
+        rooms.flatten().chain([look_up]).min()
     }
 
     /// Whoever was stopped, be it by a signal or with the whole machine, cannot judge the silence of others.

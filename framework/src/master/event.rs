@@ -160,6 +160,15 @@ pub(crate) enum Report {
         slot: Slot,
         topics: Topics,
     },
+    /// Messages for a process begin to be dropped, because too much waits for it.
+    Lagging {
+        slot: Slot,
+    },
+    /// So many were dropped since that was told.
+    Lagged {
+        slot: Slot,
+        topics: Topics,
+    },
     /// Messages that waited for whoever comes next, where nobody comes any more.
     MailGivenUp {
         place: String,

@@ -165,7 +165,9 @@ impl Exchange {
         if self.is_wanted(to, parcel) && self.pass_over(to, parcel, actions) {
             return;
         }
-        self.write_off(to, parcel);
+        if !self.write_off(to, parcel) {
+            self.note_dropped(to, parcel);
+        }
         match parcel.kind() {
             Kind::Message => self.note_missed(to, parcel, actions),
             Kind::Ask => self.leave_unanswered(Some(to), parcel, &Unanswered::Busy, actions),

@@ -17,6 +17,15 @@ pub(crate) fn write_down(report: &Report) {
             let (messages, were, named) = told(topics);
             tracing::warn!("{messages} for {slot} {were} lost with it: {named}");
         }
+        Report::Lagging { slot } => {
+            tracing::warn!(
+                "messages for {slot} are dropped, because it takes them too slowly: bus.queue_limit is full"
+            );
+        }
+        Report::Lagged { slot, topics } => {
+            let (messages, were, named) = told(topics);
+            tracing::warn!("{messages} for {slot} {were} dropped, because it took them too slowly: {named}");
+        }
         Report::MailGivenUp { place, topics } => {
             let (messages, were, named) = told(topics);
             tracing::warn!(

@@ -39,6 +39,11 @@ impl Cluster {
             }
             Event::Undelivered { to, parcel } => {
                 self.exchange.undelivered(to, &parcel, actions);
+                for (id, topics) in self.exchange.take_dropped() {
+                    if let Some(slot) = self.supervisor.slot_of(id) {
+                        self.laggards.note(id, slot, topics, now, actions);
+                    }
+                }
                 None
             }
             Event::Left { by, parcels } => {

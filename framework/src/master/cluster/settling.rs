@@ -1,5 +1,7 @@
 //! What follows, once an event is dealt with, for states and mail from who is there now. Pure.
 
+use std::time::Instant;
+
 use super::Cluster;
 use crate::bus::frame::Kind;
 use crate::master::crew::Crew;
@@ -23,7 +25,7 @@ impl Cluster {
     }
 
     /// What follows for mail from who fills which slot now, and from who has given up. The end, if it has come, is last.
-    pub(super) fn settle_mail(&mut self, actions: &mut Vec<Action>) {
+    pub(super) fn settle_mail(&mut self, now: Instant, actions: &mut Vec<Action>) {
         let end = actions.iter().position(|action| matches!(action, Action::Finish(_)));
         let end = end.map(|at| actions.remove(at));
         let (slots, seats) = self.supervisor.seats();
@@ -31,6 +33,7 @@ impl Cluster {
         self.exchange.give_up_on(self.supervisor.given_up(), actions);
         let report = |(place, topics)| Report::MailGivenUp { place: self.roll.describe(place), topics };
         actions.extend(self.exchange.take_losses().into_iter().map(report).map(Action::Report));
+        self.laggards.settle(now, end.is_some(), actions);
         actions.extend(end);
     }
 }

@@ -8,12 +8,15 @@ use crate::bus::control::Unanswered;
 use crate::bus::frame::Kind;
 use crate::bus::parcel::Parcel;
 use crate::bus::peer::{Address, Form};
-use crate::master::event::{Action, Topics};
+use crate::master::event::{Action, ChildId, Topics};
 
-/// By the place at which they waited: how many messages were given up.
+/// Messages that the log has to tell of.
 #[derive(Debug, Default)]
 pub(super) struct Losses {
+    /// By the place at which they waited: how many were given up.
     places: BTreeMap<Address, Topics>,
+    /// By receiver: how many were dropped because too much waited.
+    dropped: BTreeMap<ChildId, Topics>,
 }
 
 /// Adds so many messages on a topic.
@@ -60,7 +63,19 @@ impl Exchange {
         self.backlogs.bytes(slot) as u64
     }
 
-    /// Takes out what the log has to tell.
+    /// A message did not fit, and nobody is told so.
+    pub(super) fn note_dropped(&mut self, to: ChildId, parcel: &Parcel) {
+        if parcel.kind() == Kind::Message {
+            add(self.losses.dropped.entry(to).or_default(), parcel.topic(), parcel.count());
+        }
+    }
+
+    /// Takes out what was dropped, by receiver.
+    pub(crate) fn take_dropped(&mut self) -> BTreeMap<ChildId, Topics> {
+        std::mem::take(&mut self.losses.dropped)
+    }
+
+    /// Takes out what was given up, by place.
     pub(crate) fn take_losses(&mut self) -> BTreeMap<Address, Topics> {
         std::mem::take(&mut self.losses.places)
     }
