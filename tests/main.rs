@@ -26,6 +26,7 @@
 //! | `datagrams` | UDP sockets of groups: bound by the master, and nothing that waits there is lost |
 //! | `balance` | how connections are spread over the workers |
 //! | `heavy` | the pool for heavy work of a worker |
+//! | `heirs` | mail for a slot whose process dies: who gets it, in which order, and what is told of it
 //! | `hung` | processes that do not answer, a master that slept, budgets of restarts |
 //! | `drain` | what clients notice when workers leave |
 //! | `reload` | another program, another generation, and no request fails |
@@ -58,6 +59,7 @@ mod drain;
 mod exits;
 mod harness;
 mod heavy;
+mod heirs;
 mod hung;
 mod keyed;
 mod large;

@@ -29,6 +29,7 @@ mod hold;
 mod host;
 mod journal;
 mod keys;
+mod laggards;
 mod leftovers;
 mod listener;
 mod listeners;
@@ -200,7 +201,8 @@ impl Master {
             Action::Spawn { id, slot, generation } => self.spawn(id, &slot, generation),
             Action::Send { to, frame } => self.send(to, frame),
             Action::Recall { to, topic } => self.recall(to, &topic),
-            Action::Deliver { to, parcel } => self.deliver(to, parcel),
+            Action::Deliver { to, parcel } => self.deliver(to, parcel, Sender::push_parcel),
+            Action::HandOver { to, parcel } => self.deliver(to, parcel, Sender::hand_over),
             Action::Confirm { to, number } => self.unconfirmed.push_back((to, number)),
             Action::AwaitRoom { id } => self.await_room(id),
             Action::Pack { to } => self.pack(to),

@@ -124,8 +124,27 @@ impl Messenger {
     /// # Errors
     /// When the message cannot be sent at all.
     pub async fn broadcast_confirmed<T: Topic>(&self, message: &T) -> Result<Delivery, SendError> {
-        let frame = self.frame(Kind::Message, Address::to(Form::Everyone), message)?;
-        Ok(Delivery::of(self.post_confirmed::<T>(frame).await?, self.process.roll()))
+        self.post_to_many(Address::to(Form::Everyone), message).await
+    }
+
+    /// Like [`broadcast_confirmed`](Self::broadcast_confirmed), but not to this process.
+    ///
+    /// # Errors
+    /// When the message cannot be sent at all.
+    pub async fn broadcast_others_confirmed<T: Topic>(&self, message: &T) -> Result<Delivery, SendError> {
+        self.post_to_many(Address::to(Form::Others), message).await
+    }
+
+    /// Like [`broadcast_confirmed`](Self::broadcast_confirmed), but to the workers of `group` alone.
+    ///
+    /// # Errors
+    /// When there is no such group, or the message cannot be sent at all.
+    pub async fn broadcast_to_confirmed<T: Topic>(
+        &self,
+        group: &str,
+        message: &T,
+    ) -> Result<Delivery, SendError> {
+        self.post_to_many(self.all_of(group)?, message).await
     }
 
     /// Sends a message to one process, and returns when it is queued there; waits while too much is. While the process
@@ -220,6 +239,11 @@ impl Messenger {
             return Ok(());
         }
         Ok(self.process.send(frame).await?)
+    }
+
+    async fn post_to_many<T: Topic>(&self, to: Address, message: &T) -> Result<Delivery, SendError> {
+        let frame = self.frame(Kind::Message, to, message)?;
+        Ok(Delivery::of(self.post_confirmed::<T>(frame).await?, self.process.roll()))
     }
 
     async fn post_confirmed<T: Topic>(&self, frame: Frame) -> Result<Receipt, SendError> {

@@ -96,11 +96,7 @@ impl Talker {
                 json!(observed.map(|tick| tick.get().pid).map_err(|error| error.to_string()))
             }
             Order::Time { whom, count } => json!(self.time(&peer(&whom), count).await?),
-            Order::Confirm { text, size } => {
-                let delivery = self.messenger.broadcast_confirmed(&words(&text, 0, size)).await?;
-                let by: Vec<String> = delivery.missed_by.iter().map(ToString::to_string).collect();
-                json!({ "queued": delivery.queued, "missed": delivery.missed, "by": by })
-            }
+            Order::Confirm { to, text, size } => self.confirm(&to, &words(&text, 0, size)).await?,
             Order::Once { texts } => self.hear_once(&texts).await?,
             Order::Chatter { size } => json!("x".repeat(size)),
             order @ (Order::Mislead | Order::Forge | Order::Misask { .. } | Order::Misread { .. }) => {
@@ -168,6 +164,16 @@ impl Talker {
     }
 
     /// Of one that answers, or a riddle of one that does not.
+    async fn confirm(&self, to: &str, words: &Words) -> hatchery::Result<Value> {
+        let delivery = match to {
+            "all" => self.messenger.broadcast_confirmed(words).await?,
+            "others" => self.messenger.broadcast_others_confirmed(words).await?,
+            group => self.messenger.broadcast_to_confirmed(group, words).await?,
+        };
+        let by: Vec<String> = delivery.missed_by.iter().map(ToString::to_string).collect();
+        Ok(json!({ "queued": delivery.queued, "missed": delivery.missed, "by": by }))
+    }
+
     async fn ask_for_name(&self, whom: &str, within_ms: u64) -> Value {
         let patience = Duration::from_millis(within_ms);
         if whom == "riddle" {

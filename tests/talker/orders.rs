@@ -70,8 +70,9 @@ pub(crate) enum Order {
         whom: String,
         count: usize,
     },
-    /// Broadcast one message, and tell who gets it.
+    /// Broadcast one message to `all`, `others`, or the workers of a group, and tell who gets it.
     Confirm {
+        to: String,
         text: String,
         size: usize,
     },

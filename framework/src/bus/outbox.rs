@@ -159,6 +159,14 @@ impl Outbox {
         Ok(())
     }
 
+    /// Queues what has waited elsewhere, and was bounded there, however much waits here.
+    pub(crate) fn hand_over(&mut self, push: impl FnOnce(&mut Self) -> Result<(), Full>) -> Result<(), Full> {
+        let limit = std::mem::replace(&mut self.limit, usize::MAX);
+        let pushed = push(self);
+        self.limit = limit;
+        pushed
+    }
+
     /// The next pieces to write together. A frame with descriptors comes alone, because the kernel ties
     /// descriptors to the first byte of a message.
     pub(crate) fn take_batch(&mut self) -> Vec<Piece> {

@@ -2,6 +2,7 @@
 //! returns what is to be done. Pure.
 
 mod frames;
+mod settling;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use super::event::{Action, ChildId, Event, Reply, Report};
 use super::everywhere::Everywhere;
 use super::exchange::Exchange;
 use super::gathering::Gathering;
+use super::laggards::Laggards;
 use super::occupant::Occupant;
 use super::overview::{Overview, own_words};
 use super::pace::Pace;
@@ -23,7 +25,6 @@ use super::scaling::{self, Scaling};
 use super::supervisor::Supervisor;
 use super::trace::Trace;
 use crate::bus::control::{Answer, Request};
-use crate::bus::frame::Kind;
 use crate::bus::peer::Roll;
 use crate::bus::topic::CONFIG;
 use crate::role::Slot;
@@ -36,6 +37,7 @@ pub(crate) struct Cluster {
     supervisor: Supervisor,
     relay: Relay,
     exchange: Exchange,
+    laggards: Laggards,
     /// The groups, which stay the same.
     roll: Roll,
     everywhere: Everywhere,
@@ -71,6 +73,7 @@ impl Cluster {
             supervisor,
             relay: Relay::default(),
             exchange,
+            laggards: Laggards::default(),
             roll,
             everywhere: Everywhere::default(),
             gathering: Gathering::default(),
@@ -108,6 +111,8 @@ impl Cluster {
             Event::Exited { id, ended, at } => {
                 self.forget(id, &mut actions);
                 self.keep_last_words(id);
+                self.exchange.ended(id);
+                self.laggards.leave(id, &mut actions);
                 self.supervisor.exited(id, ended, at, now, &mut actions);
             }
             Event::StopSignal { fast } => {
@@ -136,8 +141,7 @@ impl Cluster {
         self.scaling.settle(self.supervisor.groups(), stopping, now, &mut actions);
         self.settle_states(&mut actions);
         self.readers.spread(&mut actions);
-        let (slots, seats) = self.supervisor.seats();
-        self.exchange.follow(slots, seats, &mut actions);
+        self.settle_mail(now, &mut actions);
         actions
     }
 
@@ -146,7 +150,8 @@ impl Cluster {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let look_up = self.awake_at + self.rules.nap / 2;
         let rooms = [self.supervisor.deadline(), self.scaling.deadline(), self.reloading.deadline()];
-        rooms.into_iter().flatten().chain([look_up]).min()
+        let rooms = rooms.into_iter().chain([self.laggards.deadline()]);
+        rooms.flatten().chain([look_up]).min()
     }
 
     /// Whoever was stopped, be it by a signal or with the whole machine, cannot judge the silence of others.
@@ -179,22 +184,6 @@ impl Cluster {
             Request::Scale { group, change } => {
                 self.scaling.begin(&mut self.supervisor, &group, change, reply, now, actions);
             }
-        }
-    }
-
-    /// What follows for the states from who leads and who works now.
-    fn settle_states(&mut self, actions: &mut Vec<Action>) {
-        let leads = |action: &Action| match action {
-            Action::Send { to, frame } if frame.kind() == Kind::Lead => Some(*to),
-            _ => None,
-        };
-        if let Some(leader) = actions.iter().find_map(leads) {
-            self.relay.lead(leader, actions);
-        }
-        if !self.everywhere.is_idle() {
-            let workers = self.supervisor.groups().iter().flat_map(Crew::occupants);
-            let workers: Vec<_> = workers.filter(|it| it.is_active()).map(|it| it.id).collect();
-            self.everywhere.settle(&workers, |id, topic| self.relay.running(id, topic), actions);
         }
     }
 
@@ -290,11 +279,14 @@ impl Cluster {
         &self.tls
     }
 
-    /// The traffic; `queued_bytes` and `dropped` are the links' to tell.
+    /// The traffic, with what waits where nobody is; what else waits and was dropped is the links' to tell.
     pub(crate) fn bus_status(&self) -> BusStatus {
         let (relayed, dropped) = self.exchange.totals();
-        let topics = self.exchange.topics();
+        let (mut topics, waiting) = (self.exchange.topics(), self.exchange.waiting_by_topic());
+        for topic in &mut topics {
+            topic.queued = waiting.get(&*topic.name).copied().unwrap_or_default();
+        }
         let (relayed, traced) = (self.relay.relayed() + relayed, self.trace.patterns().words().to_vec());
-        BusStatus { relayed, dropped, topics, traced, ..BusStatus::default() }
+        BusStatus { relayed, dropped, queued_bytes: self.exchange.waiting_bytes(None), topics, traced }
     }
 }

@@ -1,5 +1,6 @@
 //! The master's vocabulary: everything that can happen to it, and everything that it can do.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -17,6 +18,9 @@ use crate::role::Slot;
 /// One spawned process. Never used twice, unlike a process id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct ChildId(pub(crate) u64);
+
+/// How many messages, by topic.
+pub(crate) type Topics = BTreeMap<Box<str>, u64>;
 
 /// The program on disk, for a new generation.
 #[derive(Debug, PartialEq, Eq)]
@@ -103,6 +107,8 @@ pub(crate) enum Action {
     Recall { to: ChildId, topic: String },
     /// Pass on what another process sent.
     Deliver { to: ChildId, parcel: Parcel },
+    /// Pass on what has waited elsewhere, however much waits for this process already.
+    HandOver { to: ChildId, parcel: Parcel },
     /// Come back when it is known what became of message `number` of a process.
     Confirm { to: ChildId, number: u64 },
     /// Say when there is room again for mail to a process.
@@ -159,7 +165,21 @@ pub(crate) enum Report {
     /// Messages that waited for a process, and had nobody else to go to.
     MailLost {
         slot: Slot,
-        count: u64,
+        topics: Topics,
+    },
+    /// Messages for a process begin to be dropped, because too much waits for it.
+    Lagging {
+        slot: Slot,
+    },
+    /// So many were dropped since that was told.
+    Lagged {
+        slot: Slot,
+        topics: Topics,
+    },
+    /// Messages that waited for whoever comes next, where nobody comes any more.
+    MailGivenUp {
+        place: String,
+        topics: Topics,
     },
     Slept {
         nap: Duration,

@@ -3,6 +3,7 @@
 
 mod backlog;
 mod calls;
+mod losses;
 mod luggage;
 mod outside;
 mod questions;
@@ -16,6 +17,7 @@ use std::collections::BTreeMap;
 
 use self::backlog::Backlogs;
 use self::calls::Calls;
+use self::losses::Losses;
 use self::luggage::Luggage;
 use self::outside::Callers;
 use self::seats::{Goal, Receivers, Seats};
@@ -41,6 +43,7 @@ pub(crate) struct Exchange {
     backlogs: Backlogs,
     calls: Calls,
     receipts: BTreeMap<Ticket, Receipt>,
+    losses: Losses,
     waiting: Waiting,
     luggage: Luggage,
     callers: Callers,
@@ -55,6 +58,7 @@ impl Exchange {
             backlogs: Backlogs::new(queue),
             calls: Calls::default(),
             receipts: BTreeMap::new(),
+            losses: Losses::default(),
             waiting: Waiting::default(),
             luggage: Luggage::default(),
             callers: Callers::default(),
@@ -102,13 +106,13 @@ impl Exchange {
             Goal::These(here) => (here, vec![]),
             Goal::All { here, vacant } => (here, vacant),
             Goal::Later(place) => (Receivers::new(), vec![place]),
-            Goal::Nobody => {
-                receipt.nobody = Some("there is no such process".to_owned());
+            Goal::Nobody(why) => {
+                receipt.nobody = Some(why.to_owned());
                 (Receivers::new(), vec![])
             }
         };
         if here.is_empty() && vacant.is_empty() && parcel.route().to.form != Form::Others {
-            self.traffic.dropped(None, parcel.topic(), parcel.count());
+            self.count_unmet(ticket.is_some(), &parcel);
         }
         self.put_aside(from, &vacant, &parcel, &mut receipt);
         here.retain(|&mut to| {
@@ -132,14 +136,19 @@ impl Exchange {
         self.seats.goal(parcel.route().to, from, &|id| luggage.has_place(id, parcel.descriptors()))
     }
 
-    fn deliver(&mut self, receivers: &[ChildId], parcel: Parcel, actions: &mut Vec<Action>) {
+    /// Counts what is passed on; a question is with who gets it from now on.
+    fn note_delivered(&mut self, receivers: &[ChildId], parcel: &Parcel) {
         self.traffic.delivered(receivers, parcel.topic(), parcel.count(), parcel.wire_length());
         for &to in receivers {
             self.luggage.load(to, parcel.descriptors());
             if parcel.kind() == Kind::Ask {
-                self.calls.taken_by(parcel.route().from.pid, number_of(&parcel), to);
+                self.calls.taken_by(parcel.route().from.pid, number_of(parcel), to);
             }
         }
+    }
+
+    fn deliver(&mut self, receivers: &[ChildId], parcel: Parcel, actions: &mut Vec<Action>) {
+        self.note_delivered(receivers, &parcel);
         // The last gets the parcel itself: to share what goes to one alone would cost for nothing.
         let Some((&last, others)) = receivers.split_last() else { return };
         actions.reserve(receivers.len());
@@ -156,7 +165,9 @@ impl Exchange {
         if self.is_wanted(to, parcel) && self.pass_over(to, parcel, actions) {
             return;
         }
-        self.write_off(to, parcel);
+        if !self.write_off(to, parcel) {
+            self.note_dropped(to, parcel);
+        }
         match parcel.kind() {
             Kind::Message => self.note_missed(to, parcel, actions),
             Kind::Ask => self.leave_unanswered(Some(to), parcel, &Unanswered::Busy, actions),

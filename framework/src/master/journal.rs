@@ -1,6 +1,6 @@
 //! What happened, as lines of the master's log.
 
-use super::event::Report;
+use super::event::{Report, Topics};
 use crate::events::ClusterEvent;
 use crate::exit::Reason;
 
@@ -13,8 +13,25 @@ pub(crate) fn write_down(report: &Report) {
         }
         Report::Killing { slot, reason } => tracing::warn!("killing {slot}, because it {}", fault(*reason)),
         Report::LinkLost { slot, problem } => tracing::error!("{slot}: {problem}"),
-        Report::MailLost { slot, count: 1 } => tracing::warn!("1 message for {slot} was lost with it"),
-        Report::MailLost { slot, count } => tracing::warn!("{count} messages for {slot} were lost with it"),
+        Report::MailLost { slot, topics } => {
+            let (messages, were, named) = told(topics);
+            tracing::warn!("{messages} for {slot} {were} lost with it: {named}");
+        }
+        Report::Lagging { slot } => {
+            tracing::warn!(
+                "messages for {slot} are dropped, because it takes them too slowly: bus.queue_limit is full"
+            );
+        }
+        Report::Lagged { slot, topics } => {
+            let (messages, were, named) = told(topics);
+            tracing::warn!("{messages} for {slot} {were} dropped, because it took them too slowly: {named}");
+        }
+        Report::MailGivenUp { place, topics } => {
+            let (messages, were, named) = told(topics);
+            tracing::warn!(
+                "{messages} for {place} {were} given up, because nobody comes there any more: {named}"
+            );
+        }
         Report::Slept { nap } => {
             tracing::warn!("this master was stopped for {} ms; nobody is blamed for it", nap.as_millis());
         }
@@ -28,6 +45,21 @@ pub(crate) fn write_down(report: &Report) {
             tracing::error!("new certificates are refused, the old ones stay: {problem}");
         }
     }
+}
+
+/// Of so many topics the log tells by name.
+const NAMED: usize = 8;
+
+/// How many messages these are, what goes with that number, and how many on which topic.
+fn told(topics: &Topics) -> (String, &'static str, String) {
+    let count: u64 = topics.values().sum();
+    let (noun, verb) = if count == 1 { ("message", "was") } else { ("messages", "were") };
+    let others = topics.len().saturating_sub(NAMED);
+    let others = (others > 0).then(|| format!("the rest on {others} more"));
+    let named =
+        topics.iter().take(NAMED).map(|(topic, count)| format!("{count} on `{}`", topic.escape_debug()));
+    let named: Vec<String> = named.chain(others).collect();
+    (format!("{count} {noun}"), verb, named.join(", "))
 }
 
 fn write_event(event: &ClusterEvent) {
@@ -76,5 +108,22 @@ fn fault(reason: Reason) -> &'static str {
         Reason::LinkLost => "lives on without its link",
         Reason::Hung => "is hung",
         _ => "does not leave in time",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lost_messages_are_told_by_topic() {
+        let topics = |count: usize| (0..count).map(|at| (format!("t{at:02}").into(), 1)).collect::<Topics>();
+        assert_eq!(told(&topics(1)), ("1 message".to_owned(), "was", "1 on `t00`".to_owned()));
+        let (messages, were, named) = told(&topics(10));
+        assert_eq!((messages.as_str(), were), ("10 messages", "were"));
+        assert!(
+            named.starts_with("1 on `t00`, ") && named.ends_with("1 on `t07`, the rest on 2 more"),
+            "{named}"
+        );
     }
 }

@@ -10,7 +10,7 @@ use super::descriptors::MORE_FILES;
 use super::event::{ChildId, Event};
 use crate::bus::control::ANNOUNCEMENT;
 use crate::bus::frame::{Frame, Kind};
-use crate::bus::link::{Fill, SendError};
+use crate::bus::link::{Fill, SendError, Sender};
 use crate::bus::parcel::Parcel;
 use crate::role::Slot;
 
@@ -53,9 +53,14 @@ impl Master {
         }
     }
 
-    pub(super) fn deliver(&mut self, to: ChildId, parcel: Parcel) {
+    pub(super) fn deliver(
+        &mut self,
+        to: ChildId,
+        parcel: Parcel,
+        push: fn(&Sender, &Parcel) -> Result<Fill, SendError>,
+    ) {
         let Some(child) = self.children.get(&to) else { return };
-        match child.sender.push_parcel(&parcel) {
+        match push(&child.sender, &parcel) {
             Ok(Fill::Fine) => {}
             Ok(Fill::Crowded) => self.crowded.push(child.sender.clone()),
             Err(SendError::Gone) => {

@@ -104,12 +104,20 @@ impl Overview<'_> {
         }
     }
 
+    /// What went to a process, and to all before it in its slot, also to one that is still there: so no figure of a slot falls
+    /// when a process comes, or goes.
     fn traffic(&self, post: &Post, occupant: Option<&Occupant>) -> PeerTraffic {
-        let own = occupant.map(|occupant| self.exchange.of(occupant.id).plus(own_words(&occupant.pulse)));
-        let is_last = occupant.map(|occupant| occupant.id) == post.occupants.last().map(|last| last.id);
-        let slot = self.roll.slot(&post.slot).ok().filter(|_| is_last);
-        let past = slot.map(|slot| self.exchange.past(slot));
-        own.unwrap_or_default().plus(past.unwrap_or_default())
+        let slot = self.roll.slot(&post.slot).ok();
+        let past = slot.map(|slot| self.exchange.past(slot)).unwrap_or_default();
+        let place = post.occupants.iter().position(|it| Some(it.id) == occupant.map(|occupant| occupant.id));
+        let count = place.map_or(0, |place| place + 1);
+        // What waits for whoever comes next is shown once.
+        let last = slot.filter(|_| count == post.occupants.len());
+        let queued_bytes = last.map_or(0, |slot| self.exchange.waiting_bytes(Some(slot)));
+        let so_far = post.occupants.iter().take(count);
+        so_far.fold(PeerTraffic { queued_bytes, ..past }, |sum, it| {
+            sum.plus(self.exchange.of(it.id)).plus(own_words(&it.pulse))
+        })
     }
 }
 

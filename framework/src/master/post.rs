@@ -281,6 +281,11 @@ impl Post {
         }
     }
 
+    /// Whether nobody is here, and the next one comes late, because too many have died.
+    pub(crate) fn has_given_up(&self) -> bool {
+        self.gave_up && self.occupants.is_empty()
+    }
+
     /// What the status says of the slot when nobody is in it; `retrying` tells whether it will be filled again.
     pub(crate) fn empty_state(&self, retrying: bool) -> ProcessState {
         match self.last_exit {

@@ -16,16 +16,16 @@ pub(crate) fn take(master: &Master) -> Status {
     for process in workers.iter_mut().map(|worker| &mut worker.process).chain([&mut agent.process]) {
         process.usage = process.pid.map(usage::of).unwrap_or_default();
         let child = master.children.values().find(|child| Some(child.pid) == process.pid);
-        process.bus.queued_bytes = child.map_or(0, |child| child.sender.waiting() as u64);
+        process.bus.queued_bytes += child.map_or(0, |child| child.sender.waiting() as u64);
     }
     let mut bus = master.cluster.bus_status();
     bus.dropped += master.dropped;
     let mut waiting = BTreeMap::new();
     master.children.values().for_each(|child| child.sender.tally(&mut waiting));
     for topic in &mut bus.topics {
-        topic.queued = waiting.get(&*topic.name).copied().unwrap_or_default();
+        topic.queued += waiting.get(&*topic.name).copied().unwrap_or_default();
     }
-    bus.queued_bytes = master.children.values().map(|child| child.sender.waiting() as u64).sum();
+    bus.queued_bytes += master.children.values().map(|child| child.sender.waiting() as u64).sum::<u64>();
     Status {
         app: master.launch.app.clone(),
         version: master.launch.version.clone(),

@@ -6,6 +6,7 @@
 mod generations;
 mod stopping;
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -240,19 +241,30 @@ impl Supervisor {
     pub(crate) fn seats(&self) -> (Vec<Address>, Vec<Seat>) {
         let running = matches!(self.phase, Phase::Running);
         let (mut slots, mut seats) = (Vec::new(), Vec::new());
-        for (place, crew) in self.crews.iter().enumerate() {
-            // The agent comes first.
-            let group = place.checked_sub(1).and_then(|group| u8::try_from(group).ok());
-            for post in &crew.posts {
-                let index = u16::try_from(post.slot.index()).unwrap_or(u16::MAX);
-                let worker = |group| Address { group, index, ..Address::to(Form::Worker) };
-                let slot = group.map_or(Address::AGENT, worker);
-                let here = post.occupants.iter().filter_map(|occupant| occupant.seat(slot));
-                slots.extend((post.wanted && running).then_some(slot));
-                seats.extend(here);
-            }
+        for (slot, post) in self.places() {
+            slots.extend((post.wanted && running).then_some(slot));
+            seats.extend(post.occupants.iter().filter_map(|occupant| occupant.seat(slot)));
         }
         (slots, seats)
+    }
+
+    /// The slots in which nobody is, and the next one comes late.
+    pub(crate) fn given_up(&self) -> BTreeSet<Address> {
+        self.places().filter(|(_, post)| post.has_given_up()).map(|(slot, _)| slot).collect()
+    }
+
+    /// Each post with its address.
+    fn places(&self) -> impl Iterator<Item = (Address, &Post)> {
+        let crews = self.crews.iter().enumerate();
+        crews.flat_map(|(place, crew)| {
+            // The agent comes first.
+            let group = place.checked_sub(1).and_then(|group| u8::try_from(group).ok());
+            crew.posts.iter().map(move |post| {
+                let index = u16::try_from(post.slot.index()).unwrap_or(u16::MAX);
+                let worker = |group| Address { group, index, ..Address::to(Form::Worker) };
+                (group.map_or(Address::AGENT, worker), post)
+            })
+        })
     }
 
     /// Where a living child belongs.

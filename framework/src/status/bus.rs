@@ -9,7 +9,7 @@ pub struct BusStatus {
     pub relayed: u64,
     /// Frames that could not be passed on.
     pub dropped: u64,
-    /// Bytes that wait for slow receivers.
+    /// Bytes that wait for slow receivers, and for those who are to come.
     pub queued_bytes: u64,
     /// The mail by topic.
     #[serde(default)]
@@ -19,8 +19,8 @@ pub struct BusStatus {
     pub traced: Vec<String>,
 }
 
-/// The mail that went to one process, and to those that were in its slot before; of two that share a slot for a while, the
-/// newer one has that of those before.
+/// The mail that went to one process, and to those before it in its slot. Of two that share a slot for a while, the newer one
+/// has that of the older, too: these are figures of the slot, which never fall, and are not to be added up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PeerTraffic {
@@ -30,7 +30,7 @@ pub struct PeerTraffic {
     pub dropped: u64,
     /// The bytes that were passed on.
     pub bytes: u64,
-    /// The bytes that wait for it.
+    /// The bytes that wait for it; of a slot in which nobody is, for who comes next.
     pub queued_bytes: u64,
     /// Messages that came to it on topics that nobody there follows, or not any more, as it said last.
     pub unheard: u64,
@@ -69,7 +69,8 @@ pub struct TopicTraffic {
     pub dropped: u64,
     /// The bytes that were passed on.
     pub bytes: u64,
-    /// How many wait in the master for processes that are there. Of those topics that are not told apart it is not known.
+    /// How many wait in the master, for processes that are there or are to come. Of those topics that are not told apart it is
+    /// not known.
     pub queued: u64,
     /// How often they came to a process that does not follow the topic, or not any more, as the processes said last.
     pub unheard: u64,

@@ -63,15 +63,25 @@ impl Sender {
 
     /// Queues a frame without waiting.
     pub(crate) fn push(&self, frame: &Frame) -> Result<(), SendError> {
-        self.take(|_| Push::Frame(frame)).map(drop)
+        self.take(|_| Push::Frame(frame), Push::queue).map(drop)
     }
 
     /// Queues what is relayed, without waiting; all of it, or nothing.
     pub(crate) fn push_parcel(&self, parcel: &Parcel) -> Result<Fill, SendError> {
-        self.take(|outbox| Push::of(parcel, outbox))
+        self.take(|outbox| Push::of(parcel, outbox), Push::queue)
     }
 
-    fn take<'a>(&self, push: impl FnOnce(&Outbox) -> Push<'a>) -> Result<Fill, SendError> {
+    /// Like [`push_parcel`](Self::push_parcel), for what has waited elsewhere, and was bounded there: however much waits here.
+    pub(crate) fn hand_over(&self, parcel: &Parcel) -> Result<Fill, SendError> {
+        let queue = |push: Push<'_>, outbox: &mut Outbox| outbox.hand_over(|outbox| push.queue(outbox));
+        self.take(|outbox| Push::of(parcel, outbox), queue)
+    }
+
+    fn take<'a>(
+        &self,
+        push: impl FnOnce(&Outbox) -> Push<'a>,
+        queue_it: impl FnOnce(Push<'a>, &mut Outbox) -> Result<(), Full>,
+    ) -> Result<Fill, SendError> {
         let mut queue = self.shared.lock();
         if queue.closed {
             return Err(SendError::Gone);
@@ -91,7 +101,7 @@ impl Sender {
                 }
             }
         }
-        let is_first = queue.add(|outbox| push.queue(outbox))?;
+        let is_first = queue.add(|outbox| queue_it(push, outbox))?;
         if written > 0 {
             queue.note_begun(written);
         }

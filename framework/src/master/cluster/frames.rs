@@ -39,12 +39,17 @@ impl Cluster {
             }
             Event::Undelivered { to, parcel } => {
                 self.exchange.undelivered(to, &parcel, actions);
+                for (id, topics) in self.exchange.take_dropped() {
+                    if let Some(slot) = self.supervisor.slot_of(id) {
+                        self.laggards.note(id, slot, topics, now, actions);
+                    }
+                }
                 None
             }
             Event::Left { by, parcels } => {
-                let count = self.exchange.take_back(by, &parcels, actions);
-                if let Some(slot) = self.supervisor.slot_of(by).filter(|_| count > 0).cloned() {
-                    actions.push(Action::Report(Report::MailLost { slot, count }));
+                let topics = self.exchange.take_back(by, &parcels, actions);
+                if let Some(slot) = self.supervisor.slot_of(by).filter(|_| !topics.is_empty()).cloned() {
+                    actions.push(Action::Report(Report::MailLost { slot, topics }));
                 }
                 None
             }

@@ -12,21 +12,31 @@ const LIMIT: usize = 1 << 20;
 /// The most descriptors that wait for one empty slot, or are on their way to one process.
 pub(super) const OF_ONE: usize = 32;
 
+/// What is taken back of a process that is at its end is older than all that came while nobody was there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Age {
+    TakenBack,
+    New,
+}
+
+/// Where a parcel stands among all that waits anywhere: its age, and a number that rises.
+type Spot = (Age, u64);
+
 /// All that waits, by the slot or the group in which nobody is.
 #[derive(Debug)]
 pub(super) struct Backlogs {
     places: BTreeMap<Address, Backlog>,
-    /// Where each question waits, by its asker and its number: the place, and its number there.
-    questions: BTreeMap<(Address, u64), (Address, u64)>,
+    /// Where each question waits, by its asker and its number: the place, and its spot there.
+    questions: BTreeMap<(Address, u64), (Address, Spot)>,
     limit: usize,
     /// How many parcels have waited.
     count: u64,
 }
 
-/// What waits at one place, each with its number among all that waits anywhere.
+/// What waits at one place.
 #[derive(Debug, Default)]
 struct Backlog {
-    parcels: BTreeMap<u64, Parcel>,
+    parcels: BTreeMap<Spot, Parcel>,
     bytes: usize,
     descriptors: usize,
 }
@@ -43,15 +53,25 @@ impl Backlogs {
         if !self.has_place(place, parcel.wire_length(), parcel.descriptors()) {
             return Err(parcel);
         }
-        let backlog = self.places.entry(place).or_default();
+        self.insert(place, Age::New, parcel);
+        Ok(())
+    }
+
+    /// Keeps what was taken back of a process in front of all that came since. It was confirmed, and was bounded where it waited
+    /// before, so that it always fits.
+    pub(super) fn put_back(&mut self, place: Address, parcel: Parcel) {
+        self.insert(place, Age::TakenBack, parcel);
+    }
+
+    fn insert(&mut self, place: Address, age: Age, parcel: Parcel) {
         self.count += 1;
+        let (spot, backlog) = ((age, self.count), self.places.entry(place).or_default());
         backlog.descriptors += parcel.descriptors();
         backlog.bytes += parcel.wire_length();
         if let Some(question) = question_of(&parcel) {
-            self.questions.insert(question, (place, self.count));
+            self.questions.insert(question, (place, spot));
         }
-        backlog.parcels.insert(self.count, parcel);
-        Ok(())
+        backlog.parcels.insert(spot, parcel);
     }
 
     /// Whether a parcel of `length` bytes with so many descriptors fits at `place`.
@@ -62,10 +82,10 @@ impl Backlogs {
         })
     }
 
-    /// Takes out what waits at these places, in the order in which it came.
+    /// Takes out what waits at these places: what was taken back first, and the rest in the order in which it came.
     pub(super) fn take(&mut self, places: &[Address]) -> Vec<Parcel> {
         let backlogs = places.iter().filter_map(|place| self.places.remove(place));
-        let parcels: BTreeMap<u64, Parcel> = backlogs.flat_map(|backlog| backlog.parcels).collect();
+        let parcels: BTreeMap<Spot, Parcel> = backlogs.flat_map(|backlog| backlog.parcels).collect();
         for parcel in parcels.values() {
             if let Some(question) = question_of(parcel) {
                 self.questions.remove(&question);
@@ -91,6 +111,25 @@ impl Backlogs {
             Some((place, parcel))
         };
         meant.into_iter().filter_map(cancel).collect()
+    }
+
+    /// Takes out the questions that wait at a place.
+    pub(super) fn take_questions(&mut self, place: Address) -> Vec<Parcel> {
+        let there = self.questions.iter().filter(|(_, (at, _))| *at == place);
+        let there: Vec<_> = there.map(|(&question, _)| question).collect();
+        let cancel = |(asker, number)| self.cancel(asker, Some(number));
+        there.into_iter().flat_map(cancel).map(|(_, parcel)| parcel).collect()
+    }
+
+    /// The bytes that wait at one place, or at all.
+    pub(super) fn bytes(&self, place: Option<Address>) -> usize {
+        let meant = self.places.iter().filter(|(at, _)| place.is_none_or(|place| place == **at));
+        meant.map(|(_, backlog)| backlog.bytes).sum()
+    }
+
+    /// All that waits, wherever that is.
+    pub(super) fn parcels(&self) -> impl Iterator<Item = &Parcel> {
+        self.places.values().flat_map(|backlog| backlog.parcels.values())
     }
 
     /// At how many places anything waits.

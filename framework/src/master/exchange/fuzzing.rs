@@ -44,7 +44,8 @@ impl World {
         match deed % 8 {
             0 => self.join(who),
             1 if !self.seats.is_empty() => {
-                self.seats.remove(usize::from(who) % self.seats.len());
+                let gone = self.seats.remove(usize::from(who) % self.seats.len());
+                self.exchange.ended(gone.id);
             }
             2 => self.stopped.extend(self.seat(who).map(|seat| seat.id)),
             3 => {
@@ -112,6 +113,9 @@ impl World {
                         if self.stopped.contains(&to) {
                             self.exchange.undelivered(to, &parcel, &mut next);
                         }
+                    }
+                    Action::HandOver { to, .. } => {
+                        assert!(self.seats.iter().any(|seat| seat.id == to), "{to:?} is gone");
                     }
                     Action::Confirm { to, number } => self.exchange.confirm(to, number, &mut next),
                     _ => {}

@@ -128,7 +128,8 @@ mod tests {
     }
 
     fn delivered(actions: &[Action]) -> usize {
-        actions.iter().filter(|action| matches!(action, Action::Deliver { .. })).count()
+        let delivery = |action: &&Action| matches!(action, Action::Deliver { .. } | Action::HandOver { .. });
+        actions.iter().filter(delivery).count()
     }
 
     fn tells_of_room(actions: &[Action]) -> bool {

@@ -8,7 +8,7 @@ mod mail;
 mod process;
 mod steps;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -18,6 +18,7 @@ use super::tests::{JOBS, WEB, frame, numbers, reply, run, worker};
 use super::*;
 use crate::bus::codec;
 use crate::bus::peer::Form;
+use crate::master::event::Event;
 
 use self::process::{End, Link, Process, QUEUE, Try};
 use self::steps::{Step, steps};
@@ -39,7 +40,14 @@ struct World {
     attachment: Arc<OwnedFd>,
     slots: Vec<Address>,
     seats: Vec<Seat>,
+    /// Those that have no seat any more, but their links and what waits there: they are hung, or killed.
+    hung: Vec<Seat>,
     processes: HashMap<ChildId, Process>,
+    /// The slots that are given up for now.
+    given_up: BTreeSet<Address>,
+    /// What follows from what was done.
+    queue: VecDeque<Event>,
+    unconfirmed: VecDeque<Event>,
     ends: HashMap<(ChildId, u64), Vec<End>>,
     last_id: u64,
     expected: u64,
@@ -56,6 +64,10 @@ impl World {
             attachment: Arc::new(std::io::pipe().expect("there are descriptors").0.into()),
             slots: (0..SLOTS).map(slot).collect(),
             seats: Vec::new(),
+            hung: Vec::new(),
+            given_up: BTreeSet::new(),
+            queue: VecDeque::new(),
+            unconfirmed: VecDeque::new(),
             processes: HashMap::new(),
             ends: HashMap::new(),
             last_id: 0,
@@ -80,6 +92,11 @@ impl World {
         self.seats.iter().filter(|seat| seat.standing != Standing::Parted).filter(move |seat| !is_shut(seat))
     }
 
+    /// All that have not ended.
+    fn holders(&self) -> impl Iterator<Item = &Seat> {
+        self.seats.iter().chain(&self.hung)
+    }
+
     fn next_number(&mut self, id: ChildId) -> u64 {
         let process = self.processes.get_mut(&id).expect("it is there");
         process.last_number += 1;
@@ -93,29 +110,6 @@ impl World {
 
     fn happen(&mut self, step: Step) {
         match step {
-            Step::Join(place) => self.join(slot(place)),
-            Step::Leave(who) => {
-                if let Some(seat) = self.pick(who) {
-                    self.leave(seat.id);
-                }
-            }
-            Step::Stand(who, standing) => {
-                if !self.seats.is_empty() {
-                    let who = who % self.seats.len();
-                    self.seats[who].standing = STANDINGS[standing];
-                    self.follow();
-                }
-            }
-            Step::Close(place) => {
-                self.slots.retain(|known| *known != slot(place));
-                self.follow();
-            }
-            Step::Open(place) => {
-                if !self.slots.contains(&slot(place)) {
-                    self.slots.push(slot(place));
-                    self.follow();
-                }
-            }
             Step::Stop(who) => self.at(who, |process| process.stopped = true),
             Step::Shut(who) => self.at(who, |process| {
                 if process.link == Link::Open {
@@ -147,6 +141,49 @@ impl World {
                     }
                 }
             }
+            step => self.turn_over(step),
+        }
+    }
+
+    /// Who comes and goes.
+    fn turn_over(&mut self, step: Step) {
+        match step {
+            Step::Join(place) => self.join(slot(place)),
+            Step::Leave(who) => {
+                if let Some(seat) = self.pick(who) {
+                    self.leave(seat.id);
+                }
+            }
+            Step::Stand(who, standing) => {
+                let who = who % self.seats.len().max(1);
+                // Who has taken leave does not come back.
+                if self.seats.get(who).is_some_and(|seat| seat.standing != Standing::Parted) {
+                    self.seats[who].standing = STANDINGS[standing];
+                    self.follow();
+                }
+            }
+            Step::Hang(who) => self.hang(who),
+            Step::Bury(which) => {
+                if !self.hung.is_empty() {
+                    self.bury(which % self.hung.len());
+                }
+            }
+            Step::Close(place) => {
+                self.slots.retain(|known| *known != slot(place));
+                self.follow();
+            }
+            Step::Open(place) => {
+                if !self.slots.contains(&slot(place)) {
+                    self.slots.push(slot(place));
+                    self.follow();
+                }
+            }
+            Step::GiveUp(place) => {
+                if self.holders().all(|seat| seat.address.slot() != slot(place)) {
+                    self.given_up.insert(slot(place));
+                    self.follow();
+                }
+            }
             step => self.send(step),
         }
     }
@@ -159,32 +196,59 @@ impl World {
 
     /// A process comes under the smallest free process id, so that ids are used again and again.
     fn join(&mut self, slot: Address) {
-        let in_slot = self.seats.iter().filter(|seat| seat.address.slot() == slot).count();
-        if in_slot >= 2 || !self.slots.contains(&slot) {
+        let in_slot = self.holders().filter(|seat| seat.address.slot() == slot).count();
+        // One that hangs is replaced when it has ended, unless it was leaving.
+        let is_blocked = |seat: &Seat| seat.address.slot() == slot && seat.standing < Standing::Leaving;
+        if in_slot >= 2 || self.hung.iter().any(is_blocked) || !self.slots.contains(&slot) {
             return;
         }
         self.last_id += 1;
         let id = ChildId(self.last_id);
-        let is_free = |pid: &u32| self.seats.iter().all(|seat| seat.address.pid != *pid);
+        let is_free = |pid: &u32| self.holders().all(|seat| seat.address.pid != *pid);
         let pid = (1..).find(is_free).expect("there are many");
+        self.given_up.remove(&slot);
         self.processes.insert(id, Process::default());
         self.seats.push(Seat { id, address: Address { pid, ..slot }, standing: Standing::Starting });
         self.follow();
     }
 
     fn leave(&mut self, id: ChildId) {
-        self.act(|_, actions| actions.push(Action::Kill { id }));
+        self.take_back(id);
+        self.exchange.ended(id);
+        self.unseat(id);
+        self.processes.remove(&id);
+    }
+
+    fn unseat(&mut self, id: ChildId) {
         self.seats.retain(|seat| seat.id != id);
-        let process = self.processes.remove(&id).expect("it is there");
-        for number in process.open {
+        let process = self.processes.get_mut(&id).expect("it is there");
+        process.asked.clear();
+        process.full.clear();
+        for number in std::mem::take(&mut process.open) {
             self.end(id, number, End::AskerGone);
         }
         self.follow();
     }
 
+    /// It takes nothing, gets nothing new, and has not ended.
+    fn hang(&mut self, who: usize) {
+        if let Some(seat) = self.pick(who) {
+            self.at(who, |process| process.stopped = true);
+            self.hung.push(seat);
+            self.unseat(seat.id);
+        }
+    }
+
+    fn bury(&mut self, which: usize) {
+        let id = self.hung.remove(which).id;
+        self.take_back(id);
+        self.exchange.ended(id);
+        self.processes.remove(&id);
+    }
+
     /// The end of its link is read: nothing more comes from it, nor goes to it.
     fn lose_link(&mut self, id: ChildId) {
-        self.act(|_, actions| actions.push(Action::Kill { id }));
+        self.take_back(id);
         let process = self.processes.get_mut(&id).expect("it is there");
         process.link = Link::Lost;
         self.act(|exchange, actions| {
@@ -195,7 +259,11 @@ impl World {
 
     fn follow(&mut self) {
         let (slots, seats) = (self.slots.clone(), self.seats.clone());
-        self.act(|exchange, actions| exchange.follow(slots, seats, actions));
+        let given_up = self.given_up.clone();
+        self.act(|exchange, actions| {
+            exchange.follow(slots, seats, actions);
+            exchange.give_up_on(given_up, actions);
+        });
     }
 
     fn take(&mut self, from: Seat, parcels: Vec<Parcel>) {
@@ -214,6 +282,9 @@ impl World {
         while let Some(seat) = self.pick(0) {
             self.leave(seat.id);
         }
+        while !self.hung.is_empty() {
+            self.bury(0);
+        }
         self.slots.clear();
         self.follow();
         for (question, ends) in &self.ends {
@@ -224,10 +295,10 @@ impl World {
         for topic in self.exchange.topics().iter().filter(|topic| topic.name == "questions") {
             assert_eq!(topic.relayed + topic.dropped, topic.sent);
         }
-        let Exchange { backlogs, calls, receipts, waiting, traffic, .. } = &self.exchange;
+        let Exchange { backlogs, calls, receipts, waiting, traffic, seats, .. } = &self.exchange;
         assert_eq!(
-            (backlogs.len(), calls.sizes(), receipts.len(), waiting.len(), traffic.peers()),
-            (0, (0, 0), 0, 0, 0)
+            (backlogs.len(), calls.sizes(), receipts.len(), waiting.len(), traffic.peers(), seats.heirs()),
+            (0, (0, 0), 0, 0, 0, 0)
         );
     }
 }

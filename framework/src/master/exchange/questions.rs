@@ -29,10 +29,7 @@ impl Exchange {
                     self.give_up(&parcel, &Unanswered::Busy, actions);
                 }
             }
-            Goal::Nobody => {
-                let problem = Unanswered::NoSuchPeer("there is no such process".to_owned());
-                self.give_up(&parcel, &problem, actions);
-            }
+            Goal::Nobody(why) => self.refuse_unmet(&parcel, why, actions),
         }
     }
 
@@ -55,6 +52,12 @@ impl Exchange {
             Some(_) => self.withdraw(route.from, Some(number), actions),
             None => {}
         }
+    }
+
+    /// There is nobody whom a question could get to: its asker hears so, and it counts as nothing.
+    pub(super) fn refuse_unmet(&mut self, parcel: &Parcel, why: &str, actions: &mut Vec<Action>) {
+        self.traffic.unsent(parcel.topic(), 1);
+        self.leave_unanswered(None, parcel, &Unanswered::NoSuchPeer(why.to_owned()), actions);
     }
 
     /// It will never arrive.

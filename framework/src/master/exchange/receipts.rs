@@ -12,7 +12,7 @@ use crate::master::event::{Action, ChildId};
 /// Whether a message is for one process, whoever that is.
 pub(super) fn is_for_one(parcel: &Parcel) -> bool {
     let form = parcel.route().to.form;
-    matches!(form, Form::Agent | Form::Worker | Form::Process | Form::Any | Form::Next)
+    !matches!(form, Form::Everyone | Form::Others | Form::Group)
 }
 
 impl Exchange {
@@ -42,10 +42,21 @@ impl Exchange {
         let (ticket, topic, count) = (ticket_of(sender, parcel), parcel.topic(), parcel.count());
         if ticket.is_some() && is_for_one(parcel) {
             self.traffic.unsent(topic, count);
+        } else if let Some(to) = self.seats.holder(missed.pid) {
+            self.traffic.dropped(Some(to), topic, count);
         } else {
-            self.traffic.dropped(self.seats.holder(missed.pid), topic, count);
+            self.drop_at(missed, parcel);
         }
         self.waiting.await_place(ticket, missed, parcel, receipt);
+    }
+
+    /// There is nobody whom a message could get to: it counts as nothing, if its sender is told that, and as lost otherwise.
+    pub(super) fn count_unmet(&mut self, is_told: bool, parcel: &Parcel) {
+        if is_told && is_for_one(parcel) {
+            self.traffic.unsent(parcel.topic(), parcel.count());
+        } else {
+            self.traffic.dropped(None, parcel.topic(), parcel.count());
+        }
     }
 
     /// The ticket of a message whose receipt is still open.

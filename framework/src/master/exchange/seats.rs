@@ -26,6 +26,11 @@ pub(crate) struct Seat {
     pub(crate) standing: Standing,
 }
 
+const NO_SUCH: &str = "there is no such process";
+
+pub(super) const GAVE_UP: &str =
+    "its processes died too often, as `status` tells; the next try comes after cluster.restart_delay_max";
+
 /// Some processes; up to eight cost no allocation, which is made for each question otherwise.
 pub(super) type Receivers = SmallVec<[ChildId; 8]>;
 
@@ -40,7 +45,8 @@ pub(super) enum Goal {
     },
     /// Whoever fills this slot next, or any slot of this group.
     Later(Address),
-    Nobody,
+    /// There is none, for this reason.
+    Nobody(&'static str),
 }
 
 /// What has changed.
@@ -75,11 +81,13 @@ pub(super) struct Seats {
     shut: BTreeSet<ChildId>,
     /// Those for whom too much waits, until there is room.
     full: BTreeSet<ChildId>,
+    /// The slots in which nobody is, and the next one comes late.
+    given_up: BTreeSet<Address>,
     /// The slots in which nobody is who can be sent to.
     vacant: Vec<Address>,
-    /// Those that got mail for their slots before it went elsewhere.
+    /// Those that got mail for their slots before others did, and may still have it when they have no seat any more.
     superseded: BTreeSet<ChildId>,
-    /// By slot: who got the last mail for it, if anybody did.
+    /// By slot: who got the last mail for it, if anybody did that has not ended.
     pub(super) latest: HashMap<Address, ChildId>,
     /// By group: the index whose turn it was last.
     turns: BTreeMap<u8, u16>,
@@ -106,8 +114,6 @@ impl Seats {
         self.by_pid = seats.iter().map(|seat| (seat.address.pid, seat.id)).collect();
         self.shut.retain(|id| present.contains(id));
         self.full.retain(|id| present.contains(id));
-        self.superseded.retain(|id| present.contains(id));
-        self.latest.retain(|_, id| present.contains(id));
         (self.slots, self.seats) = (slots, seats);
         self.find_vacant();
         Some(change)
@@ -120,7 +126,25 @@ impl Seats {
 
     /// Whether the group has slots, be they filled or not.
     pub(super) fn has_group(&self, group: u8) -> bool {
-        self.slots.iter().any(|slot| slot.form == Form::Worker && slot.group == group)
+        self.slots_of(group).next().is_some()
+    }
+
+    fn slots_of(&self, group: u8) -> impl Iterator<Item = &Address> {
+        self.slots.iter().filter(move |slot| slot.form == Form::Worker && slot.group == group)
+    }
+
+    fn has_given_up(&self, group: u8) -> bool {
+        self.slots_of(group).all(|slot| self.given_up.contains(slot))
+    }
+
+    /// Takes note of the slots for which nothing new is kept. Returns the places of which that is news.
+    pub(super) fn give_up_on(&mut self, slots: BTreeSet<Address>) -> Vec<Address> {
+        let before = std::mem::replace(&mut self.given_up, slots);
+        let fresh: Vec<Address> = self.given_up.difference(&before).copied().collect();
+        let of_workers =
+            fresh.iter().filter(|slot| slot.form == Form::Worker && self.has_given_up(slot.group));
+        let groups: BTreeSet<Address> = of_workers.map(|slot| any_of(slot.group)).collect();
+        fresh.into_iter().chain(groups).collect()
     }
 
     /// The address of a process.
@@ -144,7 +168,25 @@ impl Seats {
         self.full.remove(&id);
     }
 
-    /// Whether mail for its slot went elsewhere while it could get more.
+    /// A process has ended, and nothing is left of what was for it.
+    pub(super) fn forget(&mut self, id: ChildId) {
+        self.superseded.remove(&id);
+        self.latest.retain(|_, latest| *latest != id);
+    }
+
+    /// A process gets mail for its slot: what others have of it is older.
+    pub(super) fn note_latest(&mut self, slot: Address, id: ChildId) {
+        let before = self.latest.insert(slot, id);
+        self.superseded.extend(before.filter(|before| *before != id));
+    }
+
+    /// Of how many it is known that they got mail for a slot.
+    #[cfg(test)]
+    pub(super) fn heirs(&self) -> usize {
+        self.superseded.len() + self.latest.len()
+    }
+
+    /// Whether another got mail for its slot after it.
     pub(super) fn is_superseded(&self, id: ChildId) -> bool {
         self.superseded.contains(&id)
     }
@@ -176,7 +218,7 @@ impl Seats {
             Form::Agent | Form::Worker => self.in_slot(to.slot()),
             Form::Any => self.one_of(to.group, fits, Self::throw),
             Form::Next => self.one_of(to.group, fits, Self::turn),
-            Form::Nobody => Goal::Nobody,
+            Form::Nobody => Goal::Nobody(NO_SUCH),
         }
     }
 
@@ -193,21 +235,19 @@ impl Seats {
 
     fn process(&self, pid: u32) -> Goal {
         let meant = self.reachable().find(|seat| seat.address.pid == pid);
-        meant.map_or(Goal::Nobody, |seat| Goal::These(smallvec![seat.id]))
+        meant.map_or(Goal::Nobody(NO_SUCH), |seat| Goal::These(smallvec![seat.id]))
     }
 
     fn in_slot(&mut self, slot: Address) -> Goal {
         let here = self.reachable().filter(|seat| seat.address.slot() == slot);
-        let best = here.min_by_key(|seat| seat.standing).map(|seat| seat.id);
-        let before = match best {
-            Some(id) => self.latest.insert(slot, id),
-            None => self.latest.remove(&slot),
-        };
-        self.superseded.extend(before.filter(|id| best != Some(*id) && !self.shut.contains(id)));
-        match best {
-            Some(id) => Goal::These(smallvec![id]),
+        match here.min_by_key(|seat| seat.standing).map(|seat| seat.id) {
+            Some(id) => {
+                self.note_latest(slot, id);
+                Goal::These(smallvec![id])
+            }
+            None if self.given_up.contains(&slot) => Goal::Nobody(GAVE_UP),
             None if self.slots.contains(&slot) => Goal::Later(slot),
-            None => Goal::Nobody,
+            None => Goal::Nobody(NO_SUCH),
         }
     }
 
@@ -222,8 +262,11 @@ impl Seats {
         let best = here.iter().map(|seat| seat.standing).min();
         let mut best: Vec<Seat> = here.into_iter().filter(|seat| Some(seat.standing) == best).collect();
         if best.is_empty() {
-            let slots = self.has_group(group);
-            return if slots { Goal::Later(any_of(group)) } else { Goal::Nobody };
+            return match self.has_group(group) {
+                true if self.has_given_up(group) => Goal::Nobody(GAVE_UP),
+                true => Goal::Later(any_of(group)),
+                false => Goal::Nobody(NO_SUCH),
+            };
         }
         let has_room = |seat: &Seat| !self.full.contains(&seat.id) && fits(seat.id);
         if best.iter().any(has_room) {

@@ -13,6 +13,7 @@ use crate::bus::decoder::Decoder;
 use crate::bus::frame::{Frame, MAX_LENGTH};
 use crate::bus::head::Route;
 use crate::bus::peer::Form;
+use crate::master::event::Topics;
 
 pub(super) const WEB: u8 = 0;
 pub(super) const JOBS: u8 = 1;
@@ -65,7 +66,9 @@ fn said(actions: &[Action]) -> Vec<String> {
     let problem = |frame: &Frame| codec::decode::<Unanswered>("a refusal", frame.payload()).unwrap();
     let receipt = |frame: &Frame| codec::decode::<Receipt>("a receipt", frame.payload()).unwrap();
     let words = |action: &Action| match action {
-        Action::Deliver { to, parcel } => format!("{} gets {:?} {:?}", to.0, parcel.kind(), numbers(parcel)),
+        Action::Deliver { to, parcel } | Action::HandOver { to, parcel } => {
+            format!("{} gets {:?} {:?}", to.0, parcel.kind(), numbers(parcel))
+        }
         Action::Send { to, frame } => match frame.kind() {
             Kind::Refusal => format!("{} hears {:?} of {}", to.0, problem(frame), frame.number()),
             Kind::Receipt => {

@@ -61,6 +61,14 @@ impl Traffic {
         }
     }
 
+    /// They do not get to whoever comes to this slot next, or to a group in which nobody is.
+    pub(super) fn dropped_at(&mut self, slot: Option<Address>, topic: &str, count: u64) {
+        self.dropped(None, topic, count);
+        if let Some(slot) = slot {
+            self.past.entry(slot).or_default().dropped += count;
+        }
+    }
+
     /// Their sender is told that they were not taken, and may try again: they count as nothing.
     pub(super) fn unsent(&mut self, topic: &str, count: u64) {
         let topic = self.topic(topic);

@@ -1,12 +1,14 @@
 //! Who comes and who goes, and what becomes of what was under way with them. Pure.
 
-use super::Exchange;
+use std::collections::BTreeSet;
+
 use super::seats::{Goal, Seat, any_of};
+use super::{Exchange, losses, seats};
 use crate::bus::control::{Receipt, Unanswered};
 use crate::bus::frame::Kind;
 use crate::bus::parcel::Parcel;
 use crate::bus::peer::{Address, Form};
-use crate::master::event::{Action, ChildId};
+use crate::master::event::{Action, ChildId, Topics};
 
 impl Exchange {
     /// Takes note of who fills which slot now. `slots` are all that there are, also those that are empty.
@@ -28,15 +30,51 @@ impl Exchange {
             let group = (address.form == Form::Worker).then(|| any_of(address.group));
             let places: Vec<Address> = [address.slot()].into_iter().chain(group).collect();
             for parcel in self.backlogs.take(&places) {
-                self.deliver(&[id], parcel, actions);
+                self.hand_over(id, parcel, actions);
             }
         }
     }
 
-    /// All this did not get to a process before its link was closed: it is at its end. Returns how many messages are lost.
-    pub(crate) fn take_back(&mut self, of: ChildId, parcels: &[Parcel], actions: &mut Vec<Action>) -> u64 {
+    /// Gives a process what has waited for it elsewhere: it was bounded there, and was confirmed, so that no queue is too full
+    /// for it.
+    fn hand_over(&mut self, to: ChildId, parcel: Parcel, actions: &mut Vec<Action>) {
+        let place = parcel.route().to;
+        if matches!(place.form, Form::Agent | Form::Worker) {
+            self.seats.note_latest(place.slot(), to);
+        }
+        self.note_delivered(&[to], &parcel);
+        actions.push(Action::HandOver { to, parcel });
+    }
+
+    /// Takes note of the slots in which nobody is, and the next one comes late. Nothing new waits there, and no question: who
+    /// writes there, or asks, hears so.
+    pub(crate) fn give_up_on(&mut self, slots: BTreeSet<Address>, actions: &mut Vec<Action>) {
+        for place in self.seats.give_up_on(slots) {
+            self.rouse(place, actions);
+            for question in self.backlogs.take_questions(place) {
+                self.refuse_unmet(&question, seats::GAVE_UP, actions);
+            }
+        }
+    }
+
+    /// A process has ended, after all that was left of its mail was taken back.
+    pub(crate) fn ended(&mut self, id: ChildId) {
+        self.seats.forget(id);
+    }
+
+    /// All this did not get to a process before its link was closed: it is at its end. Returns the messages that
+    /// are lost.
+    pub(crate) fn take_back(&mut self, of: ChildId, parcels: &[Parcel], actions: &mut Vec<Action>) -> Topics {
         self.shut(of, actions);
-        parcels.iter().map(|parcel| self.hand_on(of, parcel, actions)).sum()
+        // What others of the slot have got is newer; what goes on now goes in its order.
+        let is_latest = !self.seats.is_superseded(of);
+        let mut lost = Topics::new();
+        for parcel in parcels {
+            if !self.hand_on(of, is_latest, parcel, actions) {
+                losses::add(&mut lost, parcel.topic(), parcel.count());
+            }
+        }
+        lost
     }
 
     /// Nothing gets to a process any more: who waits there tries again.
@@ -46,28 +84,27 @@ impl Exchange {
         }
     }
 
-    /// What is meant for a slot or for any of a group goes where it would go if it were sent now. Anything else is lost, and
-    /// who waits is told. Returns how many messages are lost.
-    fn hand_on(&mut self, of: ChildId, parcel: &Parcel, actions: &mut Vec<Action>) -> u64 {
+    /// What is meant for a slot, or for any of a group, goes where it would go if it were sent now, but before all that has come
+    /// since. Anything else is lost, and who waits is told. Returns whether it is on its way, or whoever sent it knows better.
+    fn hand_on(&mut self, of: ChildId, is_latest: bool, parcel: &Parcel, actions: &mut Vec<Action>) -> bool {
         self.luggage.unload(of, parcel.descriptors());
         let may_go_on = match parcel.route().to.form {
             Form::Any | Form::Next => true,
-            // What others have got meanwhile is newer.
-            Form::Agent | Form::Worker => !self.seats.is_superseded(of),
+            Form::Agent | Form::Worker => is_latest,
             _ => false,
         };
         let is_message = parcel.kind() == Kind::Message;
         if is_message && may_go_on && self.pass_to_another(of, parcel, actions) {
             self.traffic.returned(of, parcel.topic(), parcel.count(), parcel.wire_length());
-            return 0;
+            return true;
         }
         let is_told = self.write_off(of, parcel);
         if !is_message {
             self.leave_unanswered(Some(of), parcel, &Unanswered::Gone, actions);
-            return 0;
+            return true;
         }
         self.note_missed(of, parcel, actions);
-        if is_told { 0 } else { parcel.count() }
+        is_told
     }
 
     /// Keeps a message for whoever comes to these places.
@@ -107,21 +144,22 @@ impl Exchange {
 
     /// Whether there is a place for what did not get to `of`, with another or with whoever comes next.
     fn pass_to_another(&mut self, of: ChildId, parcel: &Parcel, actions: &mut Vec<Action>) -> bool {
+        let is_for_slot = matches!(parcel.route().to.form, Form::Agent | Form::Worker);
         match self.goal(of, parcel) {
+            Goal::These(others) if is_for_slot => {
+                others.iter().for_each(|heir| self.hand_over(*heir, parcel.clone(), actions));
+                true
+            }
             Goal::These(others) => {
                 let other = others.into_iter().find(|other| self.has_place(*other, parcel));
                 other.inspect(|other| self.deliver(&[*other], parcel.clone(), actions)).is_some()
             }
+            Goal::Later(place) if is_for_slot => {
+                self.backlogs.put_back(place, parcel.clone().kept());
+                true
+            }
             Goal::Later(place) => self.backlogs.push(place, parcel.clone().kept()).is_ok(),
-            Goal::All { .. } | Goal::Nobody => false,
-        }
-    }
-
-    /// Nobody will come there any more.
-    fn close(&mut self, place: Address, actions: &mut Vec<Action>) {
-        self.rouse(place, actions);
-        for parcel in self.backlogs.take(&[place]) {
-            self.give_up(&parcel, &Unanswered::Gone, actions);
+            Goal::All { .. } | Goal::Nobody(_) => false,
         }
     }
 

@@ -3,62 +3,54 @@
 use super::*;
 
 impl World {
-    /// Does what the exchange wants, as the master does it: what follows from it comes after all of it.
+    /// Does what the exchange wants, as the master does it: what follows from it comes after all of it, and receipts last.
     pub(super) fn act(&mut self, act: impl FnOnce(&mut Exchange, &mut Vec<Action>)) {
         let mut actions = Vec::new();
         act(&mut self.exchange, &mut actions);
-        let mut confirmations = Vec::new();
-        while !actions.is_empty() {
-            let mut next = Vec::new();
-            for action in actions {
-                match action {
-                    Action::Confirm { .. } => confirmations.push(action),
-                    other => self.apply(other, &mut next),
+        loop {
+            std::mem::take(&mut actions).into_iter().for_each(|action| self.apply(action));
+            match self.queue.pop_front().or_else(|| self.unconfirmed.pop_front()) {
+                Some(Event::Undelivered { to, parcel }) => {
+                    self.exchange.undelivered(to, &parcel, &mut actions)
                 }
+                Some(Event::Left { by, parcels }) => _ = self.exchange.take_back(by, &parcels, &mut actions),
+                Some(Event::Confirm { to, number }) => self.exchange.confirm(to, number, &mut actions),
+                Some(other) => panic!("{other:?}"),
+                None => return,
             }
-            if next.is_empty() && !confirmations.is_empty() {
-                let Action::Confirm { to, number } = confirmations.remove(0) else { unreachable!() };
-                self.exchange.confirm(to, number, &mut next);
-            }
-            actions = next;
         }
     }
 
-    fn apply(&mut self, action: Action, next: &mut Vec<Action>) {
+    fn apply(&mut self, action: Action) {
         match action {
-            Action::Deliver { to, parcel } => {
-                let parted = |seat: &Seat| seat.id == to && seat.standing == Standing::Parted;
-                let is_answer = parcel.kind() == Kind::Reply;
-                assert!(is_answer || !self.seats.iter().any(parted), "{to:?} gets something new");
-                let process = self.processes.get_mut(&to).expect("nothing is delivered to one that is gone");
-                if process.link != Link::Open {
-                    process.waiting.push(parcel);
-                    self.take_back(to, next);
-                } else if !process.stopped {
-                    self.arrive(to, &parcel);
-                } else if process.has_room(&parcel) {
-                    process.waiting.push(parcel);
-                } else {
-                    self.exchange.undelivered(to, &parcel, next);
-                }
-            }
-            Action::Kill { id } => self.take_back(id, next),
+            Action::Deliver { to, parcel } => self.deliver(to, parcel, Process::has_room),
+            Action::HandOver { to, parcel } => self.deliver(to, parcel, |_, _| true),
+            Action::Confirm { to, number } => self.unconfirmed.push_back(Event::Confirm { to, number }),
             Action::AwaitRoom { id } => {
                 self.processes.get_mut(&id).expect("it is there").room_awaited = true;
             }
             Action::Send { to, frame } => {
-                // The master knows that it has no link to one that is gone.
-                let Some(process) = self.processes.get_mut(&to) else { return };
+                // One that has no seat any more waits for nothing.
+                if !self.seats.iter().any(|seat| seat.id == to) {
+                    return;
+                }
+                let process = self.processes.get_mut(&to).expect("it has a seat");
                 match frame.kind() {
                     Kind::Receipt => {
                         let receipt: Receipt =
                             codec::decode("a receipt", frame.payload()).expect("it is one");
                         let made = process.take_receipt(frame.number(), &receipt);
                         // A try that was refused is no sent message.
-                        let is_refused = made.is_for_one() && receipt.queued == 0 && receipt.nobody.is_none();
+                        let is_refused = made.is_for_one() && receipt.queued == 0;
                         self.expected -= u64::from(is_refused);
                     }
-                    Kind::Refusal => self.close(to, frame.number(), End::Refused),
+                    Kind::Refusal => {
+                        let problem: Unanswered =
+                            codec::decode("a refusal", frame.payload()).expect("it is one");
+                        // Nor is a question to nobody.
+                        self.expected -= u64::from(matches!(problem, Unanswered::NoSuchPeer(_)));
+                        self.close(to, frame.number(), End::Refused);
+                    }
                     Kind::Cancel => {
                         let asker = frame.route().from;
                         process.asked.retain(|asked| *asked != (asker, frame.number()));
@@ -72,13 +64,51 @@ impl World {
         }
     }
 
-    /// Its end is known: what waits for it goes elsewhere.
-    fn take_back(&mut self, of: ChildId, next: &mut Vec<Action>) {
+    fn deliver(&mut self, to: ChildId, parcel: Parcel, has_room: fn(&Process, &Parcel) -> bool) {
+        let parted = |seat: &Seat| seat.id == to && seat.standing == Standing::Parted;
+        let is_answer = parcel.kind() == Kind::Reply;
+        assert!(is_answer || !self.seats.iter().any(parted), "{to:?} gets something new");
+        let process = self.processes.get_mut(&to).expect("nothing is delivered to one that is gone");
+        if process.link != Link::Open {
+            process.waiting.push(parcel);
+            let parcels = self.leave_behind(to);
+            self.note_left(to, parcels);
+        } else if !process.stopped {
+            self.arrive(to, &parcel);
+        } else if has_room(process, &parcel) {
+            process.waiting.push(parcel);
+        } else {
+            self.queue.push_back(Event::Undelivered { to, parcel });
+        }
+    }
+
+    /// All that is left at one closed link is told together.
+    fn note_left(&mut self, by: ChildId, parcels: Vec<Parcel>) {
+        let earlier = self.queue.iter_mut().find_map(|event| match event {
+            Event::Left { by: earlier, parcels } if *earlier == by => Some(parcels),
+            _ => None,
+        });
+        match earlier {
+            Some(earlier) => earlier.extend(parcels),
+            None => self.queue.push_back(Event::Left { by, parcels }),
+        }
+    }
+
+    /// Its end is known: what waited for it, which is told before that.
+    fn leave_behind(&mut self, of: ChildId) -> Vec<Parcel> {
         let process = self.processes.get_mut(&of).expect("it is there");
         process.link = if process.link == Link::Lost { Link::Lost } else { Link::KnownShut };
         let left = std::mem::take(&mut process.waiting);
         self.late.extend(left.iter().filter(|it| it.kind() == Kind::Message).flat_map(numbers));
-        self.exchange.take_back(of, &left, next);
+        left
+    }
+
+    /// Its end is known: what waits for it goes elsewhere.
+    pub(super) fn take_back(&mut self, of: ChildId) {
+        let left = self.leave_behind(of);
+        if !left.is_empty() {
+            self.act(|exchange, actions| _ = exchange.take_back(of, &left, actions));
+        }
     }
 
     pub(super) fn arrive(&mut self, to: ChildId, parcel: &Parcel) {

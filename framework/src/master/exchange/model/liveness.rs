@@ -31,7 +31,8 @@ impl World {
         };
         let mut meant: Vec<&Seat> = self.reachable().filter(is_meant).collect();
         let Some(best) = meant.iter().map(|seat| seat.standing).min() else {
-            let exists = |slot: &Address| *slot == place || place == any_of(slot.group);
+            let is_meant = |slot: &Address| *slot == place || place == any_of(slot.group);
+            let exists = |slot: &Address| is_meant(slot) && !self.given_up.contains(slot);
             let is_awaited = to.form != Form::Process && self.slots.iter().any(exists);
             return !is_awaited || self.exchange.backlogs.has_place(place, made.length, made.attachments);
         };

@@ -9,6 +9,10 @@ pub(super) enum Step {
     Join(usize),
     Leave(usize),
     Stand(usize, usize),
+    /// It is hung: it has no seat any more, but its link, and what waits there.
+    Hang(usize),
+    /// One that is hung ends.
+    Bury(usize),
     Close(usize),
     Open(usize),
     Send {
@@ -46,6 +50,8 @@ pub(super) enum Step {
         by: usize,
         which: usize,
     },
+    /// A slot in which nobody is will be filled late.
+    GiveUp(usize),
     /// It takes nothing any more.
     Stop(usize),
     Continue(usize),
@@ -68,6 +74,8 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => (0..SLOTS).prop_map(Step::Join),
         2 => who.clone().prop_map(Step::Leave),
         2 => (who.clone(), 0usize..4).prop_map(|(who, standing)| Step::Stand(who, standing)),
+        1 => who.clone().prop_map(Step::Hang),
+        2 => who.clone().prop_map(Step::Bury),
         1 => (0..SLOTS).prop_map(Step::Close),
         1 => (0..SLOTS).prop_map(Step::Open),
         8 => (who.clone(), to.clone(), topic.clone(), size.clone(), attachments, any::<bool>()).prop_map(
@@ -82,6 +90,7 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
         5 => (who.clone(), which.clone()).prop_map(|(by, which)| Step::Answer { by, which }),
         1 => (who.clone(), 0usize..8, 0u64..10).prop_map(|(by, to, number)| Step::Invent { by, to, number }),
         2 => (who.clone(), which).prop_map(|(by, which)| Step::Cancel { by, which }),
+        1 => (0..SLOTS).prop_map(Step::GiveUp),
         2 => who.clone().prop_map(Step::Stop),
         2 => who.clone().prop_map(Step::Continue),
         1 => who.clone().prop_map(Step::Shut),

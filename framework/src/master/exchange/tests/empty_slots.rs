@@ -129,3 +129,28 @@ fn a_broadcast_that_does_not_fit_an_empty_slot_or_has_none_is_counted() {
     assert_eq!(world.topic("words"), (3, 0, 3));
     assert_eq!(world.join(seat(10, worker(JOBS, 0), 110, Standing::Starting))[0], "1 hears Room 0");
 }
+
+#[test]
+fn who_writes_to_a_slot_that_has_given_up_or_asks_there_hears_so_at_once() {
+    let mut world = World::new();
+    world.send(AGENT, worker(JOBS, 0), 1);
+    world.ask(AGENT, worker(JOBS, 0), 2);
+    let any = Address { group: JOBS, ..Address::to(Form::Any) };
+    world.ask(web(0), any, 1);
+    let give_up = |world: &mut World, slots: &[Address]| {
+        let slots = slots.iter().copied().collect();
+        world.with(|exchange, actions| exchange.give_up_on(slots, actions))
+    };
+    let refusal = |who: u64, number: u64| format!("{who} hears NoSuchPeer({:?}) of {number}", seats::GAVE_UP);
+    assert_eq!(give_up(&mut world, &[worker(JOBS, 0)]), [refusal(1, 2)]);
+    assert_eq!(world.ask(AGENT, worker(JOBS, 0), 3), [refusal(1, 3)]);
+    assert_eq!(world.send_receipted(AGENT, worker(JOBS, 0), 4), ["confirm 4 of 1"]);
+    assert_eq!(world.confirm(AGENT, 4), ["1 hears of 4: 0 [] true"]);
+    assert_eq!(give_up(&mut world, &[worker(JOBS, 0), worker(JOBS, 1)]), [refusal(2, 1)]);
+    assert_eq!((world.topic("words"), world.topic("orders")), ((1, 0, 0), (0, 0, 0)));
+    // What was confirmed before that waits on.
+    assert_eq!(world.exchange.waiting_by_topic(), Topics::from([("words".into(), 1)]));
+    assert!(world.exchange.waiting_bytes(Some(worker(JOBS, 0))) > 0);
+    assert_eq!(world.join(seat(9, worker(JOBS, 0), 109, Standing::Starting)), ["9 gets Message [1]"]);
+    assert_eq!(world.exchange.waiting_bytes(None), 0);
+}

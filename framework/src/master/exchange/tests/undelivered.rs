@@ -138,12 +138,13 @@ fn what_waits_for_one_that_dies_goes_on_in_its_order_or_is_counted() {
     ];
     world.exchange.seats.latest.insert(worker(WEB, 1), ChildId(3));
     world.exchange.traffic.delivered(&[ChildId(3)], "words", 6, 60);
-    let mut lost = 0;
+    let mut lost = Topics::new();
     let take_back = |exchange: &mut Exchange, actions: &mut Vec<Action>| {
         lost = exchange.take_back(ChildId(3), &left, actions);
     };
     assert_eq!(world.with(take_back), ["2 gets Message [4]"]);
-    assert_eq!((lost, world.exchange.of(ChildId(3)).dropped), (2, 2));
+    assert_eq!(lost, Topics::from([("words".into(), 2)]));
+    assert_eq!(world.exchange.of(ChildId(3)).dropped, 2);
     world.leave(3);
     let flushed = world.join(seat(9, worker(WEB, 1), 109, Standing::Starting));
     assert_eq!(flushed, ["9 gets Message [1]", "9 gets Message [2, 3]"]);
@@ -159,9 +160,9 @@ fn what_waits_for_one_whose_successor_has_newer_mail_is_lost_with_it() {
     world.join(seat(9, to, 109, Standing::Ready));
     assert_eq!(world.send(AGENT, to, 2), ["9 gets Message [2]"]);
     let left = [Parcel::Frame(frame(Kind::Message, AGENT, to, "words", 1))];
-    let mut lost = 0;
+    let mut lost = Topics::new();
     let said = world.with(|exchange, actions| lost = exchange.take_back(ChildId(3), &left, actions));
-    assert_eq!((said.len(), lost), (0, 1));
+    assert_eq!((said.len(), lost), (0, Topics::from([("words".into(), 1)])));
     assert_eq!(world.topic("words"), (2, 1, 1));
 }
 
@@ -186,4 +187,54 @@ fn one_for_whom_too_much_waits_is_passed_over_while_another_of_the_group_has_roo
     assert_eq!(world.send(AGENT, to, 5), ["3 gets Message [5]"]);
     let come = world.join(seat(9, worker(WEB, 7), 109, Standing::Ready));
     assert!(come.is_empty(), "it was told already");
+}
+
+#[test]
+fn what_waits_for_one_that_hangs_comes_before_what_came_since_and_all_of_it_fits() {
+    let mut world = World::new();
+    let to = worker(WEB, 1);
+    let large = |number| {
+        let route = Route { to, from: AGENT.address, time: 0 };
+        Parcel::Frame(Frame::about(Kind::Message, "words", number, &vec![0; 900 << 10]).on(route))
+    };
+    for number in 1..=3 {
+        assert_eq!(world.take(AGENT, large(number)).len(), 1);
+    }
+    // It has no seat any more, and is not at its end.
+    world.leave(3);
+    assert_eq!(world.take(AGENT, large(4)), [""; 0]);
+    let left = [large(1), large(2), large(3)];
+    assert_eq!(world.with(|exchange, actions| _ = exchange.take_back(ChildId(3), &left, actions)), [""; 0]);
+    world.exchange.ended(ChildId(3));
+    let flushed = world.join(seat(9, to, 109, Standing::Starting));
+    assert_eq!(flushed, [1, 2, 3, 4].map(|number| format!("9 gets Message [{number}]")));
+    assert_eq!((world.topic("words"), world.exchange.seats.heirs()), ((4, 4, 0), 1));
+}
+
+#[test]
+fn what_waits_for_one_that_is_killed_after_its_successor_got_mail_is_lost_though_it_has_no_seat() {
+    let mut world = World::new();
+    let to = worker(WEB, 1);
+    let parcel = |number| Parcel::Frame(frame(Kind::Message, AGENT, to, "words", number));
+    assert_eq!(world.take(AGENT, parcel(1)), ["3 gets Message [1]"]);
+    world.seats[2].standing = Standing::Leaving;
+    world.join(seat(9, to, 109, Standing::Ready));
+    assert_eq!(world.take(AGENT, parcel(2)), ["9 gets Message [2]"]);
+    world.leave(3);
+    assert_eq!(world.returned(3, parcel(1)), [""; 0]);
+    assert_eq!(world.topic("words"), (2, 1, 1));
+}
+
+#[test]
+fn what_waits_for_one_that_has_parted_comes_before_what_waits_for_its_successor() {
+    let mut world = World::new();
+    let to = worker(WEB, 1);
+    let parcel = |number| Parcel::Frame(frame(Kind::Message, AGENT, to, "words", number));
+    assert_eq!(world.take(AGENT, parcel(1)), ["3 gets Message [1]"]);
+    world.seats[2].standing = Standing::Parted;
+    world.seat(world.seats.clone());
+    assert_eq!(world.take(AGENT, parcel(2)), [""; 0]);
+    assert_eq!(world.returned(3, parcel(1)), [""; 0]);
+    let flushed = world.join(seat(9, to, 109, Standing::Ready));
+    assert_eq!(flushed, ["9 gets Message [1]", "9 gets Message [2]"]);
 }
