@@ -163,6 +163,7 @@ impl World {
                 }
             }
             Step::Hang(who) => self.hang(who),
+            Step::HangUnder { place, from, topic } => self.hang_under(place, from, topic),
             Step::Bury(which) => {
                 if !self.hung.is_empty() {
                     self.bury(which % self.hung.len());
@@ -236,6 +237,22 @@ impl World {
             self.at(who, |process| process.stopped = true);
             self.hung.push(seat);
             self.unseat(seat.id);
+        }
+    }
+
+    fn hang_under(&mut self, place: usize, from: usize, topic: usize) {
+        let position = |world: &Self, id| world.seats.iter().position(|seat| seat.id == id);
+        let victim = self.seats.iter().find(|seat| seat.address.slot() == slot(place)).map(|seat| seat.id);
+        let sender = self.speaker(from).map(|seat| seat.id).filter(|id| Some(*id) != victim);
+        let (Some(victim), Some(sender)) = (victim, sender) else { return };
+        self.processes.get_mut(&victim).expect("it is there").stopped = true;
+        for hangs in [false, true] {
+            if let Some(who) = position(self, victim).filter(|_| hangs) {
+                self.hang(who);
+            }
+            if let Some(from) = position(self, sender) {
+                self.send(Step::Send { from, to: place, topic, size: 1, attachments: 0, receipt: false });
+            }
         }
     }
 

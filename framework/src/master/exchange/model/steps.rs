@@ -11,6 +11,12 @@ pub(super) enum Step {
     Stand(usize, usize),
     /// It is hung: it has no seat any more, but its link, and what waits there.
     Hang(usize),
+    /// It takes nothing, and then it is hung, while somebody goes on to write to its slot.
+    HangUnder {
+        place: usize,
+        from: usize,
+        topic: usize,
+    },
     /// One that is hung ends.
     Bury(usize),
     Close(usize),
@@ -75,7 +81,9 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => who.clone().prop_map(Step::Leave),
         2 => (who.clone(), 0usize..4).prop_map(|(who, standing)| Step::Stand(who, standing)),
         1 => who.clone().prop_map(Step::Hang),
-        2 => who.clone().prop_map(Step::Bury),
+        2 => (0..SLOTS, who.clone(), 0usize..2)
+            .prop_map(|(place, from, topic)| Step::HangUnder { place, from, topic }),
+        3 => who.clone().prop_map(Step::Bury),
         1 => (0..SLOTS).prop_map(Step::Close),
         1 => (0..SLOTS).prop_map(Step::Open),
         8 => (who.clone(), to.clone(), topic.clone(), size.clone(), attachments, any::<bool>()).prop_map(
