@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::extract::{Query, State};
 use axum::routing::post;
 use axum::{Json, Router};
-use hatchery::{Agent, App, Asked, KeyFeed, Messenger, ReceiveError, Received, Worker};
+use hatchery::{Agent, App, Asked, Duty, KeyFeed, Messenger, ReceiveError, Received, Worker};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -20,6 +20,8 @@ use self::obeying::{kind, peer};
 use self::orders::{Order, Slow, Words, words};
 use self::tick::Tick;
 
+#[path = "talker/clumsy.rs"]
+mod clumsy;
 #[path = "talker/erring.rs"]
 mod erring;
 #[path = "talker/notes.rs"]
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
     }
     App::new("talker")
         .duty(hatchery_agent::config_polling())
+        .duty(Duty::new("clumsy", clumsy::err))
         .agent(lead)
         .worker(serve)
         .group("jobs", work)

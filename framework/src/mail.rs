@@ -237,18 +237,19 @@ impl Mail {
     }
 
     /// Lets `answering` answer the questions on a topic, from those that came before this process was ready on.
-    pub(crate) fn answer(&self, topic: &str, answering: Answering) -> Result<(), Taken> {
+    pub(crate) fn answer(&self, topic: &str, answering: Answering) -> Result<Arc<Answering>, Taken> {
         let mut state = self.state();
         let State { audiences, early, .. } = &mut *state;
         let audience = audiences.entry(topic.into()).or_default();
         if audience.answering.is_some() {
             return Err(Taken);
         }
-        audience.answering = Some(Arc::new(answering));
+        let answering = Arc::new(answering);
+        audience.answering = Some(Arc::clone(&answering));
         let waiting = early.as_mut().map(|early| early.claim(topic, Kind::Ask)).unwrap_or_default();
         drop(state);
         waiting.iter().for_each(|frame| self.open(frame, Begin::Apart));
-        Ok(())
+        Ok(answering)
     }
 
     /// Where the answer to question `number` will arrive; it has to be forgotten when nobody waits any more.

@@ -16,7 +16,7 @@ use crate::bus::peer::{Address, Form, Peer, Roll, UnknownGroup};
 use crate::bus::topic::{self, BadTopic};
 use crate::bus::{CodecError, Topic, codec};
 use crate::mail::{Mail, now};
-use crate::process::{MasterGone, Process};
+use crate::process::{MasterGone, Process, Tenure};
 
 pub use answers::{AnswerError, AnswerLimits};
 pub use asked::Asked;
@@ -30,6 +30,7 @@ pub use subscription::{ReceiveError, Received, Subscription};
 #[derive(Debug, Clone)]
 pub struct Messenger {
     process: Process,
+    tenure: Tenure,
 }
 
 /// A message that was not sent.
@@ -90,7 +91,17 @@ pub struct Delivery {
 
 impl Messenger {
     pub(crate) fn new(process: Process) -> Self {
-        Self { process }
+        Self { process, tenure: Tenure::default() }
+    }
+
+    /// The same, for a run of a duty.
+    pub(crate) fn under(&self, tenure: Tenure) -> Self {
+        Self { process: self.process.clone(), tenure }
+    }
+
+    /// With what ends that which is registered here.
+    pub(crate) fn tenure(&self) -> &Tenure {
+        &self.tenure
     }
 
     /// Sends a message to every process of the cluster but the master, this one included. Returns when it is on its

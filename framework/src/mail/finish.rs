@@ -49,6 +49,13 @@ impl Mail {
         join(taken, join_all(answerings.iter().map(|answering| answering.idle()))).await;
     }
 
+    /// A function answers no further questions on a topic; what it has taken on, it still answers.
+    pub(crate) fn dismiss(&self, topic: &str, answering: &Arc<Answering>) {
+        if let Some(audience) = self.state().audiences.get_mut(topic) {
+            audience.dismiss(answering);
+        }
+    }
+
     /// The asker waits no longer: a question is dropped wherever it is.
     pub(super) fn give_up_question(&self, asker: Address, number: u64) {
         let topic = {
@@ -56,7 +63,7 @@ impl Mail {
             let early = state.early.as_mut().and_then(|early| early.forget(asker.pid, number));
             early.or_else(|| {
                 let answers = |(_, it): &(_, &Audience)| {
-                    it.answering.as_ref().is_some_and(|answering| answering.cancel(asker.pid, number))
+                    it.answerings().any(|answering| answering.cancel(asker.pid, number))
                 };
                 state.audiences.iter().find(answers).map(|(topic, _)| topic.to_string())
             })
@@ -100,7 +107,7 @@ impl Mail {
     }
 
     fn answerings(&self) -> Vec<Arc<Answering>> {
-        self.state().audiences.values().filter_map(|audience| audience.answering.clone()).collect()
+        self.state().audiences.values().flat_map(Audience::answerings).collect()
     }
 }
 
