@@ -110,10 +110,20 @@ fn a_message_says_who_sent_it_and_when_and_has_an_id_of_its_own() {
 }
 
 #[test]
-fn once_is_the_first_message_that_can_be_read() {
+fn once_is_the_first_message_after_the_call_and_what_is_wrong_with_it_and_ends_when_the_process_leaves() {
     let cluster = talkers(&["--workers", "1"]);
-    let once = json!({ "once": { "texts": ["first", "second"] } });
-    assert_eq!(order(&cluster, "web.0", &once), "first 0");
+    let said = order(&cluster, "web.0", &json!({ "once": { "texts": ["first", "second"] } }));
+    assert_eq!((&said["heard"], &said["own"]), (&json!("first 0"), &json!(true)), "{said}");
+    let problem = said["problem"].as_str().unwrap();
+    assert!(
+        problem.contains("words cannot be decoded") && problem.contains(" from web.0 (process "),
+        "{problem}"
+    );
+    assert!(cluster.site().run(&["reload"]).status.success());
+    let ended = eventually("the one that nothing came for ends", || {
+        fs::read_to_string(cluster.site().dir().join("once")).ok().filter(|text| text.ends_with('\n'))
+    });
+    assert_eq!(ended, "web.0: nothing more comes on `words`: this process takes leave\n");
 }
 
 #[test]

@@ -105,8 +105,8 @@ pub use launch::OnPanic;
 pub use log::{Level, LogSettings};
 pub use master::{ClusterSettings, GroupSettings, WorkerCount};
 pub use messenger::{
-    AnswerError, AnswerLimits, AskError, Asked, Attach, Attachment, Delivery, MessageId, Messenger,
-    ReceiveError, Received, Request, SendError, Sending, Subscription, TakeError,
+    AnswerError, AnswerLimits, AskError, Asked, Attach, Attachment, Delivery, Errand, MessageId, Messenger,
+    ReceiveError, Received, Request, SendError, Sending, Subscription, TakeError, Unreadable,
 };
 pub use news::ClusterEvents;
 pub use process::MasterGone;

@@ -75,7 +75,7 @@ pub(crate) enum Order {
         text: String,
         size: usize,
     },
-    /// Wait for one message, while you send yourself what is no words, and then these, one after the other.
+    /// Wait for one message of these, which you send yourself before, for one that is no words, and for one that never comes.
     Once {
         texts: Vec<String>,
     },
