@@ -90,7 +90,7 @@ mod worker;
 pub use agent::{Agent, ReopenError};
 pub use app::App;
 pub use balance::Policy;
-pub use bus::{BadTopic, BusSettings, CodecError, Origin, Peer, SharedBytes, Topic, UnknownGroup};
+pub use bus::{BadPeer, BadTopic, BusSettings, CodecError, Origin, Peer, SharedBytes, Topic, UnknownGroup};
 pub use cpu::{Cancelled, CpuError, CpuFigures, CpuPool, CpuSettings, CpuThreads};
 pub use desk::{ConfigDesk, Verdict};
 pub use duty::Duty;

@@ -96,7 +96,8 @@ impl Messenger {
 
     /// Like [`send_to`](Self::send_to), with sockets and files: at most 16, which the receiver
     /// [takes out](Received::take). They count as waiting, of which there is room for few, until the receiver's process
-    /// has them. What is not sent is closed.
+    /// has them. What is not sent is closed, with the error, too: who wants it back then keeps a clone of the [`Attachment`]
+    /// and has it [taken back](Attachment::take_back).
     ///
     /// # Errors
     /// When there is no such process, there are too many attachments, or the message cannot be sent at all.
@@ -154,6 +155,14 @@ impl Messenger {
     /// See [`send_to`](Self::send_to).
     pub async fn send_random<T: Topic>(&self, group: &str, message: &T) -> Result<(), SendError> {
         self.send_to(&Peer::any_of(group), message).await
+    }
+
+    /// [`send_to`](Self::send_to) the worker of `group` whose turn it is.
+    ///
+    /// # Errors
+    /// See [`send_to`](Self::send_to).
+    pub async fn send_next<T: Topic>(&self, group: &str, message: &T) -> Result<(), SendError> {
+        self.send_to(&Peer::next_of(group), message).await
     }
 
     /// This very handle, for those who have an agent or a worker in their hands.

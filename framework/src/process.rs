@@ -76,7 +76,7 @@ struct Shared {
 }
 
 /// The master is gone, and this process is about to end.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the master is gone")]
 pub struct MasterGone;
 

@@ -34,7 +34,7 @@ pub trait Request: Topic {
 }
 
 /// A question that has no answer.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AskError {
     /// The question was not sent.

@@ -8,7 +8,7 @@ use crate::bus::topic::BadTopic;
 use crate::process::MasterGone;
 
 /// A message that was not sent.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
     /// The topic has a name that nothing may have.

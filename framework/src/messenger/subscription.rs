@@ -7,6 +7,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use futures_util::stream::{self, Stream};
 
 use super::Messenger;
 use super::attachments::{Attach, Attachments, TakeError};
@@ -157,6 +158,14 @@ impl<T: Topic> Subscription<T> {
                 Arrived::End => return Err(ReceiveError::Left { topic: T::NAME }),
             }
         }
+    }
+
+    /// The same as a stream, which ends with this process's [leave](ReceiveError::Left).
+    pub fn into_stream(self) -> impl Stream<Item = Result<Received<T>, ReceiveError>> + Send + use<T> {
+        stream::unfold(self, async |mut subscription| match subscription.next().await {
+            Err(ReceiveError::Left { .. }) => None,
+            received => Some((received, subscription)),
+        })
     }
 
     /// Like [`next`](Self::next), but has this process take its leave as soon as it is asked to: from then on it gets nothing
