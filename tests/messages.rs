@@ -167,6 +167,30 @@ fn workers_of_a_group_get_messages_by_turns() {
 }
 
 #[test]
+fn every_process_can_know_who_is_there() {
+    let cluster = talkers(&["--workers", "2"]);
+    for by in ["agent", "web.1", "jobs.0"] {
+        let status = cluster.status();
+        let worker = |group: &str, index: u32| {
+            let it = status.workers.iter().find(|it| it.group == group && it.index == index).unwrap();
+            (group.to_owned(), index, it.process.pid)
+        };
+        let expected = [
+            ("agent".to_owned(), 0, status.agent.process.pid),
+            worker("web", 0),
+            worker("web", 1),
+            worker("jobs", 0),
+        ];
+        let expected: Vec<Value> = expected
+            .iter()
+            .map(|(group, index, pid)| json!({ "group": group, "index": index, "pid": pid, "generation": 1 }))
+            .map(|member| json!({ "member": member, "standing": "ready" }))
+            .collect();
+        assert_eq!(order(&cluster, by, &json!("members")), json!(expected), "{by}");
+    }
+}
+
+#[test]
 fn a_message_to_nobody_is_an_error() {
     let cluster = talkers(&["--workers", "1"]);
     for (to, problem) in

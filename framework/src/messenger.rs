@@ -22,6 +22,7 @@ pub use answers::{AnswerError, AnswerLimits};
 pub use asked::Asked;
 pub use asking::{AskError, Request};
 pub use attachments::{Attach, Attachment, TakeError};
+pub use observing::MembersError;
 pub use outcome::{Delivery, Errand, SendError};
 pub use sending::{MessageId, Sending};
 pub use subscription::{ReceiveError, Received, Subscription, Unreadable};

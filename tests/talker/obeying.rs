@@ -71,6 +71,7 @@ impl Talker {
         let circumstances = told(&asked);
         Ok(match asked.into_inner() {
             Order::WhoAsks => circumstances,
+            Order::Members => json!(self.messenger.members().await?),
             Order::Send { to, text, count, size } => {
                 for number in 0..count {
                     self.send(&to, &words(&text, number, size)).await?;

@@ -101,6 +101,8 @@ pub(crate) enum Order {
         whom: String,
         within_ms: u64,
     },
+    /// Tell who is there, as the master says.
+    Members,
     /// Tell who asks you, when, and by which question.
     WhoAsks,
     /// Have another tell that of you.

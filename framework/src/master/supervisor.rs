@@ -19,7 +19,7 @@ use super::occupant::Occupant;
 use super::post::{Post, Vacated};
 use super::rules::Rules;
 use crate::bus::peer::{Address, Form};
-use crate::events::ClusterEvent;
+use crate::events::{ClusterEvent, Present};
 use crate::exit::{Ended, Exit, Reason, explain};
 use crate::role::Slot;
 use crate::status::ClusterState;
@@ -248,6 +248,12 @@ impl Supervisor {
             }
         }
         (slots, seats)
+    }
+
+    /// Who is there, by slots.
+    pub(crate) fn present(&self) -> Vec<Present> {
+        let posts = self.crews.iter().flat_map(|crew| &crew.posts);
+        posts.flat_map(|post| post.occupants.iter().filter_map(|it| it.present(&post.slot))).collect()
     }
 
     /// Where a living child belongs.
