@@ -23,9 +23,9 @@ fn a_duty_that_has_failed_registers_all_anew_and_its_name_is_taken_meanwhile() {
     assert_eq!(
         lines("run"),
         [
-            "run 1: answered by 1, stale fine".to_owned(),
-            format!("run 2: answered by 2, stale {over}"),
-            format!("run 3: answered by 3, stale {over}")
+            "run 1: answered by 1, changed true, stale fine".to_owned(),
+            format!("run 2: answered by 2, changed true, stale {over}"),
+            format!("run 3: answered by 3, changed true, stale {over}")
         ]
     );
     let twice = "twice the state `clumsy.run` is published in this process already: publish it once, and share \

@@ -37,6 +37,30 @@ pub(crate) async fn err(agent: Agent) -> hatchery::Result {
     if run > 2 { Ok(()) } else { Err(format!("run {run} is clumsy").into()) }
 }
 
+/// What was published under this name before.
+#[derive(Debug, Serialize, Deserialize)]
+struct Old(String);
+
+impl Topic for Old {
+    const NAME: &'static str = "clumsy.changing";
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct New(u32);
+
+impl Topic for New {
+    const NAME: &'static str = "clumsy.changing";
+}
+
+/// Publishes what does not fit who observes it here; whether that one knows it.
+async fn change(agent: &Agent) -> hatchery::Result<bool> {
+    let old = agent.publish(Old("words".to_owned())).await?;
+    let observed = agent.observe::<Old>().await?;
+    drop(old);
+    let new = agent.publish(New(1)).await?;
+    Ok(observed.misfit().is_some() && observed.get().version() < new.version())
+}
+
 async fn register(agent: &Agent, run: usize) -> hatchery::Result {
     let left = LEFT.lock().unwrap_or_else(PoisonError::into_inner).take();
     let stale = match &left {
@@ -48,6 +72,7 @@ async fn register(agent: &Agent, run: usize) -> hatchery::Result {
         feed.set(Run(run)).await?;
         std::future::pending().await
     })?;
+    let has_changed = run > 1 || change(agent).await?;
     let published = agent.publish(Run(run)).await?;
     published.until_everywhere(published.version()).await?;
     let (twice, never) = (agent.publish(Run(99)).await, published.until_everywhere(1_000_000).await);
@@ -58,7 +83,7 @@ async fn register(agent: &Agent, run: usize) -> hatchery::Result {
     }
     let word = |problem: Option<String>| problem.unwrap_or_else(|| "fine".to_owned());
     for line in [
-        format!("run {run}: answered by {answered}, stale {}", word(stale)),
+        format!("run {run}: answered by {answered}, changed {has_changed}, stale {}", word(stale)),
         format!("twice {}", word(twice.err().map(|error| error.to_string()))),
         format!("never {}", word(never.err().map(|error| error.to_string()))),
     ] {
