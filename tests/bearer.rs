@@ -15,7 +15,8 @@ use axum::extract::{Query, State};
 use axum::routing::post;
 use axum::{Json, Router};
 use hatchery::{
-    Agent, App, Attachment, Messenger, Peer, Received, Request, SendError, Subscription, Topic, Worker,
+    Agent, App, Attachment, Errand, Messenger, Peer, Received, Request, SendError, Subscription, Topic,
+    Worker,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
@@ -246,7 +247,8 @@ impl Bearer {
             Patience::None => self.messenger.try_send_with(to, message, attachments).await,
             Patience::Cancel => {
                 let sending = self.messenger.send_with(to, message, attachments);
-                timeout(Duration::ZERO, sending).await.unwrap_or_else(|_| Err(SendError::Full(to.clone())))
+                let full = Errand { peer: to.clone(), topic: T::NAME };
+                timeout(Duration::ZERO, sending).await.unwrap_or(Err(SendError::Full(full)))
             }
         }
     }

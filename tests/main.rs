@@ -12,6 +12,7 @@
 //! | `state` | states across restarts of their publishers and observers |
 //! | `messages` | messages: who gets them, in which order, and what becomes of those that nobody can take |
 //! | `asks` | questions and answers |
+//! | `duties` | what a duty has registered ends with the run that fails |
 //! | `keyed` | one upstream for each key that is observed, whoever dies; what workers contribute |
 //! | `large` | states in sealed memory, stopped workers, and when a version is everywhere |
 //! | `python` | the example `python`: a group that is another program, and all that it is spared and not |
@@ -56,6 +57,7 @@ mod datagrams;
 mod death;
 mod deaths;
 mod drain;
+mod duties;
 mod exits;
 mod harness;
 mod heavy;

@@ -110,10 +110,20 @@ fn a_message_says_who_sent_it_and_when_and_has_an_id_of_its_own() {
 }
 
 #[test]
-fn once_is_the_first_message_that_can_be_read() {
+fn once_is_the_first_message_after_the_call_and_what_is_wrong_with_it_and_ends_when_the_process_leaves() {
     let cluster = talkers(&["--workers", "1"]);
-    let once = json!({ "once": { "texts": ["first", "second"] } });
-    assert_eq!(order(&cluster, "web.0", &once), "first 0");
+    let said = order(&cluster, "web.0", &json!({ "once": { "texts": ["first", "second"] } }));
+    assert_eq!((&said["heard"], &said["own"]), (&json!("first 0"), &json!(true)), "{said}");
+    let problem = said["problem"].as_str().unwrap();
+    assert!(
+        problem.contains("words cannot be decoded") && problem.contains(" from web.0 (process "),
+        "{problem}"
+    );
+    assert!(cluster.site().run(&["reload"]).status.success());
+    let ended = eventually("the one that nothing came for ends", || {
+        fs::read_to_string(cluster.site().dir().join("once")).ok().filter(|text| text.ends_with('\n'))
+    });
+    assert_eq!(ended, "web.0: nothing more comes on `words`: this process takes leave\n");
 }
 
 #[test]
@@ -165,6 +175,30 @@ fn workers_of_a_group_get_messages_by_turns() {
     assert_eq!(send(&cluster, "agent", "next:web", "yours", 9), 9);
     for who in ["web.0", "web.1", "web.2"] {
         assert_eq!(heard_when(&cluster, who, 3).len(), 3);
+    }
+}
+
+#[test]
+fn every_process_can_know_who_is_there() {
+    let cluster = talkers(&["--workers", "2"]);
+    for by in ["agent", "web.1", "jobs.0"] {
+        let status = cluster.status();
+        let worker = |group: &str, index: u32| {
+            let it = status.workers.iter().find(|it| it.group == group && it.index == index).unwrap();
+            (group.to_owned(), index, it.process.pid)
+        };
+        let expected = [
+            ("agent".to_owned(), 0, status.agent.process.pid),
+            worker("web", 0),
+            worker("web", 1),
+            worker("jobs", 0),
+        ];
+        let expected: Vec<Value> = expected
+            .iter()
+            .map(|(group, index, pid)| json!({ "group": group, "index": index, "pid": pid, "generation": 1 }))
+            .map(|member| json!({ "member": member, "standing": "ready" }))
+            .collect();
+        assert_eq!(order(&cluster, by, &json!("members")), json!(expected), "{by}");
     }
 }
 

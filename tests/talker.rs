@@ -2,6 +2,7 @@
 //! passed on to whom they are for.
 
 use std::path::Path;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +11,8 @@ use std::time::Duration;
 use axum::extract::{Query, State};
 use axum::routing::post;
 use axum::{Json, Router};
-use hatchery::{Agent, App, Asked, KeyFeed, Messenger, ReceiveError, Received, Worker};
+use futures_util::StreamExt as _;
+use hatchery::{Agent, App, Asked, Duty, KeyFeed, Messenger, ReceiveError, Received, Worker};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -20,6 +22,8 @@ use self::obeying::{kind, peer};
 use self::orders::{Order, Slow, Words, words};
 use self::tick::Tick;
 
+#[path = "talker/clumsy.rs"]
+mod clumsy;
 #[path = "talker/erring.rs"]
 mod erring;
 #[path = "talker/notes.rs"]
@@ -36,6 +40,7 @@ fn main() -> ExitCode {
     }
     App::new("talker")
         .duty(hatchery_agent::config_polling())
+        .duty(Duty::new("clumsy", clumsy::err))
         .agent(lead)
         .worker(serve)
         .group("jobs", work)
@@ -178,16 +183,14 @@ impl Talker {
         Ok(())
     }
 
-    async fn listen(self, mut words: hatchery::Subscription<Words>) {
-        loop {
-            let words = words.next().await;
-            if matches!(words, Err(ReceiveError::Left { .. })) {
-                return note("left", &self.name);
-            }
+    async fn listen(self, words: hatchery::Subscription<Words>) {
+        let mut words = pin!(words.into_stream());
+        while let Some(words) = words.next().await {
             self.hear(words);
             pause("slow").await;
             pause(&format!("slow.{}", self.name)).await;
         }
+        note("left", &self.name);
     }
 
     fn hear(&self, words: Result<Received<Words>, ReceiveError>) {

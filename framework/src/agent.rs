@@ -18,7 +18,7 @@ use crate::gathered::Gathered;
 use crate::keyed::{self, KeyFeed};
 use crate::log;
 use crate::messenger::Messenger;
-use crate::process::{MasterGone, Process};
+use crate::process::{MasterGone, Process, Tenure};
 use crate::published::{PublishError, Published};
 use crate::role;
 use crate::state::ObserveError;
@@ -57,6 +57,12 @@ impl Agent {
         Self { messenger: Messenger::new(process.clone()), process, desk: Arc::new(desk) }
     }
 
+    /// The same agent for a run of a duty, with which ends what it registers here.
+    pub(crate) fn under(&self, tenure: Tenure) -> Self {
+        let Self { process, messenger, desk } = self;
+        Self { process: process.clone(), messenger: messenger.under(tenure), desk: Arc::clone(desk) }
+    }
+
     /// Says that the agent can do its work; workers are started after that. The second call does nothing.
     ///
     /// # Errors
@@ -70,12 +76,15 @@ impl Agent {
         self.process.shutdown().run_until_cancelled(work).await
     }
 
-    /// Publishes a state: every worker has it before its own function runs, and hears of each change.
+    /// Publishes a state: every worker has it before its own function runs, and hears of each change. The value stays in
+    /// force when what this returns is dropped, and when a [`Duty`](crate::Duty) that called it fails; then the state can be
+    /// published anew.
     ///
     /// # Errors
-    /// When the name is reserved, the value cannot be encoded, or the master is gone.
+    /// When the name is reserved, this process publishes the state already, the value cannot be encoded, or the master is
+    /// gone.
     pub async fn publish<T: Topic>(&self, value: T) -> Result<Published<T>, PublishError> {
-        Published::open(self.process.clone(), value).await
+        Published::open(self.process.clone(), self.messenger.tenure(), value).await
     }
 
     /// Publishes the keyed state `T`: for each key that somebody in the cluster [observes](Messenger::observe_key), `feed` is
@@ -85,7 +94,7 @@ impl Agent {
     /// `Ok` leaves its last value in force.
     ///
     /// What observers wanted before this call is not lost. Returns at once; publishing goes on until the process
-    /// leaves. When the agent is replaced, the next one starts all futures anew, and observers keep their values.
+    /// leaves, or the [`Duty`](crate::Duty) that called this fails. When the agent is replaced, the next one starts all futures anew, and observers keep their values.
     ///
     /// ```no_run
     /// # use serde::{Serialize, Deserialize};
@@ -112,7 +121,7 @@ impl Agent {
         F: Fn(KeyFeed<T>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = AuthorResult> + Send + 'static,
     {
-        keyed::open(&self.process, keyed::LINGER, feed)
+        keyed::open(&self.process, self.messenger.tenure(), keyed::LINGER, feed)
     }
 
     /// Like [`publish_keyed`](Self::publish_keyed), with another time than five seconds for which a future goes on
@@ -126,7 +135,7 @@ impl Agent {
         F: Fn(KeyFeed<T>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = AuthorResult> + Send + 'static,
     {
-        keyed::open(&self.process, linger, feed)
+        keyed::open(&self.process, self.messenger.tenure(), linger, feed)
     }
 
     /// The values of `T` that the workers contribute, by [`Worker::contribute`](crate::Worker::contribute): the latest of

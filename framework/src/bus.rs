@@ -37,3 +37,4 @@ pub use peer::{Origin, Peer, UnknownGroup};
 pub use settings::BusSettings;
 pub use shared::SharedBytes;
 pub use topic::{BadTopic, Topic};
+pub use wording::BadPeer;

@@ -14,6 +14,7 @@ use crate::backoff::Backoff;
 use crate::config::SectionCheck;
 use crate::error::{Result, chain};
 use crate::log;
+use crate::process::Tenure;
 use crate::status::{DutyState, DutyStatus};
 
 const BACKOFF: Backoff = Backoff { first: Duration::from_millis(100), most: Duration::from_secs(30) };
@@ -47,6 +48,10 @@ impl Duty {
     /// A duty that runs `run` until it returns `Ok`, and again after each error or panic: at once the first
     /// time, then after 100 ms, doubling up to 30 s. When the process should leave, a duty has until the
     /// deadline to return.
+    ///
+    /// What a run has registered by its agent ends when it fails, before the next one begins: the functions that
+    /// [answer](crate::Messenger::answer), the [keyed states](Agent::publish_keyed) and the [states](Agent::publish), whose
+    /// values stay. What a run has registered that returns `Ok` stays for as long as the process.
     pub fn new<F, Fut>(name: &'static str, run: F) -> Self
     where
         F: Fn(Agent) -> Fut + Send + Sync + 'static,
@@ -130,11 +135,16 @@ pub(crate) async fn supervise(duty: Duty, index: usize, agent: Agent, board: Boa
     }
 }
 
-/// In a task of its own, so that a panic ends only this run.
+/// In a task of its own, so that a panic ends only this run. What it registered is gone when it has failed.
 async fn run_once(duty: &Duty, agent: &Agent) -> Result<(), String> {
-    match tokio::spawn((duty.run)(agent.clone())).await {
+    let tenure = Tenure::default();
+    let outcome = match tokio::spawn((duty.run)(agent.under(tenure.clone()))).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(chain(&*error)),
         Err(panic) => Err(log::last_panic().unwrap_or_else(|| panic.to_string())),
+    };
+    if outcome.is_err() {
+        tenure.end().await;
     }
+    outcome
 }

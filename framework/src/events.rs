@@ -37,6 +37,31 @@ impl fmt::Display for Member {
     }
 }
 
+/// One process that is there, as [`members`](crate::Messenger::members) tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Present {
+    /// Which.
+    pub member: Member,
+    /// Whether it works.
+    pub standing: Standing,
+}
+
+/// How far a process is that is there. Later versions may add variants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Standing {
+    /// It has not said ready.
+    Starting,
+    /// It does its work.
+    Ready,
+    /// It finishes what it has, and gets nothing new.
+    Leaving,
+    /// What an older process does not know.
+    #[serde(other)]
+    Unknown,
+}
+
 /// Something that happened in the cluster. Later versions may add variants.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

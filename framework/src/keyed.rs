@@ -12,13 +12,14 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
 
 use self::upstreams::{Step, Upstreams};
 use crate::bus::payload::Payload;
 use crate::bus::{Topic, topic};
 use crate::error::{Result, chain};
 use crate::log;
-use crate::process::Process;
+use crate::process::{Process, Tenure};
 use crate::published::{PublishError, encode, publish};
 
 /// How long an upstream goes on when its last observer is gone, unless the author says otherwise: longer than it takes
@@ -104,8 +105,13 @@ impl<T: Topic> KeyFeed<T> {
     }
 }
 
-/// Publishes the keyed state `T` for as long as the process lives.
-pub(crate) fn open<T, F, Fut>(process: &Process, linger: Duration, feed: F) -> Result<(), PublishError>
+/// Publishes the keyed state `T` for as long as `tenure` lasts, and the process lives.
+pub(crate) fn open<T, F, Fut>(
+    process: &Process,
+    tenure: &Tenure,
+    linger: Duration,
+    feed: F,
+) -> Result<(), PublishError>
 where
     T: Topic,
     F: Fn(KeyFeed<T>) -> Fut + Send + Sync + 'static,
@@ -123,8 +129,14 @@ where
         running: JoinSet::new(),
         names: HashMap::new(),
     };
-    tokio::spawn(publisher.run());
-    Ok(())
+    let ended = CancellationToken::new();
+    let publishing = tokio::spawn(publisher.run(ended.clone()));
+    let is_in_time = tenure.add(async move {
+        ended.cancel();
+        // A panic of it is in the log.
+        let _ = publishing.await;
+    });
+    if is_in_time { Ok(()) } else { Err(PublishError::Over(T::NAME.to_owned())) }
 }
 
 struct Publisher<T, F> {
@@ -152,13 +164,18 @@ where
     F: Fn(KeyFeed<T>) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result> + Send + 'static,
 {
-    /// Until the process leaves; with it end all upstreams.
-    async fn run(mut self) {
+    /// Until the process leaves, or it is `ended`; with it end all upstreams.
+    async fn run(mut self, ended: CancellationToken) {
         let process = self.process.clone();
         loop {
             let due = self.upstreams.due().map(tokio::time::Instant::from_std);
             let steps = tokio::select! {
                 () = process.shutdown().cancelled() => return,
+                () = ended.cancelled() => {
+                    // Before anybody else feeds the same keys.
+                    self.running.shutdown().await;
+                    return process.wanted().release(T::NAME);
+                }
                 changes = process.wanted().changes(T::NAME) => self.heed(changes),
                 Some(ended) = self.running.join_next_with_id() => self.conclude(ended),
                 () = at(due) => self.upstreams.tick(Instant::now()),

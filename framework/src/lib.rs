@@ -90,12 +90,12 @@ mod worker;
 pub use agent::{Agent, ReopenError};
 pub use app::App;
 pub use balance::Policy;
-pub use bus::{BadTopic, BusSettings, CodecError, Origin, Peer, SharedBytes, Topic, UnknownGroup};
+pub use bus::{BadPeer, BadTopic, BusSettings, CodecError, Origin, Peer, SharedBytes, Topic, UnknownGroup};
 pub use cpu::{Cancelled, CpuError, CpuFigures, CpuPool, CpuSettings, CpuThreads};
 pub use desk::{ConfigDesk, Verdict};
 pub use duty::Duty;
 pub use error::{BoxError, Ending, Result};
-pub use events::{ClusterEvent, Member};
+pub use events::{ClusterEvent, Member, Present, Standing};
 pub use exit::{Exit, Reason};
 pub use gathered::{Contributed, Gathered};
 pub use http::{ClientAddress, HttpSettings, Listen, NoAddress, ProxyHeader, SocketMode, TrustedProxy};
@@ -105,8 +105,9 @@ pub use launch::OnPanic;
 pub use log::{Level, LogSettings};
 pub use master::{ClusterSettings, GroupSettings, WorkerCount};
 pub use messenger::{
-    AnswerError, AnswerLimits, AskError, Asked, Attach, Attachment, Delivery, MessageId, Messenger,
-    ReceiveError, Received, Request, SendError, Sending, Subscription, TakeError,
+    AnswerError, AnswerLimits, AskError, Asked, Attach, Attachment, Delivery, Errand, MembersError,
+    MessageId, Messenger, ReceiveError, Received, Request, SendError, Sending, Subscription, TakeError,
+    Unreadable,
 };
 pub use news::ClusterEvents;
 pub use process::MasterGone;

@@ -57,7 +57,7 @@ pub(crate) struct Mail {
     made: Made,
     /// The questions that began since everything else had its turn.
     begun: AtomicU32,
-    losses: Losses,
+    losses: Arc<Losses>,
     tracer: Tracer,
     /// Rises whenever there is room again somewhere.
     room: watch::Sender<u64>,
@@ -85,7 +85,7 @@ impl Mail {
             receipts: Awaited::default(),
             made: Made::default(),
             begun: AtomicU32::new(0),
-            losses: Losses::default(),
+            losses: Arc::default(),
             tracer: Tracer::default(),
             room: watch::Sender::new(0),
         }
@@ -212,7 +212,7 @@ impl Mail {
 
     /// Follows a topic, from what came before this process was ready on.
     pub(crate) fn subscribe(&self, topic: &str) -> Arc<Mailbox> {
-        let mailbox = Arc::new(Mailbox::new(self.limit));
+        let mailbox = Arc::new(Mailbox::new(topic, self.limit, Arc::clone(&self.losses)));
         let mut state = self.state();
         let State { audiences, early, ended, .. } = &mut *state;
         audiences.entry(topic.into()).or_default().subscribe(&mailbox);
@@ -237,18 +237,19 @@ impl Mail {
     }
 
     /// Lets `answering` answer the questions on a topic, from those that came before this process was ready on.
-    pub(crate) fn answer(&self, topic: &str, answering: Answering) -> Result<(), Taken> {
+    pub(crate) fn answer(&self, topic: &str, answering: Answering) -> Result<Arc<Answering>, Taken> {
         let mut state = self.state();
         let State { audiences, early, .. } = &mut *state;
         let audience = audiences.entry(topic.into()).or_default();
         if audience.answering.is_some() {
             return Err(Taken);
         }
-        audience.answering = Some(Arc::new(answering));
+        let answering = Arc::new(answering);
+        audience.answering = Some(Arc::clone(&answering));
         let waiting = early.as_mut().map(|early| early.claim(topic, Kind::Ask)).unwrap_or_default();
         drop(state);
         waiting.iter().for_each(|frame| self.open(frame, Begin::Apart));
-        Ok(())
+        Ok(answering)
     }
 
     /// Where the answer to question `number` will arrive; it has to be forgotten when nobody waits any more.

@@ -6,91 +6,48 @@ mod asked;
 mod asking;
 mod attachments;
 mod observing;
+mod outcome;
 mod sending;
 mod subscription;
 
 use crate::bus::control::Receipt;
 use crate::bus::frame::{Frame, Kind, MAX_ATTACHMENTS};
 use crate::bus::head::Route;
-use crate::bus::peer::{Address, Form, Peer, Roll, UnknownGroup};
-use crate::bus::topic::{self, BadTopic};
-use crate::bus::{CodecError, Topic, codec};
+use crate::bus::peer::{Address, Form, Peer, UnknownGroup};
+use crate::bus::{Topic, codec, topic};
 use crate::mail::{Mail, now};
-use crate::process::{MasterGone, Process};
+use crate::process::{MasterGone, Process, Tenure};
 
 pub use answers::{AnswerError, AnswerLimits};
 pub use asked::Asked;
 pub use asking::{AskError, Request};
 pub use attachments::{Attach, Attachment, TakeError};
+pub use observing::MembersError;
+pub use outcome::{Delivery, Errand, SendError};
 pub use sending::{MessageId, Sending};
-pub use subscription::{ReceiveError, Received, Subscription};
+pub use subscription::{ReceiveError, Received, Subscription, Unreadable};
 
 /// A process's way to all others, and its ear for the cluster. [`Agent`](crate::Agent) and [`Worker`](crate::Worker) are
 /// one, too: what can be called here can be called on them. Clones are the same.
 #[derive(Debug, Clone)]
 pub struct Messenger {
     process: Process,
-}
-
-/// A message that was not sent.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SendError {
-    /// The topic has a name that nothing may have.
-    #[error(transparent)]
-    Topic(#[from] BadTopic),
-    /// The cluster has no such group.
-    #[error(transparent)]
-    Group(#[from] UnknownGroup),
-    /// The message cannot be encoded.
-    #[error(transparent)]
-    Codec(#[from] CodecError),
-    /// The message is larger than `bus.message_limit`.
-    #[error("a message on `{topic}` has {length} bytes, over the limit of {limit}; raise bus.message_limit")]
-    TooLarge {
-        /// The topic's name.
-        topic: &'static str,
-        /// The size of topic and message.
-        length: usize,
-        /// The most that is allowed.
-        limit: usize,
-    },
-    /// The message has too many attachments.
-    #[error("a message on `{topic}` has {count} attachments: at most {MAX_ATTACHMENTS} go with one")]
-    TooManyAttachments {
-        /// The topic's name.
-        topic: &'static str,
-        /// How many there are.
-        count: usize,
-    },
-    /// There is no such process.
-    #[error("nobody can get the message for {0}: {1}")]
-    NoSuchPeer(Peer, String),
-    /// Too much waits for the receiver already.
-    #[error("too much waits for {0} already")]
-    Full(Peer),
-    /// The master is gone.
-    #[error(transparent)]
-    MasterGone(#[from] MasterGone),
-}
-
-/// What became of a message to many.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Delivery {
-    /// For how many processes it is queued.
-    pub queued: u32,
-    /// The process ids of those who will not get it, because too much waits for them already; 0 for a slot that is
-    /// empty for the moment.
-    pub missed: Vec<u32>,
-    /// The same by their slots, in the same order, so that a slot that is empty has a name, too. [`Peer::AnyOf`] stands for
-    /// a group that has no worker at all, and [`Peer::Process`] for all of them where the master is of a build that does not
-    /// tell the slots.
-    pub missed_by: Vec<Peer>,
+    tenure: Tenure,
 }
 
 impl Messenger {
     pub(crate) fn new(process: Process) -> Self {
-        Self { process }
+        Self { process, tenure: Tenure::default() }
+    }
+
+    /// The same, for a run of a duty.
+    pub(crate) fn under(&self, tenure: Tenure) -> Self {
+        Self { process: self.process.clone(), tenure }
+    }
+
+    /// With what ends that which is registered here.
+    pub(crate) fn tenure(&self) -> &Tenure {
+        &self.tenure
     }
 
     /// Sends a message to every process of the cluster but the master, this one included. Returns when it is on its
@@ -159,7 +116,8 @@ impl Messenger {
 
     /// Like [`send_to`](Self::send_to), with sockets and files: at most 16, which the receiver
     /// [takes out](Received::take). They count as waiting, of which there is room for few, until the receiver's process
-    /// has them. What is not sent is closed.
+    /// has them. What is not sent is closed, with the error, too: who wants it back then keeps a clone of the [`Attachment`]
+    /// and has it [taken back](Attachment::take_back).
     ///
     /// # Errors
     /// When there is no such process, there are too many attachments, or the message cannot be sent at all.
@@ -206,7 +164,7 @@ impl Messenger {
         let receipt = self.post_confirmed::<T>(frame.with_descriptors(descriptors)).await?;
         match receipt.nobody {
             Some(problem) => Err(SendError::NoSuchPeer(to.clone(), problem)),
-            None if receipt.queued == 0 => Err(SendError::Full(to.clone())),
+            None if receipt.queued == 0 => Err(SendError::Full(Errand { peer: to.clone(), topic: T::NAME })),
             None => Ok(()),
         }
     }
@@ -217,6 +175,14 @@ impl Messenger {
     /// See [`send_to`](Self::send_to).
     pub async fn send_random<T: Topic>(&self, group: &str, message: &T) -> Result<(), SendError> {
         self.send_to(&Peer::any_of(group), message).await
+    }
+
+    /// [`send_to`](Self::send_to) the worker of `group` whose turn it is.
+    ///
+    /// # Errors
+    /// See [`send_to`](Self::send_to).
+    pub async fn send_next<T: Topic>(&self, group: &str, message: &T) -> Result<(), SendError> {
+        self.send_to(&Peer::next_of(group), message).await
     }
 
     /// This very handle, for those who have an agent or a worker in their hands.
@@ -281,16 +247,6 @@ impl Messenger {
     }
 }
 
-impl Delivery {
-    fn of(receipt: Receipt, roll: &Roll) -> Self {
-        let Receipt { queued, full, places, .. } = receipt;
-        let peer_at = |at| roll.peer(Address::from_bytes(*places.get(at)?)?);
-        let missed_by = full.iter().enumerate();
-        let missed_by = missed_by.map(|(at, pid)| peer_at(at).unwrap_or(Peer::Process(*pid))).collect();
-        Self { queued, missed: full, missed_by }
-    }
-}
-
 /// Forgets that a receipt is awaited when nobody waits any more, be it that the message was never sent.
 struct Unawaited<'a> {
     mail: &'a Mail,
@@ -300,28 +256,5 @@ struct Unawaited<'a> {
 impl Drop for Unawaited<'_> {
     fn drop(&mut self) {
         self.mail.forget_receipt(self.number);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn who_misses_a_message_is_named_by_its_slot_if_the_master_tells_it() {
-        let roll = Roll::new(["web".to_owned(), "jobs".to_owned()]);
-        let worker = |group, pid| Address { group, index: 1, pid, ..Address::to(Form::Worker) };
-        let mut receipt = Receipt { queued: 2, ..Receipt::default() };
-        let any = Address { group: 1, ..Address::to(Form::Any) };
-        [worker(0, 4711), worker(1, 0), Address::AGENT, any, worker(9, 8)]
-            .into_iter()
-            .for_each(|place| receipt.miss(place));
-        let names =
-            |receipt| Delivery::of(receipt, &roll).missed_by.iter().map(Peer::to_string).collect::<Vec<_>>();
-        let delivery = Delivery::of(receipt.clone(), &roll);
-        assert_eq!((delivery.queued, &delivery.missed[..]), (2, &[4711, 0, 0, 0, 8][..]));
-        assert_eq!(names(receipt.clone()), ["web.1", "jobs.1", "agent", "any:jobs", "pid:8"]);
-        receipt.places.clear();
-        assert_eq!(names(receipt)[..2], ["pid:4711", "pid:0"]);
     }
 }

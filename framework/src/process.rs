@@ -1,10 +1,12 @@
 //! A child process: its link to the master, and what agent and worker have in common. `heeding` is what it does with what
-//! the master sends, `parting` how it takes leave, `requests` what it asks the master, `states` what it does with states.
+//! the master sends, `parting` how it takes leave, `requests` what it asks the master, `states` what it does with states,
+//! `tenure` what ends with a run of a duty.
 
 mod heeding;
 mod parting;
 mod requests;
 mod states;
+mod tenure;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,6 +32,7 @@ use crate::wanted::Wanted;
 
 use parting::Parting;
 use requests::Requests;
+pub(crate) use tenure::{Claim, Claims, Tenure, Unclaimed};
 
 /// How many events of the cluster may wait for who follows them.
 const EVENTS: usize = 256;
@@ -49,6 +52,7 @@ struct Shared {
     mail: Mail,
     roll: Roll,
     wanted: Wanted,
+    claims: Claims,
     contributions: Contributions,
     reopener: Reopener,
     /// Whether it should leave, why, and how long that may take.
@@ -72,7 +76,7 @@ struct Shared {
 }
 
 /// The master is gone, and this process is about to end.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the master is gone")]
 pub struct MasterGone;
 
@@ -90,6 +94,7 @@ impl Process {
             sender,
             states: States::default(),
             wanted: Wanted::default(),
+            claims: Claims::default(),
             contributions,
             reopener,
             drain: Drain::new(),

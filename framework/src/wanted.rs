@@ -74,6 +74,19 @@ impl Wanted {
         !std::mem::replace(&mut name.is_claimed, true)
     }
 
+    /// The publisher of a name is gone; the next one hears of all its keys anew.
+    pub(crate) fn release(&self, name: &str) {
+        let mut names = self.names();
+        if let Some(of) = names.get_mut(name) {
+            of.is_claimed = false;
+            of.changed = of.keys.keys().cloned().collect();
+            of.filled.notify_one();
+            if of.keys.is_empty() {
+                names.remove(name);
+            }
+        }
+    }
+
     /// What has changed since the last call; waits until something has. Cancel safe. For the one publisher.
     pub(crate) async fn changes(&self, name: &str) -> Vec<Change> {
         loop {
@@ -115,6 +128,21 @@ mod tests {
         assert_eq!(changes, [("eu".to_owned(), Some(1))]);
         wanted.remove("price\0eu");
         assert_eq!(wanted.changes("price").await, [("eu".to_owned(), None)]);
+    }
+
+    #[tokio::test]
+    async fn the_next_publisher_of_a_name_hears_of_all_its_keys() {
+        let wanted = Wanted::default();
+        assert!(wanted.claim("price"));
+        ["price\0eu", "price\0us"].iter().for_each(|topic| wanted.add(topic));
+        wanted.remove("price\0us");
+        assert_eq!(wanted.changes("price").await.len(), 2);
+        wanted.release("price");
+        assert!(wanted.claim("price"));
+        assert_eq!(wanted.changes("price").await, [("eu".to_owned(), Some(1))]);
+        wanted.remove("price\0eu");
+        wanted.release("price");
+        assert!(wanted.names().is_empty());
     }
 
     #[test]

@@ -167,6 +167,11 @@ impl Worker {
         self.process.shutdown().cancelled().await;
     }
 
+    /// Does `work` unless this worker should leave first: `None` then, and `work` is dropped where it waits.
+    pub async fn until_shutdown<F: Future>(&self, work: F) -> Option<F::Output> {
+        self.process.shutdown().run_until_cancelled(work).await
+    }
+
     /// The same stream, but it ends when this worker should finish and leave: for answers without an end of their own,
     /// such as server-sent events. Their clients see a whole answer and ask anew.
     pub fn until_draining<S: Stream>(&self, stream: S) -> impl Stream<Item = S::Item> + use<S> {

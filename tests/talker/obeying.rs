@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use hatchery::{AskError, Asked, Peer, SendError};
+use hatchery::{AskError, Asked, Peer, ReceiveError, SendError};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -71,6 +71,7 @@ impl Talker {
         let circumstances = told(&asked);
         Ok(match asked.into_inner() {
             Order::WhoAsks => circumstances,
+            Order::Members => json!(self.messenger.members().await?),
             Order::Send { to, text, count, size } => {
                 for number in 0..count {
                     self.send(&to, &words(&text, number, size)).await?;
@@ -148,19 +149,27 @@ impl Talker {
         }
     }
 
-    /// `once` follows the topic when it is polled first, and no sooner.
+    /// What is sent before anybody waits is heard, too; then what is no words, and then nothing but the end.
     async fn hear_once(&self, texts: &[String]) -> hatchery::Result<Value> {
-        let talk = async {
-            let own = Peer::Process(std::process::id());
-            self.messenger.send_to(&own, &Numbers { numbers: vec![1] }).await?;
-            for (number, text) in (0..).zip(texts) {
-                self.messenger.send_to(&own, &words(text, number, 0)).await?;
-            }
-            Ok::<_, SendError>(())
+        let own = Peer::Process(std::process::id());
+        let once = self.messenger.once::<Words>();
+        for (number, text) in (0..).zip(texts) {
+            self.messenger.send_to(&own, &words(text, number, 0)).await?;
+        }
+        let heard = once.await?.text.clone();
+        let once = self.messenger.once::<Words>();
+        self.messenger.send_to(&own, &Numbers { numbers: vec![1] }).await?;
+        let Err(ReceiveError::Unreadable(unreadable)) = once.await else {
+            return Err("numbers are no words".into());
         };
-        let (heard, talk) = tokio::join!(biased; self.messenger.once::<Words>(), talk);
-        talk?;
-        Ok(json!(heard?.text))
+        let (problem, sender) = (unreadable.to_string(), unreadable.sending().id().pid);
+        let (once, name) = (self.messenger.once::<Words>(), self.name.clone());
+        tokio::spawn(async move {
+            if let Err(end) = once.await {
+                note("once", &format!("{name}: {end}"));
+            }
+        });
+        Ok(json!({ "heard": heard, "problem": problem, "own": sender == std::process::id() }))
     }
 
     /// Of one that answers, or a riddle of one that does not.

@@ -76,7 +76,7 @@ pub(crate) enum Order {
         text: String,
         size: usize,
     },
-    /// Wait for one message, while you send yourself what is no words, and then these, one after the other.
+    /// Wait for one message of these, which you send yourself before, for one that is no words, and for one that never comes.
     Once {
         texts: Vec<String>,
     },
@@ -102,6 +102,8 @@ pub(crate) enum Order {
         whom: String,
         within_ms: u64,
     },
+    /// Tell who is there, as the master says.
+    Members,
     /// Tell who asks you, when, and by which question.
     WhoAsks,
     /// Have another tell that of you.

@@ -13,7 +13,7 @@ use super::{discretion, shared};
 const DEPTH: usize = 128;
 
 /// A payload that cannot be encoded or decoded as the type that was asked for.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} cannot be {action} as `{type_name}`: {problem}")]
 pub struct CodecError {
     what: String,

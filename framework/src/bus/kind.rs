@@ -62,9 +62,10 @@ kinds! {
     Answer = 17,
     /// Worker to master: I want to be replaced; the body says why.
     Retire = 18,
-    /// Child to master: tell me what happens in the cluster.
+    /// Child to master: tell me what happens in the cluster; with a number, which is the request: who is there.
     Watch = 19,
-    /// Master to child: something happened (`events::ClusterEvent`).
+    /// Master to child: something happened (`events::ClusterEvent`); with a number, the answer to that request: who is there
+    /// (a list of `events::Present`).
     News = 20,
     /// Agent to master: the configuration is good, and I can do no more until I lead.
     StandBy = 21,

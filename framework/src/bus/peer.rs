@@ -85,6 +85,13 @@ impl Origin {
     }
 }
 
+/// To reply: its slot, as [`Origin::peer`] has it.
+impl From<&Origin> for Peer {
+    fn from(origin: &Origin) -> Self {
+        origin.peer()
+    }
+}
+
 /// As in logs: `web.0`.
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

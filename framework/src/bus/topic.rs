@@ -43,7 +43,7 @@ pub trait Topic: Serialize + DeserializeOwned + Send + Sync + 'static {
 }
 
 /// A name under which nothing may travel.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadTopic {
     /// The name's length is outside 1 to 255 bytes.

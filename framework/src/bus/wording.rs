@@ -1,6 +1,45 @@
 //! Addresses as people write and read them. Pure.
 
-use super::peer::{Address, Form, Roll};
+use std::str::FromStr;
+
+use super::peer::{Address, Form, Peer, Roll};
+
+/// Words that are no [`Peer`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{words}` is no receiver: write `agent`, `web.0`, `any:web`, `next:web` or a process id; `broadcast_to` sends to all of \
+     a group"
+)]
+pub struct BadPeer {
+    words: String,
+}
+
+/// As on the command line: `agent`, `web.0`, `any:web`, `next:web`, or a process id. What [`Peer`] is displayed as is
+/// understood, too. Whether the cluster has such a group shows when something is sent there.
+impl FromStr for Peer {
+    type Err = BadPeer;
+
+    fn from_str(words: &str) -> Result<Self, BadPeer> {
+        let bad = || BadPeer { words: words.to_owned() };
+        let named = |name: &str| if name.is_empty() { Err(bad()) } else { Ok(name.to_owned()) };
+        if let Ok(pid) = words.strip_prefix("process ").unwrap_or(words).parse() {
+            return Ok(Self::Process(pid));
+        }
+        let after = |one, other| words.strip_prefix(one).or_else(|| words.strip_prefix(other));
+        if words == "agent" {
+            return Ok(Self::Agent);
+        }
+        if let Some(group) = after("any:", "any of ") {
+            return named(group).map(Self::AnyOf);
+        }
+        if let Some(group) = after("next:", "the next of ") {
+            return named(group).map(Self::NextOf);
+        }
+        let (group, index) = words.rsplit_once('.').ok_or_else(bad)?;
+        let index = index.parse::<u16>().map_err(|_| bad())?.into();
+        Ok(Self::Worker { group: named(group)?, index })
+    }
+}
 
 /// A receiver, as it is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,6 +169,25 @@ mod tests {
         ];
         for peer in all {
             assert_eq!(roll.read(&peer.to_string()).unwrap(), roll.address(&peer).unwrap(), "{peer}");
+        }
+    }
+
+    #[test]
+    fn a_peer_is_read_as_on_the_command_line_and_as_it_is_displayed() {
+        for (words, peer) in [
+            ("agent", Peer::Agent),
+            ("4711", Peer::Process(4711)),
+            ("web.0", Peer::worker("web", 0)),
+            ("a.b.3", Peer::worker("a.b", 3)),
+            ("any:web", Peer::any_of("web")),
+            ("next:web", Peer::next_of("web")),
+        ] {
+            assert_eq!(words.parse(), Ok(peer.clone()), "{words}");
+            assert_eq!(peer.to_string().parse(), Ok(peer), "{words}");
+        }
+        for words in ["", "web", "all", "web.x", "web.70000", ".1", "any:", "any of "] {
+            let error = words.parse::<Peer>().unwrap_err().to_string();
+            assert!(error.contains(&format!("`{words}` is no receiver: write `agent`")), "{error}");
         }
     }
 

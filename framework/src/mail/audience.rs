@@ -1,4 +1,4 @@
-//! Who cares for one topic: its subscriptions, and the function that answers.
+//! Who cares for one topic: its subscriptions, and the functions that answer, or did.
 
 use std::sync::{Arc, Weak};
 
@@ -12,6 +12,8 @@ use crate::bus::parcel::Run;
 pub(super) struct Audience {
     pub(super) subscriptions: Vec<Weak<Mailbox>>,
     pub(super) answering: Option<Arc<Answering>>,
+    /// Those that take nothing on any more, for as long as they have questions.
+    dismissed: Vec<Weak<Answering>>,
 }
 
 impl Audience {
@@ -20,6 +22,19 @@ impl Audience {
         // On a topic of which nothing comes, nothing else would remove those that were dropped.
         self.forget_dropped();
         self.subscriptions.push(Arc::downgrade(mailbox));
+    }
+
+    /// This function takes nothing on any more; what it has, it still answers.
+    pub(super) fn dismiss(&mut self, answering: &Arc<Answering>) {
+        self.dismissed.retain(|former| former.strong_count() > 0);
+        if let Some(former) = self.answering.take_if(|current| Arc::ptr_eq(current, answering)) {
+            self.dismissed.push(Arc::downgrade(&former));
+        }
+    }
+
+    /// All that may have questions.
+    pub(super) fn answerings(&self) -> impl Iterator<Item = Arc<Answering>> {
+        self.answering.iter().cloned().chain(self.dismissed.iter().filter_map(Weak::upgrade))
     }
 
     /// Whether anybody follows the topic; those for whom much waits join the `crowded`.

@@ -22,14 +22,29 @@ impl fmt::Display for Untaken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { topic, rest } = self;
         match rest {
-            Rest { waiting: 0, .. } => write!(f, "a message on `{topic}` that its subscription has in hand"),
-            Rest { waiting, in_hand } => {
-                let messages = if *waiting == 1 { "message" } else { "messages" };
-                write!(f, "{waiting} {messages} on `{topic}` that its subscription did not take")?;
-                if *in_hand { f.write_str(": it has one in hand") } else { Ok(()) }
+            Rest { waiting: 0, missed: 0, .. } => {
+                return write!(f, "a message on `{topic}` that its subscription has in hand");
+            }
+            Rest { waiting: 0, missed, .. } => {
+                write!(f, "{missed} {} on `{topic}` that its subscription missed", messages(*missed))?;
+            }
+            Rest { waiting, missed, .. } => {
+                write!(
+                    f,
+                    "{waiting} {} on `{topic}` that its subscription did not take",
+                    messages(*waiting)
+                )?;
+                if *missed > 0 {
+                    write!(f, ", and {missed} that it missed")?;
+                }
             }
         }
+        if rest.in_hand { f.write_str(": it has one in hand") } else { Ok(()) }
     }
+}
+
+fn messages(count: u64) -> &'static str {
+    if count == 1 { "message" } else { "messages" }
 }
 
 impl Mail {
@@ -49,6 +64,13 @@ impl Mail {
         join(taken, join_all(answerings.iter().map(|answering| answering.idle()))).await;
     }
 
+    /// A function answers no further questions on a topic; what it has taken on, it still answers.
+    pub(crate) fn dismiss(&self, topic: &str, answering: &Arc<Answering>) {
+        if let Some(audience) = self.state().audiences.get_mut(topic) {
+            audience.dismiss(answering);
+        }
+    }
+
     /// The asker waits no longer: a question is dropped wherever it is.
     pub(super) fn give_up_question(&self, asker: Address, number: u64) {
         let topic = {
@@ -56,7 +78,7 @@ impl Mail {
             let early = state.early.as_mut().and_then(|early| early.forget(asker.pid, number));
             early.or_else(|| {
                 let answers = |(_, it): &(_, &Audience)| {
-                    it.answering.as_ref().is_some_and(|answering| answering.cancel(asker.pid, number))
+                    it.answerings().any(|answering| answering.cancel(asker.pid, number))
                 };
                 state.audiences.iter().find(answers).map(|(topic, _)| topic.to_string())
             })
@@ -74,20 +96,18 @@ impl Mail {
             .losses
             .left_behind()
             .into_iter()
-            .map(|(topic, waiting)| Untaken { topic: topic.into(), rest: Rest { waiting, in_hand: false } });
-        rests.filter(|it| it.rest.waiting > 0 || it.rest.in_hand).chain(left).collect()
+            .map(|(topic, (waiting, missed))| (topic, Rest { waiting, missed, in_hand: false }))
+            .map(|(topic, rest)| Untaken { topic: topic.into(), rest });
+        rests.filter(|it| it.rest != Rest::default()).chain(left).collect()
     }
 
-    /// A subscription is given up. What it leaves has nobody who would hear it, and is told when this process ends if it is
-    /// `leaving`: then somebody may rely on it.
+    /// A subscription is given up. What it leaves has nobody who would hear it, and is told when this process ends, with what
+    /// it missed, if it is `leaving`: then somebody may rely on it.
     pub(crate) fn give_up(&self, topic: &'static str, mailbox: &Mailbox, leaving: bool) {
-        let count = mailbox.close();
-        if count == 0 {
-            return;
-        }
-        self.losses.note_unheard(topic, count);
-        if leaving {
-            self.losses.note_left_behind(topic, count);
+        let Rest { waiting, missed, .. } = mailbox.close();
+        self.losses.note_unheard(topic, waiting);
+        if leaving && waiting + missed > 0 {
+            self.losses.note_left_behind(topic, waiting, missed);
         }
     }
 
@@ -103,7 +123,7 @@ impl Mail {
     }
 
     fn answerings(&self) -> Vec<Arc<Answering>> {
-        self.state().audiences.values().filter_map(|audience| audience.answering.clone()).collect()
+        self.state().audiences.values().flat_map(Audience::answerings).collect()
     }
 }
 
@@ -113,13 +133,16 @@ mod tests {
 
     #[test]
     fn what_is_left_is_told_with_what_is_in_hand() {
-        let told =
-            |waiting, in_hand| Untaken { topic: "words".into(), rest: Rest { waiting, in_hand } }.to_string();
-        assert_eq!(told(2, false), "2 messages on `words` that its subscription did not take");
-        assert_eq!(
-            told(2, true),
-            "2 messages on `words` that its subscription did not take: it has one in hand"
-        );
-        assert_eq!(told(0, true), "a message on `words` that its subscription has in hand");
+        for (waiting, missed, in_hand, words) in [
+            (2, 0, false, "2 messages on `words` that its subscription did not take"),
+            (2, 0, true, "2 messages on `words` that its subscription did not take: it has one in hand"),
+            (1, 9, false, "1 message on `words` that its subscription did not take, and 9 that it missed"),
+            (0, 1, false, "1 message on `words` that its subscription missed"),
+            (0, 2, true, "2 messages on `words` that its subscription missed: it has one in hand"),
+            (0, 0, true, "a message on `words` that its subscription has in hand"),
+        ] {
+            let rest = Rest { waiting, missed, in_hand };
+            assert_eq!(Untaken { topic: "words".into(), rest }.to_string(), words);
+        }
     }
 }

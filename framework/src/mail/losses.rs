@@ -10,8 +10,8 @@ use crate::bus::topic::OTHERS;
 #[derive(Debug, Default)]
 pub(crate) struct Losses {
     counts: Mutex<Counts>,
-    /// What subscriptions left that were given up while the process took leave, by topic.
-    left_behind: Mutex<BTreeMap<&'static str, u64>>,
+    /// What subscriptions left that were given up while the process took leave, by topic: what waited, and what was missed.
+    left_behind: Mutex<BTreeMap<&'static str, (u64, u64)>>,
 }
 
 #[derive(Debug, Default)]
@@ -44,7 +44,7 @@ impl Losses {
     }
 
     /// So many messages were missed by a subscription that was too slow.
-    pub(crate) fn note_missed(&self, topic: &str, count: u64) {
+    pub(super) fn note_missed(&self, topic: &str, count: u64) {
         self.note(topic, |lost| lost.missed += count);
     }
 
@@ -57,17 +57,19 @@ impl Losses {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).note(topic, add);
     }
 
-    /// A subscription was given up with so many messages while the process took leave.
-    pub(super) fn note_left_behind(&self, topic: &'static str, count: u64) {
-        *self.lock().entry(topic).or_default() += count;
+    /// A subscription was given up while the process took leave: so many messages waited, and so many more were missed.
+    pub(super) fn note_left_behind(&self, topic: &'static str, waiting: u64, missed: u64) {
+        let mut left = self.lock();
+        let left = left.entry(topic).or_default();
+        *left = (left.0 + waiting, left.1 + missed);
     }
 
     /// What was left so.
-    pub(super) fn left_behind(&self) -> BTreeMap<&'static str, u64> {
+    pub(super) fn left_behind(&self) -> BTreeMap<&'static str, (u64, u64)> {
         self.lock().clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<&'static str, u64>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<&'static str, (u64, u64)>> {
         self.left_behind.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

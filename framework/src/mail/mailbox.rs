@@ -2,12 +2,13 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use super::letter::{Arrived, Letter};
+use super::losses::Losses;
 use crate::bus::frame::Frame;
 use crate::bus::parcel::Run;
 use crate::bus::slice;
@@ -24,12 +25,15 @@ const LAST_PATIENCE: Duration = Duration::from_secs(1);
 /// Where the messages of one subscription wait.
 #[derive(Debug)]
 pub(crate) struct Mailbox {
+    topic: Box<str>,
     limit: usize,
     queue: Mutex<Queue>,
     /// How many of the run that was taken last nobody has looked at.
     unrolled: AtomicU64,
     filled: Notify,
     emptied: Notify,
+    /// Where what is missed is counted, when that happens: nobody may ever come to hear of it.
+    losses: Arc<Losses>,
 }
 
 #[derive(Debug, Default)]
@@ -46,10 +50,12 @@ struct Queue {
 }
 
 /// What a mailbox has that is not done with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Rest {
     /// How many messages nobody has looked at.
     pub(super) waiting: u64,
+    /// How many are missing, of which nobody has heard.
+    pub(super) missed: u64,
     /// Whether who took the last has not come back for more.
     pub(super) in_hand: bool,
 }
@@ -65,13 +71,15 @@ enum End {
 }
 
 impl Mailbox {
-    pub(super) fn new(limit: usize) -> Self {
+    pub(super) fn new(topic: &str, limit: usize, losses: Arc<Losses>) -> Self {
         Self {
+            topic: topic.into(),
             limit,
             queue: Mutex::default(),
             unrolled: AtomicU64::new(0),
             filled: Notify::new(),
             emptied: Notify::new(),
+            losses,
         }
     }
 
@@ -85,11 +93,14 @@ impl Mailbox {
         self.fill(|queue, limit| queue.put_run(run, limit))
     }
 
-    fn fill(&self, put: impl FnOnce(&mut Queue, usize)) -> bool {
+    fn fill(&self, put: impl FnOnce(&mut Queue, usize) -> u64) -> bool {
         let mut queue = self.queue();
-        put(&mut queue, self.limit);
+        let missed = put(&mut queue, self.limit);
         let crowded = !queue.stalled && queue.bytes > self.limit / 2;
         drop(queue);
+        if missed > 0 {
+            self.losses.note_missed(&self.topic, missed);
+        }
         self.filled.notify_one();
         crowded
     }
@@ -166,15 +177,16 @@ impl Mailbox {
 
     /// What is not done with.
     pub(super) fn rest(&self) -> Rest {
-        let (queued, in_hand) = self.queue().rest();
-        Rest { waiting: queued + self.unrolled.load(Ordering::Relaxed), in_hand }
+        let rest = self.queue().rest();
+        Rest { waiting: rest.waiting + self.unrolled.load(Ordering::Relaxed), ..rest }
     }
 
-    /// Nobody takes anything any more; how many messages nobody has looked at.
-    pub(super) fn close(&self) -> u64 {
-        let left = std::mem::take(&mut *self.queue()).rest().0 + self.unrolled.swap(0, Ordering::Relaxed);
+    /// Nobody takes anything any more; what nobody has looked at.
+    pub(super) fn close(&self) -> Rest {
+        let rest = std::mem::take(&mut *self.queue()).rest();
+        let waiting = rest.waiting + self.unrolled.swap(0, Ordering::Relaxed);
         self.emptied.notify_waiters();
-        left
+        Rest { waiting, in_hand: false, ..rest }
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -183,7 +195,8 @@ impl Mailbox {
 }
 
 impl Queue {
-    fn put(&mut self, mut letter: Letter, limit: usize) {
+    /// How many are missing for it.
+    fn put(&mut self, mut letter: Letter, limit: usize) -> u64 {
         let descriptors = letter.descriptors.len();
         let is_long = self.bytes > 0 && self.bytes + letter.cost() > limit;
         if is_long || self.descriptors + descriptors > MOST_DESCRIPTORS {
@@ -193,9 +206,10 @@ impl Queue {
         self.bytes += letter.cost();
         self.descriptors += descriptors;
         self.letters.push_back(Arrived::Letter(letter));
+        0
     }
 
-    fn put_run(&mut self, mut run: Run, limit: usize) {
+    fn put_run(&mut self, mut run: Run, limit: usize) -> u64 {
         let length = run.bytes.len();
         if self.bytes > 0 && self.bytes + length > limit {
             return self.miss(run.count);
@@ -203,13 +217,15 @@ impl Queue {
         run.bytes = slice::queued(run.bytes, self.bytes);
         self.bytes += length;
         self.letters.push_back(Arrived::Run(run));
+        0
     }
 
-    fn miss(&mut self, more: u64) {
+    fn miss(&mut self, more: u64) -> u64 {
         match self.letters.back_mut() {
             Some(Arrived::Missed(count)) => *count += more,
             _ => self.letters.push_back(Arrived::Missed(more)),
         }
+        more
     }
 
     /// Whether there is room for much more, or nobody who would make some.
@@ -217,14 +233,18 @@ impl Queue {
         self.stalled || self.bytes <= limit / 2
     }
 
-    /// How many messages wait, and whether somebody has one in hand.
-    fn rest(&self) -> (u64, bool) {
-        let count_of = |arrived: &Arrived| match arrived {
-            Arrived::Letter(_) => 1,
-            Arrived::Run(run) => run.count,
-            Arrived::Missed(_) | Arrived::End => 0,
-        };
-        (self.letters.iter().map(count_of).sum(), self.in_hand)
+    /// What is not done with, but for what was taken as a part of a run.
+    fn rest(&self) -> Rest {
+        let mut rest = Rest { in_hand: self.in_hand, ..Rest::default() };
+        for arrived in &self.letters {
+            match arrived {
+                Arrived::Letter(_) => rest.waiting += 1,
+                Arrived::Run(run) => rest.waiting += run.count,
+                Arrived::Missed(count) => rest.missed += count,
+                Arrived::End => {}
+            }
+        }
+        rest
     }
 
     /// What came first, and whether anybody who waits for progress sees some.
@@ -263,7 +283,11 @@ mod tests {
     use crate::bus::frame::Kind;
     use crate::bus::parcel::{Parcel, Unrolled};
 
-    const NOTHING: Rest = Rest { waiting: 0, in_hand: false };
+    const NOTHING: Rest = Rest { waiting: 0, missed: 0, in_hand: false };
+
+    fn mailbox(limit: usize) -> Mailbox {
+        Mailbox::new("words", limit, Arc::default())
+    }
 
     fn letter(number: u64) -> Frame {
         Frame::about(Kind::Message, "m", number, b"words")
@@ -280,23 +304,23 @@ mod tests {
 
     #[tokio::test]
     async fn it_is_exhausted_when_who_took_the_last_comes_back_or_leaves() {
-        let mailbox = Mailbox::new(100);
+        let mailbox = mailbox(100);
         let _ = mailbox.put(&letter(1));
-        assert_eq!(mailbox.rest(), Rest { waiting: 1, in_hand: false });
+        assert_eq!(mailbox.rest(), Rest { waiting: 1, ..NOTHING });
         let _ = mailbox.next().await;
-        assert_eq!(mailbox.rest(), Rest { waiting: 0, in_hand: true });
+        assert_eq!(mailbox.rest(), Rest { in_hand: true, ..NOTHING });
         assert!(mailbox.next().now_or_never().is_none());
         assert_eq!(mailbox.rest(), NOTHING);
         let _ = mailbox.put(&letter(2));
         let _ = mailbox.next().await;
-        assert_eq!(mailbox.close(), 0);
+        assert_eq!(mailbox.close(), NOTHING);
         mailbox.exhausted().await;
         assert_eq!(mailbox.rest(), NOTHING);
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_has_something_in_hand_is_waited_for_and_who_takes_nothing_is_not() {
-        let mailbox = Mailbox::new(1000);
+        let mailbox = mailbox(1000);
         for number in 1..=3 {
             let _ = mailbox.put(&letter(number));
         }
@@ -311,19 +335,19 @@ mod tests {
         assert_eq!(mailbox.rest(), NOTHING);
         let _ = mailbox.put(&letter(4));
         mailbox.exhausted().await;
-        assert_eq!(mailbox.rest(), Rest { waiting: 1, in_hand: false });
+        assert_eq!(mailbox.rest(), Rest { waiting: 1, ..NOTHING });
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_left_of_a_run_in_hand_waits() {
-        let mailbox = Mailbox::new(1000);
+        let mailbox = mailbox(1000);
         let _ = mailbox.put_run(run_of(3));
         let Arrived::Run(run) = mailbox.next().await else { panic!("it was a run") };
         let mut unrolled = Unrolled::new(run);
         for waiting in [2, 1, 0] {
             assert!(unrolled.next().is_some());
             mailbox.unroll_one();
-            assert_eq!(mailbox.rest(), Rest { waiting, in_hand: true });
+            assert_eq!(mailbox.rest(), Rest { waiting, in_hand: true, ..NOTHING });
             let patience = tokio::time::timeout(LAST_PATIENCE * 5, mailbox.exhausted());
             assert!(patience.await.is_err(), "it is at work, and {waiting} wait");
         }
@@ -331,14 +355,14 @@ mod tests {
         assert!(mailbox.next().now_or_never().is_some());
         mailbox.unroll_one();
         let _ = mailbox.put(&letter(7));
-        assert_eq!(mailbox.close(), 3, "two of the run, and the letter");
+        assert_eq!(mailbox.close().waiting, 3, "two of the run, and the letter");
         mailbox.exhausted().await;
     }
 
     #[tokio::test]
     async fn the_end_comes_after_all_else_and_is_told_once() {
         use futures_util::FutureExt as _;
-        let mailbox = Mailbox::new(100);
+        let mailbox = mailbox(100);
         assert!(mailbox.put(&Frame::about(Kind::Message, "m", 1, &[0; 60])));
         mailbox.end();
         assert!(matches!(mailbox.next().await, Arrived::Letter(_)));
@@ -351,7 +375,7 @@ mod tests {
 
     #[test]
     fn what_waits_is_told_without_its_payload() {
-        let mailbox = Mailbox::new(1000);
+        let mailbox = mailbox(1000);
         let _ = mailbox.put(&Frame::about(Kind::Message, "m", 1, b"secret"));
         let _ = mailbox.put_run(run_of(1));
         let told = format!("{mailbox:?}");
@@ -366,7 +390,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_did_not_fit_is_marked_where_it_is_missing() {
-        let mailbox = Mailbox::new(100);
+        let mailbox = mailbox(100);
         let put = |number, size| {
             let _ = mailbox.put(&Frame::about(Kind::Message, "m", number, &vec![0; size]));
         };

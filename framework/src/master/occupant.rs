@@ -14,7 +14,7 @@ use super::rules::{CrewRules, later};
 use crate::bus::control::{ANNOUNCEMENT, Failure, Pulse, SUCCESSION};
 use crate::bus::frame::{Frame, Kind};
 use crate::bus::peer::Address;
-use crate::events::{ClusterEvent, Member};
+use crate::events::{self, ClusterEvent, Member, Present};
 use crate::exit::Reason;
 use crate::role::Slot;
 use crate::status::ProcessState;
@@ -98,6 +98,16 @@ impl Occupant {
             _ if self.is_ready() => ProcessState::Ready,
             _ => ProcessState::Draining,
         }
+    }
+
+    /// What others are told of it; nothing of one that is as good as gone.
+    pub(crate) fn present(&self, slot: &Slot) -> Option<Present> {
+        let standing = match self.seat(Address::default())?.standing {
+            Standing::Starting => events::Standing::Starting,
+            Standing::Ready => events::Standing::Ready,
+            Standing::Leaving | Standing::Parted => events::Standing::Leaving,
+        };
+        Some(Present { member: self.member(slot), standing })
     }
 
     /// Its place in `slot` for those who send to it; none for one that is as good as gone.

@@ -19,7 +19,7 @@ impl Master {
         let Some(child) = self.children.get(&to) else {
             return;
         };
-        let is_news = frame.kind() == Kind::News;
+        let is_news = frame.kind() == Kind::News && frame.number() == 0;
         let is_the_end = match frame.kind() {
             Kind::Shutdown => frame.payload() != ANNOUNCEMENT,
             // It may have said by itself that its work is done.

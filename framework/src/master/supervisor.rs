@@ -20,7 +20,7 @@ use super::occupant::Occupant;
 use super::post::{Post, Vacated};
 use super::rules::Rules;
 use crate::bus::peer::{Address, Form};
-use crate::events::ClusterEvent;
+use crate::events::{ClusterEvent, Present};
 use crate::exit::{Ended, Exit, Reason, explain};
 use crate::role::Slot;
 use crate::status::ClusterState;
@@ -265,6 +265,12 @@ impl Supervisor {
                 (group.map_or(Address::AGENT, worker), post)
             })
         })
+    }
+
+    /// Who is there, by slots.
+    pub(crate) fn present(&self) -> Vec<Present> {
+        let posts = self.crews.iter().flat_map(|crew| &crew.posts);
+        posts.flat_map(|post| post.occupants.iter().filter_map(|it| it.present(&post.slot))).collect()
     }
 
     /// Where a living child belongs.

@@ -35,14 +35,18 @@ pub enum AnswerError {
     #[error(transparent)]
     Topic(#[from] BadTopic),
     /// Another function answers on this topic.
-    #[error("`{0}` is answered by another function of this process already")]
+    #[error("`{0}` is answered by another function of this process already: answer it in one place")]
     Taken(&'static str),
+    /// The run of a duty that wants to answer has failed.
+    #[error("the run of the duty that answers `{0}` has failed: the next run answers it anew")]
+    Over(&'static str),
 }
 
 impl Messenger {
     /// Lets `answer` answer the questions of type `Q`, for as long as the process lives, and those that came before it
     /// said that it is ready. An error that it returns reaches the asker as words. A question whose asker waits no
-    /// longer is dropped where it waits.
+    /// longer is dropped where it waits. Called on the agent that a [`Duty`](crate::Duty) was given, it answers until a run
+    /// of that duty fails; what is asked before the next run answers is refused, and what was taken on is still answered.
     ///
     /// # Errors
     /// When the topic has a name that nothing may have, or is answered already.
@@ -121,7 +125,11 @@ impl Messenger {
             })
         });
         let answering = Answering::new(handler, limits.at_once, limits.waiting);
-        self.process.mail().answer(Q::NAME, answering).map_err(|Taken| AnswerError::Taken(Q::NAME))
+        let answering = self.process.mail().answer(Q::NAME, answering);
+        let answering = answering.map_err(|Taken| AnswerError::Taken(Q::NAME))?;
+        let process = self.process.clone();
+        let is_in_time = self.tenure.add(async move { process.mail().dismiss(Q::NAME, &answering) });
+        if is_in_time { Ok(()) } else { Err(AnswerError::Over(Q::NAME)) }
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Messenger, SendError};
+use super::{Errand, Messenger, SendError};
 use crate::bus::control::Unanswered;
 use crate::bus::frame::{Frame, Kind};
 use crate::bus::head::Route;
@@ -34,14 +34,17 @@ pub trait Request: Topic {
 }
 
 /// A question that has no answer.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AskError {
     /// The question was not sent.
     #[error(transparent)]
     Send(#[from] SendError),
     /// There was no answer in time; who was asked is told to stop.
-    #[error("{peer} did not answer `{topic}` within {patience:?}")]
+    #[error(
+        "{peer} did not answer `{topic}` within {patience:?}: look whether it is at work, ask with more time by `ask_within`, or \
+         raise bus.ask_timeout"
+    )]
     Deadline {
         /// Who was asked.
         peer: Peer,
@@ -51,11 +54,17 @@ pub enum AskError {
         patience: Duration,
     },
     /// The process that was asked is gone.
-    #[error("{0} was asked, and is gone")]
-    Gone(Peer),
+    #[error(
+        "{peer} was asked `{topic}`, and is gone: ask again if it may be answered twice",
+        peer = .0.peer, topic = .0.topic
+    )]
+    Gone(Errand),
     /// Too much waits for who was asked, or it answers as many as it can.
-    #[error("{0} was asked, and has too much to do")]
-    Busy(Peer),
+    #[error(
+        "{peer} was asked `{topic}`, and has too much to do: ask later, or let it answer more at a time by `answer_within`",
+        peer = .0.peer, topic = .0.topic
+    )]
+    Busy(Errand),
     /// Who was asked has no function that answers such questions.
     #[error("{peer} does not answer `{topic}`")]
     NobodyAnswers {
@@ -161,8 +170,8 @@ impl Messenger {
 fn explain(problem: Unanswered, peer: Peer, topic: &'static str) -> AskError {
     match problem {
         Unanswered::NoSuchPeer(problem) => SendError::NoSuchPeer(peer, problem).into(),
-        Unanswered::Gone => AskError::Gone(peer),
-        Unanswered::Busy => AskError::Busy(peer),
+        Unanswered::Gone => AskError::Gone(Errand { peer, topic }),
+        Unanswered::Busy => AskError::Busy(Errand { peer, topic }),
         Unanswered::Nobody => AskError::NobodyAnswers { peer, topic },
         Unanswered::Refused(reason) => AskError::Refused { peer, reason },
         Unanswered::Panicked => AskError::Panicked { peer, topic },

@@ -16,11 +16,33 @@ use crate::mail::Letter;
 
 /// A socket or a file that is sent with a message: any of the standard library's that are [`Attach`], and those of tokio
 /// by `try_from`. The sender's own is closed when it was sent or given up; who needs it further on attaches a
-/// `try_clone` of it. Clones are the same.
+/// `try_clone` of it. Clones are the same: who wants it back when it cannot be sent keeps one, and makes it a socket again
+/// by [`take_back`](Self::take_back).
 #[derive(Debug, Clone)]
 pub struct Attachment(Arc<OwnedFd>);
 
 impl Attachment {
+    /// Makes it what it was before, or a socket of tokio's in place of one of the standard library's.
+    ///
+    /// ```no_run
+    /// # use hatchery::{Attachment, Messenger, Peer, Topic};
+    /// # use tokio::net::TcpStream;
+    /// # async fn f<T: Topic>(messenger: Messenger, stream: TcpStream, message: T) -> hatchery::Result {
+    /// let stream = Attachment::try_from(stream)?;
+    /// if let Err(problem) = messenger.send_with(&Peer::worker("web", 9), &message, [stream.clone()]).await {
+    ///     let stream: TcpStream = stream.take_back()?;
+    ///     // Tell the client of the problem.
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// When it is something else, or there is no free descriptor while clones of it live.
+    pub fn take_back<A: Attach>(self) -> Result<A, TakeError> {
+        check_nature::<A>(&self.0)?;
+        unpack(self.0)
+    }
+
     pub(super) fn into_descriptor(self) -> Arc<OwnedFd> {
         self.0
     }
@@ -182,16 +204,23 @@ impl Attachments {
     /// Takes out the next one, if it is what is wanted.
     pub(super) fn take<A: Attach>(&mut self) -> Result<A, TakeError> {
         let nothing = || if self.lost { TakeError::Lost } else { TakeError::Nothing };
-        let nature = nature_of(self.waiting.front().ok_or_else(nothing)?)?;
-        if !A::NATURES.contains(&nature) {
-            let wanted = A::NATURES[0].to_string();
-            return Err(TakeError::Other { wanted, found: nature.to_string() });
-        }
-        let descriptor = self.waiting.pop_front().ok_or(TakeError::Nothing)?;
-        // Other subscriptions of this process have it, too.
-        let own = Arc::try_unwrap(descriptor).or_else(|shared| shared.try_clone())?;
-        Ok(A::of(own)?)
+        check_nature::<A>(self.waiting.front().ok_or_else(nothing)?)?;
+        unpack(self.waiting.pop_front().ok_or(TakeError::Nothing)?)
     }
+}
+
+fn check_nature<A: Attach>(descriptor: impl AsFd) -> Result<(), TakeError> {
+    let nature = nature_of(descriptor)?;
+    if A::NATURES.contains(&nature) {
+        return Ok(());
+    }
+    Err(TakeError::Other { wanted: A::NATURES[0].to_string(), found: nature.to_string() })
+}
+
+/// Others may have it, too: further subscriptions of this process, or whoever kept a clone.
+fn unpack<A: Attach>(descriptor: Arc<OwnedFd>) -> Result<A, TakeError> {
+    let own = Arc::try_unwrap(descriptor).or_else(|shared| shared.try_clone())?;
+    Ok(A::of(own)?)
 }
 
 fn nature_of(descriptor: impl AsFd) -> io::Result<Nature> {
@@ -265,6 +294,21 @@ mod tests {
         let own = rustix::process::getpid();
         let process = rustix::process::pidfd_open(own, rustix::process::PidfdFlags::empty()).unwrap();
         assert!(matches!(nature_of(&process).unwrap(), Nature::Other | Nature::File));
+    }
+
+    #[tokio::test]
+    async fn what_was_not_sent_becomes_a_socket_again() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let attachment = Attachment::try_from(listener).unwrap();
+        let sent = attachment.clone().into_descriptor();
+        let wrong = attachment.clone().take_back::<TcpStream>().unwrap_err().to_string();
+        assert_eq!(wrong, "the attachment is a TCP listener, not a TCP stream");
+        let listener: tokio::net::TcpListener = attachment.take_back().unwrap();
+        drop(sent);
+        assert_eq!(listener.local_addr().unwrap(), address);
+        let _client = TcpStream::connect(address).unwrap();
+        listener.accept().await.unwrap();
     }
 
     #[tokio::test]

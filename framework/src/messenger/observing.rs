@@ -3,10 +3,29 @@
 use serde::de::DeserializeOwned;
 
 use super::Messenger;
-use crate::bus::{Topic, topic};
+use crate::bus::frame::{Frame, Kind};
+use crate::bus::{CodecError, Topic, codec, topic};
+use crate::events::Present;
 use crate::news::ClusterEvents;
 use crate::process::MasterGone;
 use crate::state::{ObserveError, Observed};
+
+/// It is not known who is there.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MembersError {
+    /// The master does not answer; one of an older build does not know the question.
+    #[error(
+        "the master did not tell who is there within bus.ask_timeout: one of an older build cannot, restart the cluster"
+    )]
+    Untold,
+    /// The answer cannot be read.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    /// The master is gone.
+    #[error(transparent)]
+    MasterGone(#[from] MasterGone),
+}
 
 impl Messenger {
     /// Observes a state that this or an earlier agent published, waiting for its first version: without end, if nobody
@@ -49,6 +68,19 @@ impl Messenger {
     /// When the master is gone.
     pub async fn events(&self) -> Result<ClusterEvents, MasterGone> {
         ClusterEvents::open(&self.process).await
+    }
+
+    /// Who is there now, this process included: the agent first, then the groups in their order, each by index. During a
+    /// succession a slot has two. Process ids are for [`Peer::Process`](crate::Peer::Process); who may have ended by the time
+    /// that it is sent to. To hear of changes, follow the [`events`](Self::events) first and ask then. Cancel safe.
+    ///
+    /// # Errors
+    /// When the master is gone, or does not answer within `bus.ask_timeout`.
+    pub async fn members(&self) -> Result<Vec<Present>, MembersError> {
+        let asking = self.process.request(|number| Frame::new(Kind::Watch, number, vec![]));
+        let answer = tokio::time::timeout(self.process.launch().bus.ask_timeout, asking).await;
+        let answer = answer.map_err(|_| MembersError::Untold)??;
+        Ok(codec::decode("the members of the cluster", &answer)?)
     }
 
     /// Waits until every process of the first start is ready; at once if they have been, or if this process should

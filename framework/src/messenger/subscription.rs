@@ -1,11 +1,13 @@
 //! Receiving messages as the type that their topic has.
 
 use std::fmt;
+use std::future::Future;
 use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use futures_util::stream::{self, Stream};
 
 use super::Messenger;
 use super::attachments::{Attach, Attachments, TakeError};
@@ -42,9 +44,14 @@ pub struct Received<T> {
 pub enum ReceiveError {
     /// What came under the topic's name is of another type.
     #[error(transparent)]
-    Unreadable(#[from] CodecError),
+    Unreadable(Box<Unreadable>),
+    /// The topic has a name that nothing may have.
+    #[error(transparent)]
+    Topic(#[from] BadTopic),
     /// So many messages came while too much waited here.
-    #[error("{count} messages on `{topic}` were missed, because too much waited")]
+    #[error(
+        "{count} messages on `{topic}` were missed, because too much waited: take them faster, or raise bus.queue_limit"
+    )]
     Missed {
         /// The topic's name.
         topic: &'static str,
@@ -59,6 +66,36 @@ pub enum ReceiveError {
     },
 }
 
+/// A message that is of another type than its topic's, as who has sent it and what is wrong.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{problem}; it is message #{number} from {origin}", number = .sending.id().number, origin = told(.sending))]
+pub struct Unreadable {
+    sending: Sending,
+    #[source]
+    problem: CodecError,
+}
+
+impl Unreadable {
+    /// Who sent it, when, and its id.
+    #[must_use]
+    pub fn sending(&self) -> &Sending {
+        &self.sending
+    }
+
+    /// What does not fit.
+    #[must_use]
+    pub fn problem(&self) -> &CodecError {
+        &self.problem
+    }
+}
+
+fn told(sending: &Sending) -> String {
+    match sending.origin() {
+        Some(origin) => format!("{origin} (process {})", origin.pid()),
+        None => "outside of the cluster".to_owned(),
+    }
+}
+
 impl Messenger {
     /// Follows a topic. What comes faster than it is taken waits, up to `bus.queue_limit`.
     ///
@@ -71,16 +108,22 @@ impl Messenger {
         Ok(Subscription { mailbox, unrolled: None, process, topic: T::NAME, message: PhantomData })
     }
 
-    /// Waits for one message on a topic. Cancel safe.
+    /// Waits for one message on a topic. What comes after this call is not missed, also if the future is polled later; what
+    /// comes behind that one message, and what waits when the future is dropped, counts as `unheard`.
     ///
     /// # Errors
-    /// When the topic has a name that nothing may have; waits on over messages that cannot be read, and when this process
-    /// takes leave.
-    pub async fn once<T: Topic>(&self) -> Result<Received<T>, BadTopic> {
-        let mut subscription = self.subscribe()?;
-        loop {
-            if let Ok(received) = subscription.next().await {
-                return Ok(received);
+    /// When the topic has a name that nothing may have, or the message is of another type. `Left` when this process should
+    /// leave and nothing has come: nobody is held up by what may never come. Who wants to go on after either follows the topic
+    /// by [`subscribe`](Self::subscribe).
+    pub fn once<T: Topic>(&self) -> impl Future<Output = Result<Received<T>, ReceiveError>> + Send + use<T> {
+        let subscription = self.subscribe::<T>();
+        async move {
+            let mut subscription = subscription?;
+            let process = subscription.process.clone();
+            tokio::select! {
+                biased;
+                received = subscription.next() => received,
+                () = process.shutdown().cancelled() => Err(ReceiveError::Left { topic: T::NAME }),
             }
         }
     }
@@ -111,13 +154,18 @@ impl<T: Topic> Subscription<T> {
                         attachments,
                     );
                 }
-                Arrived::Missed(count) => {
-                    self.process.mail().losses().note_missed(T::NAME, count);
-                    return Err(ReceiveError::Missed { topic: T::NAME, count });
-                }
+                Arrived::Missed(count) => return Err(ReceiveError::Missed { topic: T::NAME, count }),
                 Arrived::End => return Err(ReceiveError::Left { topic: T::NAME }),
             }
         }
+    }
+
+    /// The same as a stream, which ends with this process's [leave](ReceiveError::Left).
+    pub fn into_stream(self) -> impl Stream<Item = Result<Received<T>, ReceiveError>> + Send + use<T> {
+        stream::unfold(self, async |mut subscription| match subscription.next().await {
+            Err(ReceiveError::Left { .. }) => None,
+            received => Some((received, subscription)),
+        })
     }
 
     /// Like [`next`](Self::next), but has this process take its leave as soon as it is asked to: from then on it gets nothing
@@ -157,9 +205,17 @@ fn read<T: Topic>(
     attachments: Option<Box<Attachments>>,
 ) -> Result<Received<T>, ReceiveError> {
     let Item { number, route, payload, source } = item;
-    let message = codec::decode_within(T::NAME, payload, source)
-        .inspect_err(|_| process.mail().losses().note_unreadable(T::NAME))?;
-    Ok(Received { message, sending: Sending::of(process, route, number), attachments })
+    let sending = || Sending::of(process, route, number);
+    match codec::decode_within(T::NAME, payload, source) {
+        Ok(message) => Ok(Received { message, sending: sending(), attachments }),
+        Err(problem) => Err(unreadable(process, T::NAME, sending(), problem)),
+    }
+}
+
+#[cold]
+fn unreadable(process: &Process, topic: &str, sending: Sending, problem: CodecError) -> ReceiveError {
+    process.mail().losses().note_unreadable(topic);
+    ReceiveError::Unreadable(Box::new(Unreadable { sending, problem }))
 }
 
 impl<T> Received<T> {

@@ -43,6 +43,9 @@ impl Process {
                 self.mail().end();
                 self.shared.parting.farewell();
             }
+            Kind::News if frame.number() > 0 => {
+                self.shared.requests.answered(frame.number(), frame.shared_payload());
+            }
             // One that this version does not know is for others; one that nobody follows is for nobody.
             Kind::News => {
                 if let Ok(event) = codec::decode("an event", frame.payload()) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use super::Process;
+use super::{Claims, Process};
 use crate::bus::frame::{Frame, Kind};
 use crate::bus::payload::Payload;
 use crate::bus::{CodecError, Topic, topic};
@@ -56,6 +56,11 @@ impl Process {
     /// The keys that this agent is asked for.
     pub(crate) fn wanted(&self) -> &Wanted {
         &self.shared.wanted
+    }
+
+    /// The names of the states that this process publishes.
+    pub(crate) fn claims(&self) -> &Claims {
+        &self.shared.claims
     }
 
     /// What the workers have contributed.

@@ -6,6 +6,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use futures_util::stream::{self, Stream};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
@@ -106,6 +107,14 @@ impl<T> Observed<T> {
         }
         self.changes.mark_unchanged();
         self.get()
+    }
+}
+
+impl<T: Send + Sync + 'static> Observed<T> {
+    /// The latest version now, and then the latest at each [change](Self::changed), as a stream without an end.
+    pub fn into_stream(mut self) -> impl Stream<Item = Snapshot<T>> + Send + use<T> {
+        self.changes.mark_changed();
+        stream::unfold(self, async |mut observed| Some((observed.changed().await, observed)))
     }
 }
 

@@ -26,6 +26,19 @@ async fn observers_see_the_latest_version_and_hear_of_changes() {
 }
 
 #[tokio::test]
+async fn a_stream_begins_with_what_is_and_goes_on_with_what_changes() {
+    use futures_util::{FutureExt as _, StreamExt as _};
+    let states = States::default();
+    states.store("n", 1, payload(10)).unwrap();
+    let mut stream = Box::pin(states.observe::<u32>("n").await.unwrap().into_stream());
+    assert_eq!(*stream.next().await.unwrap(), 10);
+    assert!(stream.next().now_or_never().is_none());
+    states.store("n", 2, payload(20)).unwrap();
+    states.store("n", 3, payload(30)).unwrap();
+    assert_eq!(*stream.next().await.unwrap(), 30);
+}
+
+#[tokio::test]
 async fn an_older_version_changes_nothing() {
     let states = States::default();
     states.store("n", 5, payload(50)).unwrap();

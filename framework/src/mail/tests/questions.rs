@@ -31,6 +31,25 @@ async fn a_topic_is_answered_by_one_function() {
 }
 
 #[tokio::test]
+async fn a_function_that_is_dismissed_answers_what_it_has_and_the_next_one_what_comes() {
+    let (mut post, may) = (Post::settled(1 << 20), Arc::new(Semaphore::new(0)));
+    let former = post.mail.answer("q", Answering::new(patient(&may).0, 1, 10)).unwrap();
+    [1, 2].into_iter().for_each(|number| post.ask("q", number));
+    post.mail.dismiss("q", &former);
+    post.ask("q", 3);
+    assert_eq!(post.next_answer().await, (3, Err(Unanswered::Nobody)));
+    post.mail.answer("q", answering(|_| Ok(vec![2]))).unwrap();
+    post.mail.dismiss("q", &former);
+    post.ask("q", 4);
+    assert_eq!(post.next_answer().await, (4, Ok(vec![2])), "only itself is dismissed");
+    post.cancel(2);
+    may.add_permits(2);
+    assert_eq!(post.next_answer().await, (1, Ok(b"yes".to_vec())));
+    post.mail.finish().await;
+    assert_eq!(may.available_permits(), 1, "a question whose asker waits no longer is given up here, too");
+}
+
+#[tokio::test]
 async fn questions_over_the_limit_are_refused_at_once_and_others_wait_their_turn() {
     let (mut post, may) = (Post::settled(1 << 20), Arc::new(Semaphore::new(0)));
     let (handler, begun) = patient(&may);

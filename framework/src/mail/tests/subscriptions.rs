@@ -70,6 +70,26 @@ async fn a_subscription_that_is_never_read_has_bounded_memory() {
 }
 
 #[tokio::test]
+async fn what_a_subscription_misses_is_counted_when_it_happens_and_told_at_the_end() {
+    let post = Post::settled(1000);
+    let (kept, dropped) = (post.mail.subscribe("a"), post.mail.subscribe("a"));
+    (0..10).for_each(|number| post.message("a", number));
+    let missed = || post.mail.losses().count(Pulse::default()).missed;
+    let each = kept.rest().missed;
+    assert!(each > 0);
+    assert_eq!(missed(), 2 * each, "nobody has come for anything");
+    post.mail.give_up("a", &dropped, true);
+    drop(dropped);
+    let left = 10 - each;
+    let told =
+        format!("{left} messages on `a` that its subscription did not take, and {each} that it missed");
+    let untaken: Vec<String> = post.mail.untaken().iter().map(ToString::to_string).collect();
+    assert_eq!(untaken, [told.clone(), told]);
+    assert!(!waiting(&kept).is_empty());
+    assert_eq!((missed(), post.unheard()), (2 * each, left), "what is told is not counted again");
+}
+
+#[tokio::test]
 async fn what_waits_in_a_subscription_that_is_given_up_is_counted_and_told_if_the_process_leaves() {
     let post = Post::settled(1 << 20);
     for (leaving, told) in

@@ -93,6 +93,11 @@ impl Cluster {
             Kind::Ack => self.relay.acknowledge(from, frame, actions),
             Kind::Observe => self.relay.observe(from, frame.topic(), actions)?,
             Kind::Unobserve => self.relay.unobserve(from, frame.topic(), actions),
+            Kind::Watch if frame.number() > 0 => {
+                let body = codec::encode("the members", &self.supervisor.present());
+                let body = body.map_err(|error| error.to_string())?;
+                actions.push(Action::Send { to: from, frame: Frame::new(Kind::News, frame.number(), body) });
+            }
             Kind::Watch => self.readers.join(from),
             Kind::Leaving => occupant.part(actions),
             Kind::Unloaded => {
@@ -229,6 +234,7 @@ mod tests {
     use crate::bus::head::Route;
     use crate::bus::parcel::Parcel;
     use crate::bus::peer::Address;
+    use crate::events::{Member, Present, Standing};
     use crate::master::crew::Crew;
     use crate::master::exchange::Exchange;
     use crate::master::rules::CrewRules;
@@ -288,6 +294,19 @@ mod tests {
         };
         assert_eq!(refusals(&cluster.on(Event::LinkLost { id, problem: None }, now)), 1);
         assert_eq!(refusals(&cluster.on(Event::LinkLost { id, problem: None }, now)), 0);
+    }
+
+    #[test]
+    fn who_asks_is_told_who_is_there() {
+        let now = Instant::now();
+        let (mut cluster, id, generation) = cluster(now);
+        greet(&mut cluster, id, generation, None);
+        let told = cluster.on(Event::Frame { from: id, frame: Frame::new(Kind::Watch, 3, vec![]) }, now);
+        let [Action::Send { to, frame }] = &told[..] else { panic!("{told:?}") };
+        assert_eq!((*to, frame.kind(), frame.number()), (id, Kind::News, 3));
+        let present: Vec<Present> = codec::decode("members", frame.payload()).unwrap();
+        let member = Member::new(&Slot::Agent, Some(7), generation);
+        assert_eq!(present, [Present { member, standing: Standing::Starting }]);
     }
 
     #[test]
