@@ -6,38 +6,29 @@ use super::peer::{Address, Form, Peer, Roll};
 
 /// Words that are no [`Peer`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{words}` is no receiver: write `agent`, `web.0`, `any:web`, `next:web` or a process id; `broadcast_to` sends to all of \
-     a group"
-)]
+#[error("{problem}")]
 pub struct BadPeer {
-    words: String,
+    problem: String,
 }
 
-/// As on the command line: `agent`, `web.0`, `any:web`, `next:web`, or a process id. What [`Peer`] is displayed as is
-/// understood, too. Whether the cluster has such a group shows when something is sent there.
+/// As on the command line and as [`Peer`] is displayed: `agent`, `web.0`, `any:web`, `next:web`, or a process id, also as
+/// `pid:4711`. Whether the cluster has such a group shows when something is sent there.
 impl FromStr for Peer {
     type Err = BadPeer;
 
     fn from_str(words: &str) -> Result<Self, BadPeer> {
-        let bad = || BadPeer { words: words.to_owned() };
-        let named = |name: &str| if name.is_empty() { Err(bad()) } else { Ok(name.to_owned()) };
-        if let Ok(pid) = words.strip_prefix("process ").unwrap_or(words).parse() {
-            return Ok(Self::Process(pid));
+        let several = || {
+            let others = "write agent, web.0, any:web, next:web or a process id";
+            format!("`{}` are several: {others}; broadcasts go to several", words.escape_debug())
+        };
+        match Named::read(words, |_| false).map_err(|problem| BadPeer { problem })? {
+            Named::Agent => Ok(Self::Agent),
+            Named::Process(pid) => Ok(Self::Process(pid)),
+            Named::Worker(group, index) => Ok(Self::worker(group, index.into())),
+            Named::OneOf(Form::Any, group) => Ok(Self::any_of(group)),
+            Named::OneOf(_, group) => Ok(Self::next_of(group)),
+            Named::All | Named::Others | Named::Group(_) => Err(BadPeer { problem: several() }),
         }
-        let after = |one, other| words.strip_prefix(one).or_else(|| words.strip_prefix(other));
-        if words == "agent" {
-            return Ok(Self::Agent);
-        }
-        if let Some(group) = after("any:", "any of ") {
-            return named(group).map(Self::AnyOf);
-        }
-        if let Some(group) = after("next:", "the next of ") {
-            return named(group).map(Self::NextOf);
-        }
-        let (group, index) = words.rsplit_once('.').ok_or_else(bad)?;
-        let index = index.parse::<u16>().map_err(|_| bad())?.into();
-        Ok(Self::Worker { group: named(group)?, index })
     }
 }
 
@@ -85,7 +76,8 @@ impl<'a> Named<'a> {
                 return Err(format!("`{}` is nobody: there is one agent, write `agent`", quoted()));
             }
             (_, _, Some((name, index))) if !is_group(words) => {
-                let found = Some(index).filter(|index| is_number(index)).and_then(|index| index.parse().ok());
+                let found = Some(index).filter(|index| is_number(index) && !name.is_empty());
+                let found = found.and_then(|index| index.parse().ok());
                 let problem = || {
                     let most = u16::MAX;
                     format!(
@@ -185,9 +177,17 @@ mod tests {
             assert_eq!(words.parse(), Ok(peer.clone()), "{words}");
             assert_eq!(peer.to_string().parse(), Ok(peer), "{words}");
         }
-        for words in ["", "web", "all", "web.x", "web.70000", ".1", "any:", "any of "] {
+        for (words, problem) in [
+            ("", "names nobody"),
+            ("web", "`web` are several: write agent"),
+            ("all", "`all` are several"),
+            ("web.x", "`web.x` is no worker"),
+            ("web.70000", "`web.70000` is no worker"),
+            (".1", "`.1` is no worker"),
+            ("any:", "names nobody"),
+        ] {
             let error = words.parse::<Peer>().unwrap_err().to_string();
-            assert!(error.contains(&format!("`{words}` is no receiver: write `agent`")), "{error}");
+            assert!(error.contains(problem), "{error}");
         }
     }
 

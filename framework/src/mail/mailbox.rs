@@ -286,7 +286,7 @@ mod tests {
     const NOTHING: Rest = Rest { waiting: 0, missed: 0, in_hand: false };
 
     fn mailbox(limit: usize) -> Mailbox {
-        Mailbox::new("words", limit, Arc::default())
+        Mailbox::new("m", limit, Arc::default())
     }
 
     fn letter(number: u64) -> Frame {
