@@ -18,7 +18,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 
 use crate::harness::{FAST, json, kill, log_lines, site, unaccepted};
-use crate::retry::{one_of, should};
+use crate::retry::{one_of, should, waited};
 
 fn start(config: &str, workers: &str) -> Cluster {
     Cluster::start_at(site(config), &[&["--workers", workers], FAST].concat())
@@ -64,16 +64,6 @@ fn switches(pid: u32) -> u64 {
 
 fn worker_pids(cluster: &Cluster) -> Vec<u32> {
     cluster.status().workers.iter().filter_map(|worker| worker.process.pid).collect()
-}
-
-/// How long all threads of these processes have waited for a processor.
-fn waited(pids: &[u32]) -> Duration {
-    let of = |task: fs::DirEntry| {
-        let text = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
-        text.split_whitespace().nth(1).and_then(|nanos| nanos.parse::<u64>().ok()).unwrap_or_default()
-    };
-    let tasks = pids.iter().flat_map(|pid| fs::read_dir(format!("/proc/{pid}/task")).unwrap());
-    Duration::from_nanos(tasks.map(|task| of(task.unwrap())).sum())
 }
 
 /// The section that makes the listener shared.
