@@ -12,7 +12,7 @@ use hatchery::status::{ClusterState, Status};
 use hatchery::testing::{Answer, PATIENCE, Site, eventually, send_signal};
 use rustix::process::Signal;
 
-use crate::harness::{FAST, Running, logged, missing, pids, site, stderr};
+use crate::harness::{FAST, Running, log_lines, missing, pids, site, stderr};
 
 const SECURED: &str = "[http]\nlisten = [{ address = '127.0.0.1:0', certificates = [{ certificate = 'c.pem', key = 'c.key' }] }]";
 
@@ -75,7 +75,6 @@ fn named_sockets_serve_and_children_inherit_nothing_else() {
     assert_eq!(get(UnixStream::connect(&other_path).unwrap(), "/").body, "hi");
     let line = eventually("it is announced", || fs::read_to_string(site.dir().join("run/ready")).ok());
     assert!(line.contains(&urls.join(", ")), "{line}");
-    assert_eq!(logged(&site, "master.log", "take the place of `http.listen`: `web`, `api`", 1).len(), 1);
 
     let own = crate::harness::site("");
     let _other = Running::start(&own, &["--listen", "unix:own.sock"]);
@@ -97,6 +96,8 @@ fn named_sockets_serve_and_children_inherit_nothing_else() {
     send_signal(master.0.id(), Signal::TERM);
     eventually("the master ends", || master.0.try_wait().unwrap());
     assert!(path.exists(), "the file is the service manager's");
+    let told = log_lines(&site, "master.log", "take the place of `http.listen`: `web`, `api`");
+    assert_eq!(told.len(), 1, "{told:?}");
 }
 
 /// A start with one descriptor handed down under the name `web`, as 3. The shell knows its pid before the app
@@ -139,7 +140,7 @@ fn a_port_or_an_address_on_the_command_line_beats_what_was_handed_down() {
         let site = site(config);
         let (socket, address) = listener();
         let identity = fs::read_link(format!("/proc/self/fd/{}", socket.as_raw_fd())).unwrap();
-        let _master = Running(handed_down(&site, socket, options).spawn().unwrap());
+        let mut master = Running(handed_down(&site, socket, options).spawn().unwrap());
         let status = running(&site);
         let [only] = &status.listeners[..] else { panic!("{:?}", status.listeners) };
         assert_eq!(only.name, "http");
@@ -147,7 +148,10 @@ fn a_port_or_an_address_on_the_command_line_beats_what_was_handed_down() {
         let held = fs::read_dir(format!("/proc/{}/fd", status.master.pid)).unwrap();
         let held: Vec<_> = held.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok()).collect();
         assert!(held.len() > 3 && !held.contains(&identity), "it is closed");
-        assert_eq!(logged(&site, "master.log", "WARN", 1).len(), 1, "{options:?}");
+        send_signal(master.0.id(), Signal::TERM);
+        eventually("the master ends", || master.0.try_wait().unwrap());
+        let warnings = log_lines(&site, "master.log", "WARN");
+        assert_eq!(warnings.len(), 1, "{options:?}: {warnings:?}");
     }
 }
 

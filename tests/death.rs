@@ -73,6 +73,7 @@ fn a_killed_master_takes_everybody_with_it_ten_times_in_a_row() {
     took.sort();
     // The middle one: a busy machine may delay a few.
     assert!(took[ROUNDS / 2] < Duration::from_secs(1), "{took:?}");
+    assert!(took[ROUNDS - 1] < Duration::from_secs(10), "{took:?}");
 }
 
 #[test]

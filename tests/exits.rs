@@ -11,7 +11,9 @@ use hatchery::testing::{Cluster, PATIENCE, Site, eventually, is_running, send_si
 use hatchery::{Exit, Reason};
 use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 
-use crate::harness::{FAST, Running, cluster, kill, log_lines, logged, processes_in, site, stderr};
+use crate::harness::{
+    FAST, Running, assert_said_once, cluster, kill, log_lines, logged, processes_in, site, stderr,
+};
 
 /// How the process before the present one of `web.0` ended, once somebody else is in its place.
 fn last_exit(cluster: &Cluster, before: u32) -> Exit {
@@ -133,7 +135,7 @@ fn a_kill_for_want_of_memory_is_told_from_a_kill_by_hand() {
     let next = worker(&cluster);
     kill(next);
     assert_eq!(last_exit(&cluster, next).reason, Reason::Killed);
-    assert_eq!(logged(cluster.site(), "master.log", "at most 256 MiB of memory", 1).len(), 1);
+    assert_said_once(cluster, "master.log", "at most 256 MiB of memory");
 }
 
 /// Asks a cluster of which nobody reads the output.

@@ -271,6 +271,14 @@ pub(crate) fn logged(site: &Site, name: &str, word: &str, count: usize) -> Vec<S
     })
 }
 
+/// Stops a cluster, after which nothing more is said, and sees that one line of a log contains `word`.
+#[track_caller]
+pub(crate) fn assert_said_once(mut cluster: Cluster, name: &str, word: &str) {
+    assert_eq!(cluster.stop().code(), Some(0));
+    let said = log_lines(cluster.site(), name, word);
+    assert_eq!(said.len(), 1, "`{word}` in {name}: {said:?}");
+}
+
 /// What the probe's agent has heard of the cluster, as it wrote it down.
 pub(crate) fn events(cluster: &Cluster) -> Vec<ClusterEvent> {
     let lines = log_lines(cluster.site(), "agent.log", "heard of ");

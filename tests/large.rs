@@ -40,10 +40,13 @@ fn memory(cluster: &Cluster, status: &Status) -> (usize, usize) {
     let (mut pss, mut sealed) = (0, std::collections::BTreeMap::new());
     for pid in pids(status).into_iter().chain([cluster.pid()]) {
         let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
-        let own =
-            rollup.lines().filter(|line| line.starts_with("Pss_Anon:") || line.starts_with("Pss_Shmem:"));
-        let kib = own.map(|line| line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap());
-        pss += kib.sum::<usize>() << 10;
+        let kib: Vec<usize> = rollup
+            .lines()
+            .filter(|line| line.starts_with("Pss_Anon:") || line.starts_with("Pss_Shmem:"))
+            .map(|line| line.split_whitespace().nth(1).unwrap().parse().unwrap())
+            .collect();
+        assert_eq!(kib.len(), 2, "older kernels than 5.4 do not tell these apart: {rollup}");
+        pss += kib.iter().sum::<usize>() << 10;
         for entry in fs::read_dir(format!("/proc/{pid}/fd")).unwrap().map(|entry| entry.unwrap().path()) {
             let target = fs::read_link(&entry).unwrap_or_default();
             if target.to_string_lossy().starts_with("/memfd:") {

@@ -72,6 +72,7 @@ mod logs;
 mod messages;
 mod python;
 mod reload;
+mod retry;
 mod rights;
 mod safety;
 mod scaffold;

@@ -6,10 +6,11 @@ use std::process::Stdio;
 
 use hatchery::Reason;
 use hatchery::status::{Status, WorkerStatus};
-use hatchery::testing::{Answer, Cluster, Site, eventually, send_signal};
+use hatchery::testing::{Answer, Cluster, Site, eventually, is_running, send_signal};
 use rustix::process::{Pid, Signal, getsid};
 
 use crate::harness::{Running, kill, log_lines, logged, missing, processes_in, stderr};
+use crate::retry::{one_of, should};
 
 const WORKER: &str = include_str!("../framework/examples/python/worker.py");
 
@@ -180,6 +181,40 @@ fn a_command_that_talks_nonsense_loses_its_own_link_alone() {
         assert_eq!(others(&status), others(&before));
         assert_eq!(ask(&cluster, "what is 1 times 1").body, "1");
     }
+}
+
+#[test]
+fn what_waits_for_a_command_that_closes_its_link_and_lives_on_goes_to_another_at_once() {
+    one_of(0..3, |_| {
+        let Some(cluster) = improper_cluster() else { return Ok(()) };
+        std::thread::scope(|scope| {
+            scope.spawn(|| ask(&cluster, "close the link when told"));
+            let deaf = || fs::read_to_string(cluster.site().dir().join("deaf")).ok()?.parse().ok();
+            the_other_hears_all_that_waits(&cluster, eventually("one is deaf", deaf))
+        })
+    });
+}
+
+/// An error says that the one that is deaf was ended before anybody looked.
+fn the_other_hears_all_that_waits(cluster: &Cluster, deaf: u32) -> Result<(), String> {
+    assert!(cluster.site().run(&["scale", "py=2"]).status.success());
+    // By turns, and more for each than the kernel takes for a process that does not read.
+    for number in 10..40 {
+        let words = format!("{{\"text\": \"{number}{}\"}}", "x".repeat(60_000));
+        let sent = cluster.site().run(&["send", "words", &words, "--to", "next:py"]);
+        assert!(sent.status.success(), "{}", stderr(&sent));
+    }
+    let dir = cluster.site().dir();
+    let heard = || fs::read_to_string(dir.join("heard")).unwrap_or_default();
+    let count = || heard().lines().count();
+    eventually("the other has its own", || (count() == 15).then_some(()));
+    fs::write(dir.join("told"), "").unwrap();
+    eventually("it has most of those of the deaf one, too", || (count() >= 20).then_some(()));
+    let lives_on = is_running(deaf);
+    assert!(!heard().contains(&format!("{deaf} ")), "it was deaf: {}", heard());
+    // It has a second to end by itself.
+    logged(cluster.site(), "master.log", "lives on without its link", 1);
+    should(lives_on, || "it was ended before the other had heard anything".to_owned())
 }
 
 #[test]

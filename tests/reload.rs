@@ -19,6 +19,7 @@ use rustix::process::Signal;
 use crate::drain::connections_in_the_queue_are_answered;
 use crate::harness::{Running, cluster, cluster_of_copy, json, kill, pids, probe, stderr};
 use crate::load::{Load, Mode};
+use crate::retry::{one_of, should};
 
 fn begin_reload(site: &Site) -> Running {
     let mut command = site.command(&["reload"]);
@@ -86,14 +87,17 @@ fn posts_on_new_connections_do_not_fail_while_reloads_loop() {
 #[test]
 fn websockets_and_streams_of_events_end_in_order_at_a_reload() {
     for mode in [Mode::WebSocket, Mode::Events] {
-        let cluster = cluster("");
-        let report = Load::new(cluster.address()).mode(mode).clients(16).run_while(|| {
-            assert_reloads(&cluster);
-            assert_reloads(&cluster);
+        one_of(0..3, |_| {
+            let cluster = cluster("");
+            let report = Load::new(cluster.address()).mode(mode).clients(16).run_while(|| {
+                assert_reloads(&cluster);
+                assert_reloads(&cluster);
+            });
+            report.assert_flawless();
+            assert!(report.handed_back > 16 && report.generations().contains(&3), "{mode:?}: {report}");
+            // Who comes late to the second generation, as on a busy machine, meets the third and is in no second.
+            should(report.handed_back >= 32, || format!("somebody was late for a generation: {report}"))
         });
-        report.assert_flawless();
-        // Everybody at the first; who is late for the second meets those who come after it.
-        assert!(report.handed_back > 16 && report.generations().contains(&3), "{mode:?}: {report}");
     }
 }
 
@@ -143,12 +147,10 @@ fn a_reload_runs_the_program_that_lies_on_disk_now() {
 #[test]
 fn every_caller_gets_a_definite_answer() {
     // One at a time, and one more at most; on a busy machine the last may call when the first has its answer.
-    let generations: Vec<_> = [300, 3000]
-        .into_iter()
-        .map(generation_after_four_calls)
-        .take_while(|it| !(2..=3).contains(it))
-        .collect();
-    assert!(generations.len() < 2, "{generations:?}");
+    one_of([300, 3000], |start_ms| {
+        let generation = generation_after_four_calls(start_ms);
+        should((2..=3).contains(&generation), || format!("generation {generation} after four calls"))
+    });
 }
 
 /// Four ask for a reload at the same time, when workers take so long to begin.

@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use hatchery::status::ClusterState;
 use hatchery::testing::{Cluster, eventually};
 use serde_json::json;
 
 use crate::harness::kill;
-use crate::messages::{order, send, talkers, with_all_keeping_up};
+use crate::messages::{order, send, talkers};
+use crate::retry::{one_of, waited};
 
 /// Has a worker ask the agent until it is enough; how often which kind of answer came.
 fn inquire(cluster: &Cluster, by: &str, enough: &AtomicBool) -> BTreeMap<String, u64> {
@@ -193,8 +195,10 @@ fn lines_of(text: &str) -> Vec<String> {
 #[test]
 fn a_slow_receiver_holds_up_neither_its_sender_for_long_nor_who_asks_that() {
     const COUNT: u64 = 600;
-    with_all_keeping_up(|| {
+    one_of(0..4, |_| {
         let cluster = talkers(&["--workers", "2"]);
+        let keeping_up = [cluster.status().workers[0].process.pid.unwrap()];
+        let waited_before = waited(&keeping_up);
         fs::write(cluster.site().dir().join("slow.web.1"), "20").unwrap();
         let flood =
             json!({ "send": { "to": "group:web", "text": "flood", "count": COUNT, "size": 100_000 } });
@@ -212,10 +216,17 @@ fn a_slow_receiver_holds_up_neither_its_sender_for_long_nor_who_asks_that() {
             let complete = tally == json!({ "heard": COUNT, "missed": 0 });
             (complete || tally["missed"] != 0 || dropped(0) > 0).then_some(complete)
         });
-        if kept_up {
-            assert_eq!(dropped(0), 0);
-            assert!(dropped(1) > COUNT / 10, "{} were not passed on", dropped(1));
+        if !kept_up {
+            // Who has no time for a quarter of a second, as on a busy machine, is slow, too.
+            let waited = waited(&keeping_up).saturating_sub(waited_before);
+            assert!(
+                waited > Duration::from_millis(100),
+                "it lost some, and waited for processors {waited:?}"
+            );
+            return Err(format!("the other waited for processors {waited:?}"));
         }
-        kept_up
+        assert_eq!(dropped(0), 0);
+        assert!(dropped(1) > COUNT / 10, "{} were not passed on", dropped(1));
+        Ok(())
     });
 }

@@ -5,7 +5,7 @@ use hatchery::testing::{Cluster, Site, eventually};
 use hatchery::{ClusterEvent, Reason};
 use rustix::process::Signal;
 
-use crate::harness::{FAST, cluster, events, kill, log_lines, logged, pids, site, stderr, stdout};
+use crate::harness::{FAST, assert_said_once, cluster, events, kill, log_lines, pids, site, stderr, stdout};
 use crate::load::{Load, Mode};
 
 fn worker_pids(status: &Status) -> Vec<u32> {
@@ -112,8 +112,7 @@ fn a_worker_may_ask_to_be_replaced() {
         let _ =
             cluster.wait_for("a successor", |status| is_settled(status, 2) && worker_pids(status) != before);
     });
-    let retiring = logged(cluster.site(), "master.log", "is to be replaced: it was asked for over HTTP", 1);
-    assert_eq!(retiring.len(), 1, "{retiring:?}");
+    assert_said_once(cluster, "master.log", "is to be replaced: it was asked for over HTTP");
 }
 
 #[test]

@@ -8,7 +8,8 @@ use hatchery::testing::{Cluster, Site, eventually};
 use rustix::process::Signal;
 
 use crate::harness::{
-    FAST, Running, cluster, json, log_lines, logged, pass, pids, probe, site, stderr, stdout, zombies_of,
+    FAST, Running, assert_said_once, cluster, json, log_lines, pass, pids, probe, site, stderr, stdout,
+    zombies_of,
 };
 
 const START: [&str; 5] = ["start", "--listen", "127.0.0.1:0", "--workers", "1"];
@@ -179,5 +180,5 @@ fn a_limit_of_open_files_that_is_too_low_is_raised_or_told_at_the_start() {
     }
     let cluster = Cluster::start_by(by(&["prlimit", "--nofile=30:1024"], &site), site);
     assert_eq!(cluster.get("/").code, 200);
-    assert_eq!(logged(cluster.site(), "master.log", "the limit of open files was 30", 1).len(), 1);
+    assert_said_once(cluster, "master.log", "the limit of open files was 30");
 }

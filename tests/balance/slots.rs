@@ -1,5 +1,6 @@
 //! The policy `reuseport`: a queue for each slot, and none of them is lost.
 
+use super::absent::assert_others_serve_whom_the_first_leaves_behind;
 use super::*;
 
 #[test]

@@ -233,6 +233,7 @@ async fn those_left_behind_may_finish_writing() {
         if said != "early\n" {
             break;
         }
+        eprintln!("an attempt failed: it was too late");
     }
     assert_eq!(said, "early\nlate\n");
 }

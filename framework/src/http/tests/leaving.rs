@@ -1,7 +1,6 @@
 //! Idle connections when a worker leaves: none is cut under a client that asks again, and none holds the worker up.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::time::Instant;
 
 use super::*;
 

@@ -52,7 +52,9 @@ async fn a_connection_is_closed_when_it_was_idle_too_long() {
         for _ in 0..3 {
             assert_eq!(ask(&mut client, GET).await.1, "hello\n");
         }
+        let idle_since = Instant::now();
         assert_eq!(rest(&mut client).await, "");
+        assert_took(idle_since.elapsed(), time);
     })
     .await;
 }
@@ -72,11 +74,15 @@ async fn a_slow_handler_is_given_its_time() {
         served.gate.until_entered().await;
         // Another connection that is cut shows that the time-outs have passed; three of them, that they passed thrice.
         for _ in 0..3 {
+            let begun = Instant::now();
             rest(&mut served.connect().await).await;
+            assert_took(begun.elapsed(), time);
         }
         served.gate.open();
         assert!(answer(&mut client).await.0.starts_with("HTTP/1.1 200 "));
+        let idle_since = Instant::now();
         assert_eq!(rest(&mut client).await, "");
+        assert_took(idle_since.elapsed(), time);
     })
     .await;
 }

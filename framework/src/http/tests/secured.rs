@@ -1,7 +1,6 @@
 //! The same over TLS: what a client may do, how long it may take, and what becomes of it when the server leaves.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -75,7 +74,9 @@ async fn what_comes_while_a_handler_works_is_kept() {
         assert_eq!(answer(&mut client).await.1, "");
         assert_eq!(ask(&mut client, end).await.1, "hello\n");
         client.write_all(start).await.unwrap();
+        let begun = Instant::now();
         assert!(rest(&mut client).await.starts_with("HTTP/1.1 408 "));
+        assert_took(begun.elapsed(), time);
     })
     .await;
 }
@@ -174,10 +175,12 @@ async fn a_handshake_under_way_is_finished_while_the_server_leaves_and_cut_at_th
         stuck.write_all(&[0x16, 3, 1]).await.unwrap();
         let stream = secured.served.connect().await;
         secured.served.until_accepted(2).await;
-        secured.served.drain.begin(Occasion::Succession, Some(time * 10));
+        let begun = Instant::now();
+        secured.served.drain.begin(Occasion::Succession, Some(time));
         let mut late = within(secured.connector.connect(NAME.try_into().unwrap(), stream)).await.unwrap();
         assert_eq!(ask(&mut late, GET).await.1, "hello\n");
         assert_eq!(secured.served.drained().await, Drained { cut: 1 });
+        assert_took(begun.elapsed(), time);
     })
     .await;
 }

@@ -112,7 +112,9 @@ async fn an_idle_shared_connection_is_told_to_go_after_its_time() {
         rest(&mut idle).await;
         served.gate.open();
         assert_eq!(within(slow).await.unwrap().unwrap().status(), StatusCode::OK);
+        let idle_since = Instant::now();
         within(connection).await.unwrap().unwrap();
+        assert_took(idle_since.elapsed(), time);
         assert_eq!(served.gauges.timed_out(), 2);
     })
     .await;
