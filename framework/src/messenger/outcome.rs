@@ -85,6 +85,15 @@ impl Delivery {
     }
 }
 
+/// Who misses a message to `to`, one or many; that is all that is known where the master is of a build that does not tell the
+/// slots.
+pub(super) fn missing(receipt: &Receipt, to: Address) -> Vec<Address> {
+    if receipt.places.is_empty() && !receipt.full.is_empty() {
+        return vec![to];
+    }
+    receipt.places.iter().filter_map(|place| Address::from_bytes(*place)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,7 +111,11 @@ mod tests {
         let delivery = Delivery::of(receipt.clone(), &roll);
         assert_eq!((delivery.queued, &delivery.missed[..]), (2, &[4711, 0, 0, 8][..]));
         assert_eq!(names(receipt.clone()), ["web.1", "jobs.1", "agent", "pid:8"]);
+        let everyone = Address::to(Form::Everyone);
+        assert_eq!(missing(&receipt, everyone), places);
         receipt.places.clear();
+        assert_eq!(missing(&receipt, everyone), [everyone]);
+        assert_eq!(missing(&Receipt { queued: 1, ..Receipt::default() }, everyone), []);
         assert_eq!(names(receipt)[..2], ["pid:4711", "pid:0"]);
     }
 }
