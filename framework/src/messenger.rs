@@ -225,10 +225,12 @@ impl Messenger {
 
     fn trace_untaken(&self, topic: &str, number: u64, to: Address, receipt: &Receipt) {
         let tracer = self.process.mail().tracer();
-        let missed = receipt.places.iter().filter_map(|place| Address::from_bytes(*place));
+        let untaken = |at, why: &str| tracer.untaken(topic, number, at, why);
         match &receipt.nobody {
-            Some(problem) => tracer.untaken(topic, number, to, problem),
-            None => missed.for_each(|place| tracer.untaken(topic, number, place, "too much waits there")),
+            Some(problem) => untaken(to, problem),
+            None => {
+                outcome::missing(receipt, to).into_iter().for_each(|at| untaken(at, "too much waits there"))
+            }
         }
     }
 

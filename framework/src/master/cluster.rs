@@ -187,12 +187,15 @@ impl Cluster {
         }
     }
 
-    /// Nothing more is heard of a process, and without a problem that is so because its link is closed.
+    /// The link of a process is closed, or there is a problem for which it is cut off. Nobody waits for its answers any more,
+    /// and nothing new goes to it; who is cut off may still hear us, and perhaps be heard until it ends.
     fn lose_link(&mut self, id: ChildId, problem: Option<String>, now: Instant, actions: &mut Vec<Action>) {
         if problem.is_none() {
             self.exchange.shut(id, actions);
+            self.exchange.give_up_answers(id, actions);
+        } else {
+            self.exchange.call_off_answers(id, actions);
         }
-        self.exchange.give_up_answers(id, actions);
         if let Some((slot, occupant)) = self.supervisor.occupant(id) {
             occupant.link_lost(&slot, problem, now, actions);
         }

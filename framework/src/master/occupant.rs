@@ -177,7 +177,7 @@ impl Occupant {
         }
     }
 
-    /// It has a moment to end by itself, without its link.
+    /// It has a moment to end by itself, without its link. Who leaves already keeps its time.
     pub(crate) fn link_lost(
         &mut self,
         slot: &Slot,
@@ -186,6 +186,10 @@ impl Occupant {
         actions: &mut Vec<Action>,
     ) {
         if !self.is_active() {
+            if problem.is_some() && matches!(self.stage, Stage::Leaving { .. }) {
+                // It would be sent to, and perhaps wait for a farewell, until its time is up.
+                self.part(actions);
+            }
             return;
         }
         self.stage = Stage::Leaving { until: later(now, LINK_GRACE), asked: None };

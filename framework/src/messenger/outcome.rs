@@ -70,9 +70,8 @@ pub struct Delivery {
     /// The process ids of those who will not get it, because too much waits for them already; 0 for a slot that is
     /// empty for the moment.
     pub missed: Vec<u32>,
-    /// The same by their slots, in the same order, so that a slot that is empty has a name, too. [`Peer::AnyOf`] stands for
-    /// a group that has no worker at all, and [`Peer::Process`] for all of them where the master is of a build that does not
-    /// tell the slots.
+    /// The same by their slots, in the same order, so that a slot that is empty has a name, too. [`Peer::Process`] stands for
+    /// all of them where the master is of a build that does not tell the slots.
     pub missed_by: Vec<Peer>,
 }
 
@@ -86,6 +85,15 @@ impl Delivery {
     }
 }
 
+/// Who misses a message to `to`, one or many; that is all that is known where the master is of a build that does not tell the
+/// slots.
+pub(super) fn missing(receipt: &Receipt, to: Address) -> Vec<Address> {
+    if receipt.places.is_empty() && !receipt.full.is_empty() {
+        return vec![to];
+    }
+    receipt.places.iter().filter_map(|place| Address::from_bytes(*place)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,16 +104,18 @@ mod tests {
         let roll = Roll::new(["web".to_owned(), "jobs".to_owned()]);
         let worker = |group, pid| Address { group, index: 1, pid, ..Address::to(Form::Worker) };
         let mut receipt = Receipt { queued: 2, ..Receipt::default() };
-        let any = Address { group: 1, ..Address::to(Form::Any) };
-        [worker(0, 4711), worker(1, 0), Address::AGENT, any, worker(9, 8)]
-            .into_iter()
-            .for_each(|place| receipt.miss(place));
+        let places = [worker(0, 4711), worker(1, 0), Address::AGENT, worker(9, 8)];
+        places.into_iter().for_each(|place| receipt.miss(place));
         let names =
             |receipt| Delivery::of(receipt, &roll).missed_by.iter().map(Peer::to_string).collect::<Vec<_>>();
         let delivery = Delivery::of(receipt.clone(), &roll);
-        assert_eq!((delivery.queued, &delivery.missed[..]), (2, &[4711, 0, 0, 0, 8][..]));
-        assert_eq!(names(receipt.clone()), ["web.1", "jobs.1", "agent", "any:jobs", "pid:8"]);
+        assert_eq!((delivery.queued, &delivery.missed[..]), (2, &[4711, 0, 0, 8][..]));
+        assert_eq!(names(receipt.clone()), ["web.1", "jobs.1", "agent", "pid:8"]);
+        let everyone = Address::to(Form::Everyone);
+        assert_eq!(missing(&receipt, everyone), places);
         receipt.places.clear();
+        assert_eq!(missing(&receipt, everyone), [everyone]);
+        assert_eq!(missing(&Receipt { queued: 1, ..Receipt::default() }, everyone), []);
         assert_eq!(names(receipt)[..2], ["pid:4711", "pid:0"]);
     }
 }

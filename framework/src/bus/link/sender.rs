@@ -148,12 +148,8 @@ impl Sender {
 
     /// Queues a frame, waiting for room. Cancel safe: a cancelled send has queued nothing.
     pub(crate) async fn send(&self, frame: Frame) -> Result<(), SendError> {
-        // Who need not wait should not pay for it.
-        match self.push(&frame) {
-            Err(SendError::Full(_)) => {}
-            other => return other,
-        }
         loop {
+            // Listened for before it is tried, or room that is made in between would be missed.
             let drained = self.shared.drained.notified();
             match self.push(&frame) {
                 Err(SendError::Full(_)) => drained.await,

@@ -279,21 +279,48 @@ mod tests {
         told.collect()
     }
 
+    /// A question of the agent to itself.
+    fn question(from: ChildId, number: u64) -> Event {
+        let route = Route { to: Address::AGENT, from: Address { pid: 7, ..Address::AGENT }, time: 0 };
+        let question = Parcel::Frame(Frame::about(Kind::Ask, "words", number, b"").on(route));
+        Event::Mail { from, parcels: vec![question], taken: None }
+    }
+
+    /// The kinds of the frames that are sent.
+    fn sent(actions: &[Action]) -> Vec<Kind> {
+        let kind = |action: &Action| match action {
+            Action::Send { frame, .. } => Some(frame.kind()),
+            _ => None,
+        };
+        actions.iter().filter_map(kind).collect()
+    }
+
     #[test]
     fn who_asked_one_whose_link_is_lost_hears_it_before_its_exit() {
         let now = Instant::now();
         let (mut cluster, id, generation) = cluster(now);
         greet(&mut cluster, id, generation, None);
-        let route = Route { to: Address::AGENT, from: Address { pid: 7, ..Address::AGENT }, time: 0 };
-        let question = Parcel::Frame(Frame::about(Kind::Ask, "words", 1, b"").on(route));
-        let asked = cluster.on(Event::Mail { from: id, parcels: vec![question], taken: None }, now);
+        let asked = cluster.on(question(id, 1), now);
         assert!(matches!(asked[..], [Action::Deliver { .. }]), "{asked:?}");
-        let refusals = |actions: &[Action]| {
-            let refusal = |action: &&Action| matches!(action, Action::Send { frame, .. } if frame.kind() == Kind::Refusal);
-            actions.iter().filter(refusal).count()
-        };
-        assert_eq!(refusals(&cluster.on(Event::LinkLost { id, problem: None }, now)), 1);
-        assert_eq!(refusals(&cluster.on(Event::LinkLost { id, problem: None }, now)), 0);
+        assert_eq!(sent(&cluster.on(Event::LinkLost { id, problem: None }, now)), [Kind::Refusal]);
+        assert_eq!(sent(&cluster.on(Event::LinkLost { id, problem: None }, now)), []);
+    }
+
+    #[test]
+    fn who_is_cut_off_while_it_leaves_answers_no_more_gets_nothing_new_and_may_go() {
+        let now = Instant::now();
+        let (mut cluster, id, generation) = cluster(now);
+        greet(&mut cluster, id, generation, None);
+        cluster.on(question(id, 1), now);
+        assert_eq!(sent(&cluster.on(Event::StopSignal { fast: false }, now)), [Kind::Shutdown]);
+        let asked = cluster.on(question(id, 2), now);
+        assert!(matches!(asked[..], [Action::Deliver { .. }]), "{asked:?}");
+        let cut_off = || Event::LinkLost { id, problem: Some("it makes no sense".to_owned()) };
+        let told = [Kind::Refusal, Kind::Cancel, Kind::Refusal, Kind::Cancel, Kind::Farewell];
+        assert_eq!(sent(&cluster.on(cut_off(), now)), told);
+        assert_eq!(sent(&cluster.on(cut_off(), now)), [], "it is told once");
+        let asked = cluster.on(question(id, 3), now);
+        assert!(!asked.iter().any(|action| matches!(action, Action::Deliver { .. })), "{asked:?}");
     }
 
     #[test]

@@ -76,15 +76,15 @@ impl Calls {
         Some(call.asker)
     }
 
-    /// Forgets the questions that a process was to answer; returns who asked, with the numbers.
-    pub(super) fn answerer_gone(&mut self, id: ChildId) -> Vec<(ChildId, u64)> {
+    /// Forgets the questions that a process was to answer; returns the numbers, and who asked under which address.
+    pub(super) fn answerer_gone(&mut self, id: ChildId) -> Vec<(u64, ChildId, Address)> {
         let lost = self.open.iter().filter(|(_, call)| call.answerer == Some(id));
-        let mut lost: Vec<_> = lost.map(|(key, call)| (*key, call.asker)).collect();
-        lost.sort_unstable();
-        for ((pid, number), _) in &lost {
+        let mut lost: Vec<_> = lost.map(|(key, call)| (*key, call.asker, call.asked_by)).collect();
+        lost.sort_unstable_by_key(|(key, ..)| *key);
+        for ((pid, number), ..) in &lost {
             self.abandon(*pid, *number);
         }
-        lost.into_iter().map(|((_, number), asker)| (asker, number)).collect()
+        lost.into_iter().map(|((_, number), asker, asked_by)| (number, asker, asked_by)).collect()
     }
 
     /// Forgets the questions of a process; returns the numbers, and who was asked by which address.

@@ -105,6 +105,7 @@ impl World {
 
     fn step(&mut self, step: Step) {
         self.happen(step);
+        self.try_again();
         self.check_liveness();
     }
 
@@ -225,6 +226,7 @@ impl World {
         let process = self.processes.get_mut(&id).expect("it is there");
         process.asked.clear();
         process.full.clear();
+        process.again.clear();
         for number in std::mem::take(&mut process.open) {
             self.end(id, number, End::AskerGone);
         }

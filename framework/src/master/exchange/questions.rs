@@ -46,8 +46,7 @@ impl Exchange {
         let (number, route) = (number_of(parcel), parcel.route());
         match self.calls.cancel(route.from.pid, number) {
             Some(Call { answerer: Some(to), .. }) => {
-                let frame = Frame::new(Kind::Cancel, number, vec![]).on(route);
-                actions.push(Action::Send { to, frame });
+                actions.push(cancelled(to, route.from, number));
             }
             Some(_) => self.withdraw(route.from, Some(number), actions),
             None => {}
@@ -105,20 +104,33 @@ impl Exchange {
         }
     }
 
-    /// Nothing more is heard of a process: who waits for its answers waits no longer.
+    /// A process is at its end, or as good as that: who waits for its answers waits no longer.
     pub(crate) fn give_up_answers(&mut self, of: ChildId, actions: &mut Vec<Action>) {
-        for (asker, number) in self.calls.answerer_gone(of) {
+        for (number, asker, _) in self.calls.answerer_gone(of) {
             self.refuse(asker, number, &Unanswered::Gone, actions);
+        }
+    }
+
+    /// The same of one that may still hear us: nobody waits for what it works on.
+    pub(crate) fn call_off_answers(&mut self, of: ChildId, actions: &mut Vec<Action>) {
+        for (number, asker, asked_by) in self.calls.answerer_gone(of) {
+            self.refuse(asker, number, &Unanswered::Gone, actions);
+            actions.push(cancelled(of, asked_by, number));
         }
     }
 
     /// A process is gone: nobody waits for answers to what it asked.
     pub(super) fn withdraw_all(&mut self, asker: ChildId, address: Address, actions: &mut Vec<Action>) {
         for (number, answerer, from) in self.calls.asker_gone(asker) {
-            let frame = Frame::new(Kind::Cancel, number, vec![]).on(Route { from, ..Route::default() });
-            actions.push(Action::Send { to: answerer, frame });
+            actions.push(cancelled(answerer, from, number));
         }
         // Another process may get its process id, and ask under the same numbers.
         self.withdraw(address, None, actions);
     }
+}
+
+/// Tells who was asked that `asker` waits for the answer no longer.
+fn cancelled(to: ChildId, asker: Address, number: u64) -> Action {
+    let frame = Frame::new(Kind::Cancel, number, vec![]).on(Route { from: asker, ..Route::default() });
+    Action::Send { to, frame }
 }

@@ -72,7 +72,8 @@ impl Exchange {
         let ticket = self.ticket_of_open(parcel);
         let Some(receipt) = ticket.and_then(|ticket| self.receipts.get_mut(&ticket)) else { return };
         receipt.queued = receipt.queued.saturating_sub(1);
-        let missed = self.seats.address(to).unwrap_or(parcel.route().to);
+        let missed = self.seats.address(to).or_else(|| self.traffic.slot_of_gone(to));
+        let missed = missed.unwrap_or(parcel.route().to);
         self.waiting.await_place(ticket, missed, parcel, receipt);
         if !self.seats.is_reachable(to) {
             // Nothing changes there any more, and who tries again meets another.

@@ -114,8 +114,13 @@ impl Traffic {
         if self.peers.contains_key(&id) {
             return self.peers.get_mut(&id);
         }
-        let (_, slot) = self.gone.iter().find(|(gone, _)| *gone == id)?;
-        self.past.get_mut(slot)
+        let slot = self.slot_of_gone(id)?;
+        self.past.get_mut(&slot)
+    }
+
+    /// From where a process has gone, if that was not long ago and anything went to it.
+    pub(super) fn slot_of_gone(&self, id: ChildId) -> Option<Address> {
+        self.gone.iter().find(|(gone, _)| *gone == id).map(|(_, slot)| *slot)
     }
 
     /// What is known of one that is gone from a slot.

@@ -39,7 +39,7 @@ impl World {
                     Kind::Receipt => {
                         let receipt: Receipt =
                             codec::decode("a receipt", frame.payload()).expect("it is one");
-                        let made = process.take_receipt(frame.number(), &receipt);
+                        let made = process.take_receipt(frame.number(), &receipt, &self.given_up);
                         // A try that was refused is no sent message.
                         let is_refused = made.is_for_one() && receipt.queued == 0;
                         self.expected -= u64::from(is_refused);

@@ -48,18 +48,8 @@ impl World {
         match step {
             Step::Send { from, to, topic, size, attachments, receipt } => {
                 let (Some(from), to) = (self.speaker(from), self.address(to)) else { return };
-                let number = from.id.0 * MESSAGES + self.next_number(from.id);
-                let frame = sized(frame(Kind::Message, from, to, TOPICS[topic], number), size);
-                let frame = frame.with_descriptors(vec![Arc::clone(&self.attachment); attachments]);
-                self.expected += self.receivers(to, from);
-                let frame = if receipt { frame.with_receipt() } else { frame };
-                if receipt {
-                    let made = Try { to, length: frame.wire_length(), attachments, roused: false };
-                    self.processes.get_mut(&from.id).expect("it is there").tries.insert(number, made);
-                }
-                self.take(from, vec![Parcel::Frame(frame)]);
-                let process = &self.processes[&from.id];
-                assert!(process.tries.is_empty(), "each receipt comes at once: {process:?}");
+                let made = Try { to, topic, size, length: 0, attachments, roused: false };
+                self.send_message(from, made, receipt);
             }
             Step::SendRun { from, to, topic, count } => {
                 let (Some(from), to) = (self.speaker(from), self.address(to)) else { return };
@@ -83,6 +73,33 @@ impl World {
                 }
             }
             step => self.respond(step),
+        }
+    }
+
+    fn send_message(&mut self, from: Seat, made: Try, receipt: bool) {
+        let number = from.id.0 * MESSAGES + self.next_number(from.id);
+        let frame = sized(frame(Kind::Message, from, made.to, TOPICS[made.topic], number), made.size);
+        let frame = frame.with_descriptors(vec![Arc::clone(&self.attachment); made.attachments]);
+        self.expected += self.receivers(made.to, from);
+        let frame = if receipt { frame.with_receipt() } else { frame };
+        if receipt {
+            let made = Try { length: frame.wire_length(), ..made };
+            self.processes.get_mut(&from.id).expect("it is there").tries.insert(number, made);
+        }
+        self.take(from, vec![Parcel::Frame(frame)]);
+        let process = &self.processes[&from.id];
+        assert!(process.tries.is_empty(), "each receipt comes at once: {process:?}");
+    }
+
+    /// Who was told that another try is worth it makes one of all that found no place, as `send_to` does.
+    pub(super) fn try_again(&mut self) {
+        for tries in 0.. {
+            let waits = |seat: &&Seat| !self.processes[&seat.id].again.is_empty();
+            let is_heard = |seat: &&Seat| self.processes[&seat.id].link != Link::Lost;
+            let Some(from) = self.seats.iter().filter(is_heard).find(waits).copied() else { return };
+            let made = self.processes.get_mut(&from.id).expect("it is there").again.remove(0);
+            assert!(tries < 10_000, "{from:?} is told again and again to try {made:?}");
+            self.send_message(from, Try { roused: false, ..made }, true);
         }
     }
 

@@ -35,6 +35,8 @@ impl Link {
 #[derive(Debug, Clone)]
 pub(super) struct Try {
     pub(super) to: Address,
+    pub(super) topic: usize,
+    pub(super) size: usize,
     pub(super) length: usize,
     pub(super) attachments: usize,
     /// Whether it was told meanwhile that another try is worth it.
@@ -71,6 +73,8 @@ pub(super) struct Process {
     pub(super) tries: BTreeMap<u64, Try>,
     /// What found no place; it was not told yet that another try is worth it.
     pub(super) full: Vec<Try>,
+    /// What it tries again, for it was told.
+    pub(super) again: Vec<Try>,
 }
 
 impl Process {
@@ -80,24 +84,35 @@ impl Process {
         waiting == 0 || waiting + parcel.wire_length() <= QUEUE
     }
 
-    /// It is told what became of a message.
-    pub(super) fn take_receipt(&mut self, number: u64, receipt: &Receipt) -> Try {
+    /// It is told what became of a message. Nobody comes soon to those slots that are given up.
+    pub(super) fn take_receipt(
+        &mut self,
+        number: u64,
+        receipt: &Receipt,
+        given_up: &BTreeSet<Address>,
+    ) -> Try {
         let made = self.tries.remove(&number).expect("it is awaited");
-        if made.roused {
-            return made;
-        }
+        let (waits, again) = (Try { roused: false, ..made.clone() }, made.roused);
+        let list = if again { &mut self.again } else { &mut self.full };
         if made.is_for_one() {
-            self.full.extend((receipt.queued == 0 && receipt.nobody.is_none()).then(|| made.clone()));
+            list.extend((receipt.queued == 0 && receipt.nobody.is_none()).then_some(waits));
         } else {
-            let missed = receipt.full.iter().filter(|pid| **pid != 0);
-            self.full.extend(missed.map(|pid| Try { to: Address::process(*pid), ..made.clone() }));
+            let missed = receipt.places.iter().filter_map(|place| Address::from_bytes(*place));
+            let missed = missed.map(one).filter(|at| !given_up.contains(at));
+            list.extend(missed.map(|to| Try { to, ..waits.clone() }));
         }
         made
     }
 
-    /// Another try is worth it.
+    /// Another try is worth it, of all that found no place: it is not told of which.
     pub(super) fn rouse(&mut self) {
-        self.full.clear();
+        self.again.append(&mut self.full);
         self.tries.values_mut().for_each(|made| made.roused = true);
     }
+}
+
+/// Of those who miss a message to many: the process, or the slot in which nobody is.
+fn one(missed: Address) -> Address {
+    assert!(matches!(missed.form, Form::Agent | Form::Worker), "{missed:?} is no slot");
+    if missed.pid == 0 { missed } else { Address::process(missed.pid) }
 }

@@ -24,6 +24,18 @@ fn a_receipt_tells_who_got_it_who_did_not_and_when_there_is_room() {
 }
 
 #[test]
+fn a_receipt_names_the_slot_of_one_that_is_gone_meanwhile() {
+    let mut world = World::new();
+    let everyone = Address::to(Form::Everyone);
+    let parcel = || Parcel::Frame(frame(Kind::Message, AGENT, everyone, "words", 5).with_receipt());
+    world.take(AGENT, parcel());
+    world.leave(3);
+    assert_eq!(world.undelivered(3, parcel()), ["1 hears Room 0"]);
+    assert_eq!(world.exchange.receipts[&(ChildId(1), 5)].places, [worker(WEB, 1).to_bytes()]);
+    assert_eq!(world.confirm(AGENT, 5), ["1 hears of 5: 5 [0] false"]);
+}
+
+#[test]
 fn what_did_not_fit_counts_no_bytes() {
     let mut world = World::new();
     for number in [1, 2] {
