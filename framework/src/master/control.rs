@@ -26,6 +26,9 @@ use super::shortage::Shortage;
 use crate::bus::control::{Answer, Request};
 use crate::bus::link::Sender;
 
+/// How long a caller has to read the rest of its answer.
+const LAST_PATIENCE: Duration = Duration::from_secs(5);
+
 /// How long nobody is accepted after it failed, and how often it is tried to keep a descriptor in reserve.
 const AGAIN: Duration = Duration::from_millis(100);
 
@@ -165,8 +168,8 @@ async fn attend(caller: Caller, events: mpsc::Sender<Event>) -> Result<(), Strin
         // The connection stays open until we are gone, which tells the caller so.
         gone.await;
     }
-    sender.flush().await;
-    Ok(())
+    // Who reads nothing of a long answer keeps its place for a while only.
+    timeout(LAST_PATIENCE, sender.flush()).await.map_err(|_| "it did not read its answer".to_owned())
 }
 
 async fn tell(sender: &Sender, mut answers: mpsc::Receiver<Answer>) -> Result<(), String> {

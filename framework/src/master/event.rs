@@ -10,6 +10,7 @@ use crate::bus::control::{Answer, Request};
 use crate::bus::frame::Frame;
 use crate::bus::link::Sender;
 use crate::bus::parcel::Parcel;
+use crate::bus::topic::OTHERS;
 use crate::error::{BoxError, Ending, chain};
 use crate::events::ClusterEvent;
 use crate::exit::{Ended, Exit, Reason};
@@ -21,6 +22,19 @@ pub(crate) struct ChildId(pub(crate) u64);
 
 /// How many messages, by topic.
 pub(crate) type Topics = BTreeMap<Box<str>, u64>;
+
+/// How many topics are told apart; all others are counted as one.
+pub(crate) const MOST_TOPICS: usize = 256;
+
+/// Adds so many messages on a topic.
+pub(crate) fn add(topics: &mut Topics, topic: &str, count: u64) {
+    let is_told_apart = topics.len() < MOST_TOPICS || topics.contains_key(topic);
+    let name = if is_told_apart { topic } else { OTHERS };
+    match topics.get_mut(name) {
+        Some(known) => *known += count,
+        None => _ = topics.insert(name.into(), count),
+    }
+}
 
 /// The program on disk, for a new generation.
 #[derive(Debug, PartialEq, Eq)]

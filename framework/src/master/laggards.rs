@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::event::{Action, ChildId, Report, Topics};
+use super::event::{Action, ChildId, Report, Topics, add};
 use crate::role::Slot;
 
 /// What is dropped for one process within this time is told together.
@@ -37,7 +37,7 @@ impl Laggards {
             Lag { slot: slot.clone(), until: now + PERIOD, topics: Topics::new() }
         });
         for (topic, count) in dropped {
-            *lag.topics.entry(topic).or_default() += count;
+            add(&mut lag.topics, &topic, count);
         }
     }
 

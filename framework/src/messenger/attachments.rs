@@ -37,7 +37,8 @@ impl Attachment {
     /// ```
     ///
     /// # Errors
-    /// When it is something else, or there is no free descriptor while clones of it live.
+    /// When it is something else, or there is no free descriptor while clones of it live. It is closed then, unless a clone
+    /// lives.
     pub fn take_back<A: Attach>(self) -> Result<A, TakeError> {
         check_nature::<A>(&self.0)?;
         unpack(self.0)

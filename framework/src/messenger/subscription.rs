@@ -7,7 +7,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use futures_util::stream::{self, Stream};
+use futures_util::stream::{self, Stream, StreamExt};
 
 use super::Messenger;
 use super::attachments::{Attach, Attachments, TakeError};
@@ -160,12 +160,13 @@ impl<T: Topic> Subscription<T> {
         }
     }
 
-    /// The same as a stream, which ends with this process's [leave](ReceiveError::Left).
+    /// The same as a stream, which ends with this process's [leave](ReceiveError::Left). Pin it to take from it.
     pub fn into_stream(self) -> impl Stream<Item = Result<Received<T>, ReceiveError>> + Send + use<T> {
         stream::unfold(self, async |mut subscription| match subscription.next().await {
             Err(ReceiveError::Left { .. }) => None,
             received => Some((received, subscription)),
         })
+        .fuse()
     }
 
     /// Like [`next`](Self::next), but has this process take its leave as soon as it is asked to: from then on it gets nothing

@@ -111,7 +111,8 @@ impl<T> Observed<T> {
 }
 
 impl<T: Send + Sync + 'static> Observed<T> {
-    /// The latest version now, and then the latest at each [change](Self::changed), as a stream without an end.
+    /// The latest version now, and then the latest at each [change](Self::changed), as a stream without an end. Pin it
+    /// to take from it.
     pub fn into_stream(mut self) -> impl Stream<Item = Snapshot<T>> + Send + use<T> {
         self.changes.mark_changed();
         stream::unfold(self, async |mut observed| Some((observed.changed().await, observed)))

@@ -29,6 +29,8 @@ pub(super) struct Backlogs {
     /// Where each question waits, by its asker and its number: the place, and its spot there.
     questions: BTreeMap<(Address, u64), (Address, Spot)>,
     limit: usize,
+    /// The most bytes that wait at one place, with what was taken back.
+    most: usize,
     /// How many parcels have waited.
     count: u64,
 }
@@ -44,7 +46,8 @@ struct Backlog {
 impl Backlogs {
     /// Whoever comes will take `queue` bytes at once: what waits for it has to fit, for it was confirmed.
     pub(super) fn new(queue: usize) -> Self {
-        Self { places: BTreeMap::new(), questions: BTreeMap::new(), limit: LIMIT.min(queue), count: 0 }
+        let limit = LIMIT.min(queue);
+        Self { places: BTreeMap::new(), questions: BTreeMap::new(), limit, most: queue + limit, count: 0 }
     }
 
     /// Keeps a parcel, which keeps no more memory than it counts, for whoever comes to `place`; gives it back when too much
@@ -59,8 +62,13 @@ impl Backlogs {
 
     /// Keeps what was taken back of a process in front of all that came since. It was confirmed, and was bounded where it waited
     /// before, so that it always fits.
-    pub(super) fn put_back(&mut self, place: Address, parcel: Parcel) {
+    pub(super) fn put_back(&mut self, place: Address, parcel: Parcel) -> Result<(), Parcel> {
+        let waiting = self.places.get(&place).map_or(0, |backlog| backlog.bytes);
+        if waiting > 0 && waiting + parcel.wire_length() > self.most {
+            return Err(parcel);
+        }
         self.insert(place, Age::TakenBack, parcel);
+        Ok(())
     }
 
     fn insert(&mut self, place: Address, age: Age, parcel: Parcel) {
@@ -165,6 +173,22 @@ mod tests {
 
     fn numbers<'a>(parcels: impl IntoIterator<Item = &'a Parcel>) -> Vec<u64> {
         parcels.into_iter().map(|parcel| question_of(parcel).unwrap().1).collect()
+    }
+
+    #[test]
+    fn what_is_taken_back_again_and_again_is_bounded_and_in_front_of_the_rest() {
+        let (agent, message) = (Address::to(Form::Agent), |size: usize| {
+            Parcel::Frame(Frame::about(Kind::Message, "t", 1, &vec![0; size]))
+        });
+        let mut backlogs = Backlogs::new(4 * LIMIT);
+        let kept = (0..100).take_while(|_| backlogs.put_back(agent, message(LIMIT / 2)).is_ok()).count();
+        assert_eq!(kept, 9, "as much as a queue and a slot hold");
+        backlogs.push(agent, message(1)).unwrap_err();
+        assert_eq!(backlogs.take(&[agent]).len(), kept);
+        backlogs.push(agent, message(1)).unwrap();
+        backlogs.put_back(agent, message(2)).unwrap();
+        let lengths: Vec<usize> = backlogs.take(&[agent]).iter().map(Parcel::wire_length).collect();
+        assert!(lengths[0] > lengths[1], "{lengths:?}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::bus::control::Unanswered;
 use crate::bus::frame::Kind;
 use crate::bus::parcel::Parcel;
 use crate::bus::peer::{Address, Form};
-use crate::master::event::{Action, ChildId, Topics};
+use crate::master::event::{Action, ChildId, Topics, add};
 
 /// Messages that the log has to tell of.
 #[derive(Debug, Default)]
@@ -17,14 +17,6 @@ pub(super) struct Losses {
     places: BTreeMap<Address, Topics>,
     /// By receiver: how many were dropped because too much waited.
     dropped: BTreeMap<ChildId, Topics>,
-}
-
-/// Adds so many messages on a topic.
-pub(super) fn add(topics: &mut Topics, topic: &str, count: u64) {
-    match topics.get_mut(topic) {
-        Some(known) => *known += count,
-        None => _ = topics.insert(topic.into(), count),
-    }
 }
 
 impl Exchange {

@@ -5,11 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::bus::control::Lost;
 use crate::bus::peer::Address;
 use crate::bus::topic::OTHERS;
-use crate::master::event::ChildId;
+use crate::master::event::{ChildId, MOST_TOPICS};
 use crate::status::{PeerTraffic, TopicTraffic};
-
-/// How many topics are told apart; all others are counted as one.
-const MOST: usize = 256;
 
 /// Of so many that have gone last it is known from where: what waited for them is taken back a little later.
 const GONE: usize = 64;
@@ -155,7 +152,7 @@ impl Traffic {
     }
 
     fn topic(&mut self, name: &str) -> &mut TopicTraffic {
-        if self.topics.len() < MOST && name != OTHERS && !self.topics.contains_key(name) {
+        if self.topics.len() < MOST_TOPICS && name != OTHERS && !self.topics.contains_key(name) {
             let fresh = TopicTraffic { name: name.to_owned(), ..TopicTraffic::default() };
             self.topics.insert(name.into(), fresh);
         }

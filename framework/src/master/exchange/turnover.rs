@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::seats::{Goal, Seat, any_of};
-use super::{Exchange, losses, seats};
+use super::{Exchange, seats};
 use crate::bus::control::{Receipt, Unanswered};
 use crate::bus::frame::Kind;
 use crate::bus::parcel::Parcel;
 use crate::bus::peer::{Address, Form};
-use crate::master::event::{Action, ChildId, Topics};
+use crate::master::event::{Action, ChildId, Topics, add};
 
 impl Exchange {
     /// Takes note of who fills which slot now. `slots` are all that there are, also those that are empty.
@@ -46,8 +46,8 @@ impl Exchange {
         actions.push(Action::HandOver { to, parcel });
     }
 
-    /// Takes note of the slots in which nobody is, and the next one comes late. Nothing new waits there, and no question: who
-    /// writes there, or asks, hears so.
+    /// Takes note of the slots in which nobody is, and the next one comes late. Only broadcasts wait there, and what waits
+    /// already, but no question: who writes there, or asks, hears so.
     pub(crate) fn give_up_on(&mut self, slots: BTreeSet<Address>, actions: &mut Vec<Action>) {
         for place in self.seats.give_up_on(slots) {
             self.rouse(place, actions);
@@ -71,7 +71,7 @@ impl Exchange {
         let mut lost = Topics::new();
         for parcel in parcels {
             if !self.hand_on(of, is_latest, parcel, actions) {
-                losses::add(&mut lost, parcel.topic(), parcel.count());
+                add(&mut lost, parcel.topic(), parcel.count());
             }
         }
         lost
@@ -84,8 +84,8 @@ impl Exchange {
         }
     }
 
-    /// What is meant for a slot, or for any of a group, goes where it would go if it were sent now, but before all that has come
-    /// since. Anything else is lost, and who waits is told. Returns whether it is on its way, or whoever sent it knows better.
+    /// What is meant for a slot, or for any of a group, goes where it would go if it were sent now; what is for a slot before
+    /// all that has come since. Anything else is lost, and who waits is told. Returns whether it is on its way, or whoever sent it knows better.
     fn hand_on(&mut self, of: ChildId, is_latest: bool, parcel: &Parcel, actions: &mut Vec<Action>) -> bool {
         self.luggage.unload(of, parcel.descriptors());
         let may_go_on = match parcel.route().to.form {
@@ -154,10 +154,7 @@ impl Exchange {
                 let other = others.into_iter().find(|other| self.has_place(*other, parcel));
                 other.inspect(|other| self.deliver(&[*other], parcel.clone(), actions)).is_some()
             }
-            Goal::Later(place) if is_for_slot => {
-                self.backlogs.put_back(place, parcel.clone().kept());
-                true
-            }
+            Goal::Later(place) if is_for_slot => self.backlogs.put_back(place, parcel.clone().kept()).is_ok(),
             Goal::Later(place) => self.backlogs.push(place, parcel.clone().kept()).is_ok(),
             Goal::All { .. } | Goal::Nobody(_) => false,
         }
