@@ -111,7 +111,10 @@ async fn publish_bulk(agent: Agent, mut config: Observed<ProbeConfig>) -> hatche
             round += 1;
             match bulk.set(Bulk { round, bytes }).await {
                 Ok(next) => version = next,
-                Err(error) => std::fs::write(format!("refused-{round}"), error.to_string())?,
+                Err(error) => {
+                    std::fs::write("refused.new", error.to_string())?;
+                    std::fs::rename("refused.new", format!("refused-{round}"))?;
+                }
             }
         }
         if version > 0 {
